@@ -1,0 +1,21 @@
+"""rsvl: remote-sensing vision-language models from PyTorch to a running ONNX or TensorRT bundle.
+
+`rsvl.load("cd2fsan-tiny")` gives the PyTorch model (needs the `train` extra); `rsvl.runtime.load("x.bundle")` runs an
+exported bundle without PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `import rsvl` must stay light for the runtime, which has no torch.
+    if name == "load":
+        from rsvl.checkpoints import load
+
+        return load
+    raise AttributeError(f"module 'rsvl' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The models: one file each, registered by name (see `rsvl.registry`)."""

@@ -1,0 +1,158 @@
+"""What a bundle says of itself: the declaration that models make once and that export, runtime and benchmarks read.
+
+These dataclasses import nothing but the standard library, so that the light runtime and the PyTorch side share them.
+A model's file declares a `ModelSpec`; `rsvl.export` writes it with what it measured as a `Manifest` (`manifest.json`);
+`rsvl.runtime` reads it back. Dynamic dimensions of a shape are strings, for example ``("batch", 3, 480, 480)``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rsvl.runtime.errors import BundleError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output: name, shape (a string is a dynamic dimension) and NumPy dtype name."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One exported graph. Its inputs are raw inputs (`image`, `tokens`) or outputs of graphs before it, by name.
+
+    `file` is empty in a model's declaration and set by the export.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How an image becomes the `image` tensor: resized to `size`×`size`, scaled to 0…1, (x - mean) / std per channel."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int = 3
+    resize: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How a sentence becomes the `tokens` tensor: `tokenizer` names the bundle's file; padded to `tokens` ids with `pad`.
+
+    `tokens` counts the start and end tokens in. A sentence with more is cut, keeping the end token, with a warning.
+    """
+
+    tokens: int
+    pad: int = 0
+    tokenizer: str = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model takes and gives. Nothing outside the model's own file depends on its name, only on this.
+
+    Attributes:
+        name: the preset's registry name, such as ``cd2fsan-tiny``.
+        task: ``referring-segmentation``, and later tasks by their public names.
+        paper: the paper's title, for `rsvl models`.
+        image: image preprocessing.
+        text: text preprocessing.
+        graphs: the graphs to export, in the order in which they run.
+        threshold: probability above which a pixel belongs to the mask.
+    """
+
+    name: str
+    task: str
+    paper: str
+    image: ImageSpec
+    text: TextSpec
+    graphs: tuple[GraphSpec, ...]
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json` of a bundle.
+
+    Attributes:
+        model: the model's declaration, graphs with their files set.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        files: SHA-256 (hex) of every other file of the bundle, by POSIX path relative to the bundle.
+        source: where the weights came from: ``{"weights": name or "random", "sha256": …}``.
+        kept_fp32: names of parts kept in float32 in a half-precision bundle, with the reason.
+        verification: what the export measured against PyTorch.
+        metrics: accuracy figures known for these weights, by name.
+        versions: versions of the packages that made it.
+    """
+
+    model: ModelSpec
+    precision: str
+    files: dict[str, str] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    kept_fp32: dict[str, str] = field(default_factory=dict)
+    verification: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON text with stable key order."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Reads a manifest.
+
+        Raises:
+            BundleError: not JSON, a schema newer than this rsvl's, or a missing or ill-typed field.
+        """
+        try:
+            data = json.loads(text)
+            schema = data["schema"]
+            if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+                raise BundleError(
+                    f"bundle schema {schema!r} is newer than this rsvl reads ({SCHEMA_VERSION}): upgrade rsvl"
+                )
+            return cls(**{**data, "model": _model(data["model"])})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BundleError(f"manifest.json is not a valid bundle manifest ({error!r}): export it again") from error
+
+
+def _model(data: dict[str, Any]) -> ModelSpec:
+    image, text = data["image"], data["text"]
+    return ModelSpec(
+        **{
+            **data,
+            "image": ImageSpec(**{**image, "mean": tuple(image["mean"]), "std": tuple(image["std"])}),
+            "text": TextSpec(**text),
+            "graphs": tuple(_graph(g) for g in data["graphs"]),
+        }
+    )
+
+
+def _graph(data: dict[str, Any]) -> GraphSpec:
+    return GraphSpec(
+        name=str(data["name"]),
+        inputs=tuple(_tensor(t) for t in data["inputs"]),
+        outputs=tuple(_tensor(t) for t in data["outputs"]),
+        file=str(data["file"]),
+    )
+
+
+def _tensor(data: dict[str, Any]) -> TensorSpec:
+    shape = tuple(d if isinstance(d, str) else int(d) for d in data["shape"])
+    return TensorSpec(name=str(data["name"]), shape=shape, dtype=str(data["dtype"]))
