@@ -1,0 +1,93 @@
+"""Sentences to token ids, by the tokenizer that the bundle carries and the `tokenizers` library."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+
+from rsvl.runtime.errors import BundleError, InputError
+from rsvl.runtime.manifest import TextSpec
+
+
+class Tokenizer:
+    """Turns sentences into the `tokens` tensor that a model's text graph takes.
+
+    The end token has the tokenizer's highest id, so that a model finds it by argmax; what follows it is padding.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, spec: TextSpec) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()  # done below: the end token must survive, and the caller must hear of it
+        self._tokenizer = tokenizer
+        self.spec = spec
+
+    @classmethod
+    def from_file(cls, source: str | Path, spec: TextSpec) -> Tokenizer:
+        """Reads a `tokenizers` JSON.
+
+        Args:
+            source: the JSON file's path, or the JSON text itself (recognised by its opening brace).
+            spec: length and padding.
+
+        Raises:
+            BundleError: no such file, or not a tokenizer.
+        """
+        text = str(source)
+        try:
+            if not text.lstrip().startswith("{"):
+                text = Path(source).read_text(encoding="utf-8")
+            return cls(tokenizers.Tokenizer.from_str(text), spec)
+        except Exception as error:  # the library raises bare Exception for a JSON that is not a tokenizer
+            name = text[:40] if text.lstrip().startswith("{") else source
+            raise BundleError(f"{name}: not a readable tokenizer ({_first_line(error)}): export it again") from error
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Encodes sentences.
+
+        Args:
+            texts: N sentences. One with more tokens than the model takes is cut, keeping its end token; all those cut
+                in one call share one warning.
+
+        Returns:
+            int64 [N, T], T being the spec's `tokens`, padded with the spec's `pad`.
+
+        Raises:
+            InputError: a sentence is not a string, is blank, or has no character that the tokenizer knows.
+        """
+        length = self.spec.tokens
+        tokens = np.full((len(texts), length), self.spec.pad, dtype=np.int64)
+        cut = []
+        for row, text in zip(tokens, texts, strict=True):
+            ids = self._encode(text)
+            if len(ids) > length:
+                cut.append(text)
+                ids = [*ids[: length - 1], ids[-1]]
+            row[: len(ids)] = ids
+        if cut:
+            others = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
+            warnings.warn(
+                f"a sentence is longer than the model's {length} tokens and was cut: {cut[0][:48]!r}…{others}",
+                stacklevel=2,
+            )
+        return tokens
+
+    def _encode(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise InputError(f"a sentence must be a string, not {type(text).__name__}")
+        if not text.strip():
+            raise InputError("the sentence is empty: say what to look for, such as 'the white ship by the pier'")
+        try:
+            encoding = self._tokenizer.encode(text)
+        except (TypeError, UnicodeError) as error:  # lone surrogates
+            raise InputError(f"the sentence is not valid Unicode text: {text[:48]!a}") from error
+        if all(encoding.special_tokens_mask):
+            raise InputError(f"the sentence has no character that the model's tokenizer knows: {text[:48]!r}")
+        return encoding.ids
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
