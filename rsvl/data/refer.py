@@ -1,0 +1,202 @@
+"""RefCOCO-style data sets: a pickle of references beside a COCO instances file (RRSIS-D, RRSIS-HR and `rsvl synth`).
+
+Under the root lie ``<set>/refs(unc).p``, ``<set>/instances.json`` and the images in ``images/<set>/JPEGImages``. A
+reference is a dict of ref_id, ann_id, image_id, category_id, split and sentences (each a dict with ``raw`` and
+``sent``; the papers' code feeds ``raw``). A segmentation is a run-length code (compressed or not), a list of them, or
+a list of polygons; several parts are united. References with ``no_target`` true and ``ann_id`` -1 name nothing
+(gRefCOCO's convention); a list of annotation ids refers to all of them together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsvl.data.plain_pickle import load_plain_pickle
+from rsvl.data.records import ImageRecord, Referring, ReferringDataset, inside
+from rsvl.runtime.errors import DatasetError, MissingComponentError
+
+
+@dataclass(frozen=True)
+class ReferLayout:
+    """Where a RefCOCO-style data set keeps its files, relative to its root.
+
+    `images` lists folders in the order of preference: the first that exists is taken.
+    """
+
+    refs: str
+    instances: str
+    images: tuple[str, ...]
+
+
+class ReferDataset(ReferringDataset):
+    """One split of a RefCOCO-style data set."""
+
+    def __init__(self, name: str, root: Path, split: str, layout: ReferLayout) -> None:
+        """Reads the annotations; images and masks are read on request.
+
+        Raises:
+            DatasetError: a file is missing or not laid out as published, or the split has no references.
+        """
+        refs_path, instances_path = root / layout.refs, root / layout.instances
+        refs = _references(load_plain_pickle(_existing(refs_path, name)), refs_path)
+        chosen = [ref for ref in refs if in_split(ref.get("split"), split)]
+        if not chosen:
+            splits = ", ".join(sorted({str(ref.get("split")) for ref in refs})) or "none"
+            raise DatasetError(f"{refs_path} has no split {split!r}: it has {splits}")
+        self.name, self.split = name, split
+        self._records = _Index(_read_json(_existing(instances_path, name)), instances_path).records(
+            chosen, _existing_folder([root / folder for folder in layout.images], name)
+        )
+        self.categories = tuple(sorted({r.category for record in self._records for r in record.referrings} - {""}))
+
+    def __len__(self) -> int:
+        """How many images the split has."""
+        return len(self._records)
+
+    def _record(self, index: int) -> ImageRecord:
+        return self._records[index]
+
+    def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
+        try:
+            return decode_segmentation(referring.segmentation, record.height, record.width)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise DatasetError(
+                f"reference {referring.ref_id} of {record.path.name}: its segmentation is damaged ({error})"
+            ) from error
+
+
+def in_split(found: object, wanted: str) -> bool:
+    """Whether a reference's split is the wanted one; ``test`` takes in testA, testB …, as RefCOCO's own loader does."""
+    return found == wanted or (wanted == "test" and isinstance(found, str) and found.startswith("test"))
+
+
+def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.ndarray:
+    """Unites the parts of a segmentation: run-length codes (dicts) and polygons (flat lists x0, y0, x1, y1, …).
+
+    Returns:
+        bool [height, width]; a run-length code of another size comes back at its own size.
+    """
+    try:
+        from pycocotools import mask as coco
+    except ImportError as error:
+        raise MissingComponentError(
+            "decoding masks needs pycocotools, which is not installed: pip install 'rsvl[train]'"
+        ) from error
+    codes = [_run_length_code(part, height, width, coco) for part in parts]
+    if not codes:
+        return np.zeros((height, width), dtype=bool)
+    return coco.decode(coco.merge(codes) if len(codes) > 1 else codes[0]).astype(bool)
+
+
+def _run_length_code(part: Any, height: int, width: int, coco: Any) -> dict[str, Any]:
+    if isinstance(part, dict):
+        if isinstance(part["counts"], list):
+            return coco.frPyObjects(part, *part["size"])
+        counts = part["counts"]
+        return {"size": part["size"], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    if len(part) < 6 or len(part) % 2:
+        raise ValueError(f"a polygon of {len(part)} numbers")
+    return coco.frPyObjects([part], height, width)[0]
+
+
+class _Index:
+    """The instances file by ids: plain dictionaries, so that tens of thousands of references load in seconds."""
+
+    def __init__(self, instances: dict[str, Any], path: Path) -> None:
+        self.path = path
+        self.images = self._by_id(instances, "images")
+        self.annotations = self._by_id(instances, "annotations")
+        self.categories = {
+            key: str(value.get("name", "")) for key, value in self._by_id(instances, "categories").items()
+        }
+
+    def _by_id(self, instances: dict[str, Any], table: str) -> dict[Any, dict[str, Any]]:
+        try:
+            return {entry["id"]: entry for entry in instances[table]}
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"{self.path} is not a COCO instances file: {table!r} is missing or damaged") from error
+
+    def records(self, refs: Iterable[dict[str, Any]], images: Path) -> list[ImageRecord]:
+        grouped: dict[Any, list[Referring]] = {}
+        try:
+            for ref in refs:
+                grouped.setdefault(ref["image_id"], []).append(self._referring(ref))
+            return [self._image(image_id, tuple(found), images) for image_id, found in grouped.items()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"references do not fit {self.path}: {error!r} is missing or damaged") from error
+
+    def _image(self, image_id: Any, referrings: tuple[Referring, ...], folder: Path) -> ImageRecord:
+        entry = self.images[image_id]
+        return ImageRecord(inside(folder, entry["file_name"]), int(entry["width"]), int(entry["height"]), referrings)
+
+    def _referring(self, ref: dict[str, Any]) -> Referring:
+        ids = _annotation_ids(ref["ann_id"])
+        annotations = [self.annotations[key] for key in ids]
+        return Referring(
+            ref_id=int(ref["ref_id"]),
+            sentences=tuple(_text(sentence) for sentence in ref["sentences"]),
+            category=self.categories.get(ref.get("category_id"), ""),
+            bbox=_union_box([a["bbox"] for a in annotations if a.get("bbox")]),
+            no_target=bool(ref.get("no_target")) or not ids,
+            object_id=ids,
+            segmentation=[part for a in annotations for part in _parts(a["segmentation"])],
+        )
+
+
+def _annotation_ids(value: Any) -> tuple[Any, ...]:
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(key for key in values if key is not None and key != -1)
+
+
+def _parts(segmentation: Any) -> list[Any]:
+    if isinstance(segmentation, dict):
+        return [segmentation]
+    flat = segmentation and isinstance(segmentation[0], int | float)
+    return [segmentation] if flat else list(segmentation)
+
+
+def _text(sentence: dict[str, Any] | str) -> str:
+    return sentence if isinstance(sentence, str) else str(sentence.get("raw") or sentence["sent"])
+
+
+def _union_box(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, float] | None:
+    if not boxes:
+        return None
+    left, top = min(b[0] for b in boxes), min(b[1] for b in boxes)
+    right, bottom = max(b[0] + b[2] for b in boxes), max(b[1] + b[3] for b in boxes)
+    return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def _references(refs: Any, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+        raise DatasetError(f"{path} is not a list of references: download it again")
+    return refs
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is not readable JSON ({error}): download it again") from error
+    if not isinstance(data, dict):
+        raise DatasetError(f"{path} is not a COCO instances file: it holds a {type(data).__name__}")
+    return data
+
+
+def _existing(path: Path, name: str) -> Path:
+    if not path.is_file():
+        raise DatasetError(f"{name}: {path} is missing: point the root at the folder that holds {path.parent.name}/")
+    return path
+
+
+def _existing_folder(folders: Sequence[Path], name: str) -> Path:
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise DatasetError(f"{name}: the image folder {folders[0]} is missing: unpack the images there")
