@@ -19,7 +19,8 @@ import numpy as np
 
 from rsvl.data.plain_pickle import load_plain_pickle
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset, inside
-from rsvl.runtime.errors import DatasetError, MissingComponentError
+from rsvl.data.segmentation import decode_segmentation
+from rsvl.runtime.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ReferDataset(ReferringDataset):
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         try:
             return decode_segmentation(referring.segmentation, record.height, record.width)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise DatasetError(
                 f"reference {referring.ref_id} of {record.path.name}: its segmentation is damaged ({error})"
             ) from error
@@ -74,35 +75,6 @@ class ReferDataset(ReferringDataset):
 def in_split(found: object, wanted: str) -> bool:
     """Whether a reference's split is the wanted one; ``test`` takes in testA, testB …, as RefCOCO's own loader does."""
     return found == wanted or (wanted == "test" and isinstance(found, str) and found.startswith("test"))
-
-
-def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.ndarray:
-    """Unites the parts of a segmentation: run-length codes (dicts) and polygons (flat lists x0, y0, x1, y1, …).
-
-    Returns:
-        bool [height, width]; a run-length code of another size comes back at its own size.
-    """
-    try:
-        from pycocotools import mask as coco
-    except ImportError as error:
-        raise MissingComponentError(
-            "decoding masks needs pycocotools, which is not installed: pip install 'rsvl[train]'"
-        ) from error
-    codes = [_run_length_code(part, height, width, coco) for part in parts]
-    if not codes:
-        return np.zeros((height, width), dtype=bool)
-    return coco.decode(coco.merge(codes) if len(codes) > 1 else codes[0]).astype(bool)
-
-
-def _run_length_code(part: Any, height: int, width: int, coco: Any) -> dict[str, Any]:
-    if isinstance(part, dict):
-        if isinstance(part["counts"], list):
-            return coco.frPyObjects(part, *part["size"])
-        counts = part["counts"]
-        return {"size": part["size"], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
-    if len(part) < 6 or len(part) % 2:
-        raise ValueError(f"a polygon of {len(part)} numbers")
-    return coco.frPyObjects([part], height, width)[0]
 
 
 class _Index:
