@@ -1,0 +1,63 @@
+"""The bodies of rsvl's custom operations: ONNX functions of standard operators that travel inside the exported model.
+
+A node of domain ``rsvl`` stays one node, so that a TensorRT with our plugin takes it whole; every other runtime expands
+the function of the same name that `add_functions` put beside the graph. One operation, one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import onnx
+
+from rsvl.export.symbolics import rotated_conv
+from rsvl.runtime.errors import UsageError
+
+DOMAIN = "rsvl"
+
+#: Operation name → builder of its function: the node's attributes by name, and the model's opset → FunctionProto.
+FUNCTIONS: dict[str, Callable[[dict[str, Any], int], onnx.FunctionProto]] = {"RotatedConv2d": rotated_conv.function}
+
+
+def add_functions(model: onnx.ModelProto) -> None:
+    """Appends, in place, the functions that the model's ``rsvl`` nodes use and the import of their domain.
+
+    Call it last: converters of precision or opset inline functions or do not look inside them. A body that depends on
+    attributes (a kernel size) is built for those of the node. Where one graph holds the same operation with different
+    attributes, each variant becomes an overload; ONNX Runtime follows overloads, TensorRT's parser does not.
+
+    Raises:
+        UsageError: an ``rsvl`` node without a registered function, or an opset for which a body is not written.
+    """
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    variants: dict[str, dict[str, list[onnx.NodeProto]]] = {}
+    for node in _nodes(model.graph):
+        if node.domain == DOMAIN:
+            variants.setdefault(node.op_type, {}).setdefault(repr(_attributes(node)), []).append(node)
+    for name, by_attributes in variants.items():
+        if name not in FUNCTIONS:
+            raise UsageError(f"no ONNX function for {DOMAIN}::{name}: add it to rsvl.export.symbolics.FUNCTIONS")
+        for number, nodes in enumerate(by_attributes.values()):
+            function = FUNCTIONS[name](_attributes(nodes[0]), opset)
+            if len(by_attributes) > 1:
+                function.overload = str(number)
+                for node in nodes:
+                    node.overload = function.overload
+            model.functions.append(function)
+    if variants and all(entry.domain != DOMAIN for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the graphs in their attributes (branches and loop bodies)."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _nodes(inner)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: values[name].decode() if isinstance(values[name], bytes) else values[name] for name in sorted(values)}

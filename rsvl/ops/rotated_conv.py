@@ -72,8 +72,8 @@ def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode:
     """Convolves each sample with the gated sum of n base kernels turned by its own angles; see the module's definition.
 
     Differentiable in every tensor (twice, too). Inside `torch.onnx.export` it becomes one node ``rsvl::RotatedConv2d``
-    with inputs x, taps ``[n, k, k, Cout, Cin]``, theta, gate and the attribute ``mode``; its body is in
-    `rsvl.export.symbolics.rotated_conv`. A `weight` that is a permuted view of contiguous taps spares a copy.
+    with inputs x, taps ``[n, k, k, Cout, Cin]``, theta, gate and attributes ``mode`` and ``kernel_size``; its body is
+    in `rsvl.export.symbolics.rotated_conv`. A `weight` that is a permuted view of contiguous taps spares a copy.
 
     Args:
         x: input ``[B, Cin, H, W]``, floating point.
@@ -94,7 +94,7 @@ def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode:
         return torch.onnx.ops.symbolic(
             "rsvl::RotatedConv2d",
             (x, weight.permute(0, 3, 4, 1, 2), theta, gate),
-            {"mode": mode},
+            {"mode": mode, "kernel_size": weight.shape[3]},
             dtype=x.dtype,
             shape=(x.shape[0], weight.shape[1], x.shape[2], x.shape[3]),
             version=1,
