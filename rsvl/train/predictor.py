@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +28,6 @@ def torch_predictor(model: Any) -> Predict:
     spec = model.spec
     device = next(model.parameters()).device
     tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.text)
-    limit = math.log(spec.threshold / (1 - spec.threshold))
 
     @torch.inference_mode()
     def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
@@ -38,7 +36,7 @@ def torch_predictor(model: Any) -> Predict:
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         logits = model(pixels, tokens, image_index).float()
         # One sentence at a time: the full-size logits of many sentences on a large image would not fit in memory.
-        return [_resized(each, image.shape[:2]).gt(limit).cpu().numpy() for each in logits]
+        return [_resized(each, image.shape[:2]).sigmoid().gt(spec.threshold).cpu().numpy() for each in logits]
 
     return predict
 

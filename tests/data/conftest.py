@@ -1,0 +1,19 @@
+"""Small data sets in the public layouts, as fixtures."""
+
+from pathlib import Path
+
+import pytest
+from public_layouts import write_phrases, write_refer
+
+
+@pytest.fixture
+def rrsis_d(tmp_path: Path) -> Path:
+    """The root of a small RRSIS-D."""
+    return write_refer(tmp_path)
+
+
+@pytest.fixture
+def refsegrs(tmp_path: Path) -> Path:
+    """The root of a small RefSegRS."""
+    lines = {"train": ["12 road in the middle", "12 the road", "7 van"], "test": ["3 light car"]}
+    return write_phrases(tmp_path, lines, "images", "masks", ".tif")

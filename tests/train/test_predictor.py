@@ -1,0 +1,59 @@
+"""A PyTorch model as a predictor for the evaluation."""
+
+import numpy as np
+import tokenizers
+import torch
+from torch import Tensor, nn
+
+from rsvl.runtime.manifest import ImageSpec, ModelSpec, TextSpec
+from rsvl.train.predictor import torch_predictor
+
+WORDS = {"[UNK]": 0, "red": 1, "green": 2, "blue": 3}
+
+
+class _ColourModel(nn.Module):
+    """Segments the colour that the sentence names: logits are that channel, zero at its mean."""
+
+    def __init__(self, size: int, threshold: float) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(8.0))
+        self.encoded = 0
+        image = ImageSpec(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        text = TextSpec(tokens=2, pad=0)
+        self.spec = ModelSpec("colour", "referring-segmentation", "", image, text, (), threshold)
+
+    def tokenizer_json(self) -> str:
+        return tokenizers.Tokenizer(tokenizers.models.WordLevel(WORDS, "[UNK]")).to_str()
+
+    def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor) -> Tensor:
+        assert not self.training
+        self.encoded += len(images)
+        rows = torch.arange(len(tokens))
+        return (self.gain * images)[image_index][rows, tokens[:, 0] - 1][:, None]
+
+
+def _picture(height: int, width: int) -> np.ndarray:
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[: height // 2, :, 0] = 255
+    picture[:, : width // 2, 2] = 255
+    return picture
+
+
+def test_each_sentence_gets_its_mask_at_the_images_size() -> None:
+    model = _ColourModel(64, threshold=0.5)
+    picture = _picture(128, 96)
+    masks = torch_predictor(model)(picture, ["red", "blue", "green"])
+    assert [(mask.shape, mask.dtype) for mask in masks] == [((128, 96), bool)] * 3
+    for mask, channel in zip(masks, (0, 2, 1), strict=True):
+        assert (mask == (picture[:, :, channel] > 127)).mean() > 0.98
+    assert model.encoded == 1
+
+
+def test_threshold_is_the_specs_probability() -> None:
+    """A ramp of probabilities is cut where it passes the threshold."""
+    ramp = np.linspace(0, 255, 256).round().astype(np.uint8)
+    picture = np.repeat(np.repeat(ramp[None], 256, axis=0)[..., None], 3, axis=2)
+    for threshold in (0.2, 0.5, 0.8):
+        mask = torch_predictor(_ColourModel(256, threshold))(picture, ["red"])[0]
+        probability = 1 / (1 + np.exp(-8.0 * (ramp / 255 - 0.5) / 0.5))
+        np.testing.assert_array_equal(mask[0], probability > threshold)
