@@ -62,7 +62,7 @@ REFERENCES = [
     reference(5, 14, 3, "testA", "both of them"),
 ]
 
-INSTANCES = {
+INSTANCES: dict[str, list[dict[str, Any]]] = {
     "images": [{"id": i, "file_name": f"{i:05d}.jpg", "width": WIDTH, "height": HEIGHT} for i in (1, 2, 3)],
     "categories": [{"id": 0, "name": "ship"}, {"id": 1, "name": "storage tank"}],
     "annotations": [
