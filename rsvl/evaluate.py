@@ -1,14 +1,14 @@
 """Runs a model over a data set and reports the papers' metrics.
 
-A model is anything that answers sentences about an image with masks (`Predict`): an exported bundle through the
-runtime, or a PyTorch model through `rsvl.train.predictor.torch_predictor`. PyTorch is not imported here.
+A model is anything that answers sentences about an image with masks (`Predict`): an exported bundle through
+`segmenter_predictor`, or a PyTorch model through `rsvl.train.predictor.torch_predictor`. PyTorch is not imported here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,19 @@ class Predict(Protocol):
     def __call__(self, image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
         """From uint8 [H, W, 3] and N sentences to N masks, bool [H, W]."""
         ...
+
+
+class _Segmenter(Protocol):
+    def segment(self, image: Any, texts: Any) -> Any: ...
+
+
+def segmenter_predictor(segmenter: _Segmenter) -> Predict:
+    """Wraps a loaded bundle (`rsvl.runtime.load`) for `evaluate`; the image is encoded once for all its sentences."""
+
+    def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+        return [segmentation.mask for segmentation in segmenter.segment(image, list(sentences))]
+
+    return predict
 
 
 def evaluate(

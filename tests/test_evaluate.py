@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from rsvl.data import ImageRecord, Referring, ReferringDataset
-from rsvl.evaluate import evaluate
+from rsvl.evaluate import evaluate, segmenter_predictor
 from rsvl.runtime.errors import DatasetError
 
 SIZE = 32
@@ -114,3 +115,17 @@ def test_image_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_model_with_too_few_masks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the model gave 0 masks for 3 sentences"):
         evaluate(lambda image, sentences: [], _Scenes(tmp_path, [1]))
+
+
+def test_loaded_bundle_is_asked_all_sentences_of_an_image_at_once(tmp_path: Path) -> None:
+    class Segmenter:
+        def __init__(self) -> None:
+            self.asked: list[list[str]] = []
+
+        def segment(self, image: np.ndarray, texts: list[str]) -> list[SimpleNamespace]:
+            self.asked.append(texts)
+            return [SimpleNamespace(mask=mask) for mask in _Listener()(image, texts)]
+
+    segmenter = Segmenter()
+    assert evaluate(segmenter_predictor(segmenter), _Scenes(tmp_path, [2, 1])).miou == 1.0
+    assert [len(texts) for texts in segmenter.asked] == [5, 3]
