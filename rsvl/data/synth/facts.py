@@ -1,0 +1,180 @@
+"""What is true of which object: three-valued predicates with margins.
+
+Every predicate answers True, False or None: None is "borderline: a viewer might say either". A conjunction is False
+when any part is False, else None when any part is None. A description is used only when it is True of one object and
+False of every other, so nothing borderline is ever spoken of.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rsvl.data.synth.catalog import CATEGORIES, CONFUSABLE_COLOURS, VARIANT_NOUNS
+from rsvl.data.synth.scene import SceneObject
+
+Verdict = bool | None
+Clause = tuple[str, object]
+
+#: How much larger (area) or longer than the next the largest and longest must be.
+AREA_MARGIN, LENGTH_MARGIN = 1.5, 1.3
+#: The image's thirds, with a band around each border that belongs to neither side (shares of the side).
+_LOW, _HIGH, _BAND = 0.36, 0.64, 0.05
+
+#: Zones of the image as (column, row), each −1, 0 or 1 or None for "anywhere".
+ZONES: dict[str, tuple[int | None, int | None]] = {
+    "left": (-1, None), "right": (1, None), "top": (None, -1), "bottom": (None, 1), "middle": (0, 0),
+    "top left": (-1, -1), "top right": (1, -1), "bottom left": (-1, 1), "bottom right": (1, 1),
+}  # fmt: skip
+
+#: Directions as unit vectors, y down.
+DIRECTIONS: dict[str, tuple[int, int]] = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+
+
+def both(verdicts: Sequence[Verdict]) -> Verdict:
+    """Conjunction of three-valued verdicts."""
+    if any(v is False for v in verdicts):
+        return False
+    return None if any(v is None for v in verdicts) else True
+
+
+def in_third(share: float, third: int) -> Verdict:
+    """Tell whether a coordinate (share of the side) lies in the low (−1), middle (0) or high (1) third."""
+    if third > 0:
+        share, third = 1 - share, -1
+    if third < 0:
+        return True if share < _LOW - _BAND else False if share > _LOW + _BAND else None
+    inner = abs(share - 0.5)
+    reach = 0.5 - _LOW
+    return True if inner < reach - _BAND * 0.5 else False if inner > reach + _BAND else None
+
+
+def gap(a: SceneObject, b: SceneObject) -> float:
+    """Distance between the oriented boxes of two objects, pixels; 0 where they overlap."""
+    pa, pb = box_border(a), box_border(b)
+    return float(np.sqrt(((pa[:, None] - pb[None]) ** 2).sum(-1)).min())
+
+
+def box_border(thing: SceneObject, per_side: int = 9) -> np.ndarray:
+    """Points along the oriented box's border and its axis: [n, 2]."""
+    cx, cy, length, width, degrees = thing.obb
+    t = np.linspace(-0.5, 0.5, per_side)
+    u = np.concatenate([t, t, t, np.full(per_side, -0.5), np.full(per_side, 0.5)])
+    v = np.concatenate([np.full(per_side, -0.5), np.full(per_side, 0.5), np.zeros(per_side), t, t])
+    a = np.radians(degrees)
+    x, y = u * length, v * width
+    return np.stack([cx + x * np.cos(a) - y * np.sin(a), cy + x * np.sin(a) + y * np.cos(a)], 1)
+
+
+class Facts:
+    """The predicates over the objects of one scene."""
+
+    def __init__(self, objects: Sequence[SceneObject], size: int) -> None:
+        """Hold the objects of an image `size` pixels wide."""
+        self.objects = list(objects)
+        self.size = size
+        n = len(self.objects)
+        self.gaps = np.zeros((n, n))
+        for i in range(n):
+            for j in range(i):
+                self.gaps[i, j] = self.gaps[j, i] = gap(self.objects[i], self.objects[j])
+
+    def noun(self, i: int, noun: str) -> Verdict:
+        """Tell whether a noun names object i. A car or lorry too small to tell apart is borderline."""
+        thing = self.objects[i]
+        for variant, (category, nouns) in VARIANT_NOUNS.items():
+            if noun in nouns:
+                if thing.category != category:
+                    return False
+                return None if thing.obb[2] < 14 else thing.variant == variant
+        return noun in CATEGORIES[thing.category].nouns
+
+    def colour(self, i: int, colour: str) -> Verdict:
+        """Tell whether object i is of a colour."""
+        own = self.objects[i].colour
+        if own is None:
+            return None
+        if own == colour:
+            return True
+        return None if frozenset((own, colour)) in CONFUSABLE_COLOURS else False
+
+    def zone(self, i: int, zone: str) -> Verdict:
+        """Tell whether object i lies in a zone of the image."""
+        x, y = (c / self.size for c in self.objects[i].centre)
+        column, row = ZONES[zone]
+        verdicts = [] if column is None else [in_third(x, column)]
+        return both(verdicts if row is None else [*verdicts, in_third(y, row)])
+
+    def beside(self, i: int, direction: str, landmark: int) -> Verdict:
+        """Tell whether object i lies to a side of the landmark: centres within 35° of it, boxes apart."""
+        if i == landmark:
+            return False
+        a, b = self.objects[i], self.objects[landmark]
+        d = np.subtract(a.centre, b.centre)
+        axis = np.array(DIRECTIONS[direction])
+        ahead, aside = float(d @ axis), abs(float(d @ axis[::-1]))
+        angle = np.degrees(np.arctan2(aside, ahead))
+        ax0, ay0, ax1, ay1 = a.bbox[0], a.bbox[1], a.bbox[0] + a.bbox[2], a.bbox[1] + a.bbox[3]
+        bx0, by0, bx1, by1 = b.bbox[0], b.bbox[1], b.bbox[0] + b.bbox[2], b.bbox[1] + b.bbox[3]
+        apart = {"left of": bx0 - ax1, "right of": ax0 - bx1, "above": by0 - ay1, "below": ay0 - by1}[direction]
+        if angle <= 35 and apart > -0.02 * self.size:
+            return True
+        if angle >= 75 and apart < 0.02 * self.size:
+            return False
+        return None
+
+    def next_to(self, i: int, landmark: int) -> Verdict:
+        """Tell whether object i lies close by the landmark."""
+        if i == landmark:
+            return False
+        distance = self.gaps[i, landmark] / self.size
+        return True if distance < 0.06 else False if distance > 0.16 else None
+
+    def holds(self, i: int, clause: Clause) -> Verdict:
+        """Evaluate a clause that concerns one object alone (everything but superlatives)."""
+        word, value = clause
+        if word in DIRECTIONS:
+            return self.beside(i, word, int(value))  # type: ignore[call-overload]
+        if word == "next to":
+            return self.next_to(i, int(value))  # type: ignore[call-overload]
+        check: Callable[[int, str], Verdict] = {"noun": self.noun, "colour": self.colour, "zone": self.zone}[word]
+        return check(i, str(value))
+
+    def matching(self, clauses: Sequence[Clause]) -> list[Verdict]:
+        """Verdict of a conjunction for every object."""
+        return [both([self.holds(i, c) for c in clauses]) for i in range(len(self.objects))]
+
+    def unique(self, clauses: Sequence[Clause]) -> int | None:
+        """Find the one object of which all clauses are true and of no other borderline; None when there is none."""
+        verdicts = self.matching(clauses)
+        if sum(v is not False for v in verdicts) != 1:
+            return None
+        i = next(i for i, v in enumerate(verdicts) if v is not False)
+        return i if verdicts[i] and self.objects[i].clear else None
+
+    def extreme(self, clauses: Sequence[Clause], superlative: str) -> int | None:
+        """Find the object that stands out among at least two matching ones; None when none clearly does.
+
+        `superlative` is "largest", "smallest", "longest", "shortest", "leftmost", "rightmost", "topmost" or
+        "bottommost". Objects of which the clauses are borderline, or which are half hidden, make it unclear.
+        """
+        verdicts = self.matching(clauses)
+        among = [i for i, v in enumerate(verdicts) if v is not False]
+        if len(among) < 2 or any(verdicts[i] is None or self.objects[i].visible < 0.7 for i in among):
+            return None
+        things = [self.objects[i] for i in among]
+        if superlative in ("leftmost", "rightmost", "topmost", "bottommost"):
+            along = np.array([t.centre[0 if superlative in ("leftmost", "rightmost") else 1] for t in things])
+            values = along if superlative in ("rightmost", "bottommost") else -along
+            order = np.argsort(-values)
+            clear = values[order[0]] - values[order[1]] > 0.07 * self.size
+        else:
+            if superlative in ("longest", "shortest"):
+                values, margin = np.array([t.obb[2] for t in things]), LENGTH_MARGIN
+            else:
+                values, margin = np.array([float(t.area) for t in things]), AREA_MARGIN
+            if superlative in ("smallest", "shortest"):
+                values = 1 / values
+            order = np.argsort(-values)
+            clear = values[order[0]] > margin * values[order[1]]
+        best = among[int(order[0])]
+        return best if clear and self.objects[best].clear else None

@@ -1,0 +1,57 @@
+"""Makes one scene from one seed."""
+
+import numpy as np
+
+from rsvl.data.synth import language, sar
+from rsvl.data.synth.paint import paint
+from rsvl.data.synth.scene import Scene, SceneObject, bounding_box
+from rsvl.data.synth.settings import SETTINGS
+from rsvl.runtime.errors import UsageError
+
+#: Fewest objects of a scene; layouts with less are drawn anew.
+_MIN_OBJECTS = 3
+
+
+def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = False) -> Scene:
+    """Make the scene of a seed; the same seed gives the same bytes.
+
+    Args:
+        seed: any non-negative integer, or a tuple of them (a data set uses `(seed, index)`).
+        size: side of the image in pixels, 64–2048.
+        with_sar: also render the scene as SAR.
+
+    Raises:
+        UsageError: when size is out of range.
+    """
+    if not 64 <= size <= 2048:
+        raise UsageError(f"synthetic scenes are 64 to 2048 pixels wide, not {size}: choose another --size")
+    rng = np.random.default_rng(seed)
+    names = list(SETTINGS)
+    shares = np.array([SETTINGS[name][1] for name in names])
+    while True:
+        setting = str(rng.choice(names, p=shares / shares.sum()))
+        world = SETTINGS[setting][0](rng, size)
+        if sum(item.category is not None for item in world.items) >= _MIN_OBJECTS:
+            break
+    painting = paint(world)
+    objects = []
+    for item, mask, full in zip(painting.items, painting.masks, painting.full_areas, strict=True):
+        area = int(np.count_nonzero(mask))
+        if area < 4 or item.category is None:
+            continue
+        obb = (item.x, item.y, item.length, item.width, float(np.degrees(item.angle) % 360))
+        objects.append(
+            SceneObject(
+                item.category,
+                item.colour,
+                item.variant if item.category == "vehicle" else "",
+                mask,
+                bounding_box(mask),
+                obb,
+                area,
+                min(1.0, area / full),
+            )
+        )
+    expressions = language.describe(rng, objects, size)
+    radar = sar.render(np.random.default_rng((size, *np.atleast_1d(seed))), world, painting) if with_sar else None
+    return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
