@@ -1,0 +1,41 @@
+"""Multi-head attention between two sequences."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries to a context, both of the same width.
+
+    Args:
+        width: channels of queries, context and output.
+        heads: number of heads; divides `width`.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attends.
+
+        Args:
+            x: queries [B, N, C].
+            context: [B, M, C].
+            mask: added to the attention scores, float [B, M]; 0 keeps a context position, a large negative hides it.
+
+        Returns:
+            [B, N, C].
+        """
+        key, value = self.key_value(context).chunk(2, dim=-1)
+        bias = None if mask is None else mask[:, None, None, :]
+        y = F.scaled_dot_product_attention(self._split(self.query(x)), self._split(key), self._split(value), bias)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,133 @@
+"""CLIP's image and text encoders on the modules of transformers, with every layer's output at hand.
+
+The state-dict keys are those of transformers' `CLIPModel` (``vision_model.*``, ``visual_projection``, ``text_model.*``,
+``text_projection``), so that a Hugging Face checkpoint loads as it is and others by key conversion
+(`rsvl.checkpoints`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ConvStem(nn.Module):
+    """A convolutional patch embedding: each stage halves the grid ("Early Convolutions Help Transformers See Better").
+
+    For small encoders trained from scratch. A residual block follows every stage after the first; the intermediate maps
+    are returned for decoders that need finer detail than one token a patch.
+
+    Args:
+        channels: width after each halving; the patch is ``2 ** len(channels)`` pixels wide.
+        in_channels: channels of the image.
+    """
+
+    def __init__(self, channels: tuple[int, ...], in_channels: int = 3) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        for index, out in enumerate(channels):
+            down = _conv_bn(in_channels, out, stride=2)
+            self.stages.append(nn.Sequential(down) if index == 0 else nn.Sequential(down, _Residual(out)))
+            in_channels = out
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps an image [B, C, H, W] to its maps at strides 2, 4, 8, …, the last of them the patch embeddings."""
+        maps = []
+        for stage in self.stages:
+            image = stage(image)
+            maps.append(image)
+        return maps
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv_bn(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.GELU())
+
+
+class CLIPImageEncoder(nn.Module):
+    """CLIP's vision transformer, giving the tokens of every layer.
+
+    Args:
+        config: transformers' configuration.
+        embed_dim: width of the space shared with the text.
+        stem: replaces the single patch convolution when given; its last map must be ``hidden_size`` wide.
+    """
+
+    def __init__(self, config: CLIPVisionConfig, embed_dim: int, stem: ConvStem | None = None) -> None:
+        super().__init__()
+        self.vision_model = CLIPVisionModel(config)
+        self.visual_projection = nn.Linear(config.hidden_size, embed_dim, bias=False)
+        self.stem = stem
+        if stem is not None:
+            self.vision_model.embeddings.patch_embedding = nn.Identity()
+
+    def forward(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Encodes images.
+
+        Args:
+            image: float [B, 3, S, S], normalised.
+
+        Returns:
+            The tokens [B, 1 + N, D] after each layer, class token first; and the stem's maps before the last
+            (empty without a stem).
+        """
+        maps = self.stem(image) if self.stem is not None else [self.vision_model.embeddings.patch_embedding(image)]
+        x = self.vision_model.pre_layrnorm(self._tokens(maps[-1]))
+        states = []
+        for layer in self.vision_model.encoder.layers:
+            x = layer(x, None)
+            states.append(x)
+        return states, maps[:-1]
+
+    def _tokens(self, patches: Tensor) -> Tensor:
+        embeddings = self.vision_model.embeddings
+        patches = patches.flatten(2).transpose(1, 2)
+        start = embeddings.class_embedding.expand(patches.shape[0], 1, -1).to(patches.dtype)
+        return torch.cat([start, patches], dim=1) + embeddings.position_embedding.weight
+
+
+class CLIPTextEncoder(nn.Module):
+    """CLIP's text transformer.
+
+    Args:
+        config: transformers' configuration.
+        embed_dim: width of the space shared with the image.
+    """
+
+    def __init__(self, config: CLIPTextConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.text_model = CLIPTextModel(config)
+        self.text_projection = nn.Linear(config.hidden_size, embed_dim, bias=False)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encodes sentences.
+
+        Args:
+            tokens: int64 [B, T]; the end token has the highest id, what follows it is padding.
+
+        Returns:
+            Word embeddings [B, T, D], the sentence embedding [B, E] (that of the end token, projected), and which
+            tokens are words, bool [B, T].
+        """
+        text = self.text_model
+        x = text.embeddings(input_ids=tokens)
+        for layer in text.encoder.layers:
+            x = layer(x, None, is_causal=True)
+        words = text.final_layer_norm(x)
+        end = tokens.argmax(dim=-1)
+        sentence = words[torch.arange(words.shape[0], device=words.device), end]
+        is_word = torch.arange(tokens.shape[1], device=tokens.device) <= end[:, None]
+        return words, self.text_projection(sentence), is_word

@@ -1,0 +1,44 @@
+"""Losses of mask prediction."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sigmoid focal loss of each sample, normalised by its foreground pixels, as the focal loss paper does by anchors.
+
+    Args:
+        logits: float [B, 1, H, W].
+        target: float [B, 1, H, W] in {0, 1}.
+        alpha: weight of the foreground; the background weighs ``1 - alpha``.
+        gamma: focusing exponent.
+
+    Returns:
+        [B]. The normaliser is at least 0.1 % of the image, so that empty targets keep a finite weight.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    wrong = torch.exp(-cross_entropy).neg().add(1)
+    weight = target * (2 * alpha - 1) + (1 - alpha)
+    pixels = target[0].numel()
+    foreground = target.flatten(1).sum(1).clamp(min=pixels / 1000)
+    return (weight * wrong**gamma * cross_entropy).flatten(1).sum(1) / foreground
+
+
+def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+    """Soft Dice loss ``1 - 2·|P∩T| / (|P| + |T|)`` of each sample.
+
+    Args:
+        logits: float [B, 1, H, W].
+        target: float [B, 1, H, W] in {0, 1}.
+        smooth: added to numerator and denominator, in pixels; makes an empty prediction of an empty target cost 0.
+
+    Returns:
+        [B], each in 0…1.
+    """
+    probability = logits.sigmoid().flatten(1)
+    target = target.flatten(1)
+    overlap = (probability * target).sum(1)
+    return 1 - (2 * overlap + smooth) / (probability.sum(1) + target.sum(1) + smooth)

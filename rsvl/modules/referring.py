@@ -1,0 +1,109 @@
+"""What referring segmenters with late fusion share: three graphs, a training forward pass, a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from rsvl.modules.losses import dice_loss, focal_loss
+from rsvl.runtime.manifest import GraphSpec, ImageSpec, ModelSpec, TensorSpec
+
+
+class ReferringSegmenter(nn.Module, ABC):
+    """A model that segments what a sentence names, in three graphs: image, text, head.
+
+    A subclass sets `spec` and implements `encode_image`, `encode_text` and `head`; each returns the tensors that the
+    graph of the same name in `spec.graphs` lists as outputs, in that order, and `head` takes the outputs of the image
+    graph followed by those of the text graph.
+
+    Attributes:
+        spec: the model's declaration.
+        keep_fp32: submodules that stay in float32 in half-precision exports: module path → reason.
+    """
+
+    spec: ModelSpec
+    keep_fp32: dict[str, str] = {}
+
+    @abstractmethod
+    def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Encodes images float [B, 3, S, S] into the outputs of the `image` graph."""
+
+    @abstractmethod
+    def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Encodes sentences int64 [B, T] into the outputs of the `text` graph."""
+
+    @abstractmethod
+    def head(self, *features: Tensor) -> tuple[Tensor]:
+        """Decodes image and text features of equal batch into mask logits float [B, 1, h, w]."""
+
+    @abstractmethod
+    def tokenizer_json(self) -> str:
+        """The model's tokenizer as `tokenizers` JSON text."""
+
+    def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor | None = None) -> Tensor:
+        """Segments.
+
+        Args:
+            images: float [B, 3, S, S], normalised.
+            tokens: int64 [N, T].
+            image_index: int64 [N], each sentence's image; by default sentence i belongs to image i. Every image is
+                encoded once however many sentences it has.
+
+        Returns:
+            Mask logits float [N, 1, h, w].
+        """
+        features = self.encode_image(images)
+        if image_index is not None:
+            features = tuple(f.index_select(0, image_index) for f in features)
+        return self.head(*features, *self.encode_text(tokens))[0]
+
+    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Equal-weight focal and Dice loss (CD2FSAN section 3.5), averaged over the sentences.
+
+        Args:
+            logits: float [N, 1, h, w].
+            masks: float [N, 1, h, w] in {0, 1}.
+        """
+        logits, masks = logits.float(), masks.float()
+        return (focal_loss(logits, masks) + dice_loss(logits, masks)).mean()
+
+    def graph(self, name: str) -> nn.Module:
+        """The module to export as graph `name` of `spec.graphs`.
+
+        Raises:
+            KeyError: no such graph.
+        """
+        return _Graph(self, {"image": self.encode_image, "text": self.encode_text, "head": self.head}[name])
+
+
+class _Graph(nn.Module):
+    """One method of a model as a module of its own, as `torch.export` wants it."""
+
+    def __init__(self, model: nn.Module, method: object) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.method(*inputs)  # type: ignore[operator]
+
+
+def late_fusion_graphs(
+    image: ImageSpec, tokens: int, image_features: list[TensorSpec], text_features: list[TensorSpec], mask_size: int
+) -> tuple[GraphSpec, ...]:
+    """The graphs of a late-fusion segmenter from the features its encoders give and its mask's side in pixels."""
+    pixels = TensorSpec("image", ("batch", image.channels, image.size, image.size))
+    ids = TensorSpec("tokens", ("batch", tokens), "int64")
+    logits = TensorSpec("mask_logits", ("batch", 1, mask_size, mask_size))
+    return (
+        GraphSpec("image", (pixels,), tuple(image_features)),
+        GraphSpec("text", (ids,), tuple(text_features)),
+        GraphSpec("head", (*image_features, *text_features), (logits,)),
+    )
+
+
+def padding_bias(is_word: Tensor) -> Tensor:
+    """Attention bias that hides padding: 0 where `is_word` (bool or 0/1) holds, -1e4 (safe in float16) elsewhere."""
+    return (1 - is_word.to(torch.float32)) * -1e4

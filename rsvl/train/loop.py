@@ -1,0 +1,266 @@
+"""The training loop: accelerate for devices, mixed precision and several GPUs; the best weights by validation mIoU."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rsvl.checkpoints import save_weights
+from rsvl.data.records import ReferringDataset
+from rsvl.evaluate import evaluate
+from rsvl.metrics import MetricsReport
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.text import Tokenizer
+from rsvl.train.batches import Batch, SentenceSampler, collate
+from rsvl.train.predictor import torch_predictor
+
+ENCODERS = ("image_encoder.", "text_encoder.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a run depends on besides model and data; written beside its results.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch: images a step and device.
+        sentences: sentences of an image a step.
+        lr: peak learning rate of everything but the encoders.
+        encoder_rate: the encoders' share of it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
+        weight_decay: of AdamW, on matrices only.
+        warmup: steps of linear warm-up; cosine decay to zero follows.
+        clip: largest gradient norm.
+        precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
+        workers: processes that load data.
+        val_limit: validation images an epoch, None for all.
+        seed: of weights, order and sentence choice.
+    """
+
+    epochs: int = 40
+    batch: int = 8
+    sentences: int = 4
+    lr: float = 5e-5
+    encoder_rate: float = 0.1
+    weight_decay: float = 0.01
+    warmup: int = 200
+    clip: float = 1.0
+    precision: str = "no"
+    workers: int = 2
+    val_limit: int | None = None
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """Where a run stands after an epoch."""
+
+    epoch: int = 0
+    best: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Progress(Protocol):
+    """Told about every step and every epoch."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """After each step: 0-based epoch, 1-based step of it, steps of an epoch, smoothed loss."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """After each validation: the history's new row."""
+
+
+def train(
+    model: nn.Module,
+    train_set: ReferringDataset,
+    val_set: ReferringDataset,
+    output: Path,
+    config: TrainConfig,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> State:
+    """Trains; writes `best.safetensors`, `last.pt` (to resume from) and `history.json` into `output` after each epoch.
+
+    Args:
+        model: a model with `spec`, `tokenizer_json()`, `loss()` and the forward pass of `rsvl.modules.referring`.
+        train_set: images to train on.
+        val_set: images that choose the best epoch.
+        output: folder of the run; made if missing.
+        config: the hyperparameters.
+        resume: go on from `last.pt` if there is one; at most one epoch is lost to a kill.
+        progress: told about steps and epochs.
+
+    Raises:
+        UsageError: `output` holds a run and `resume` is not set.
+        InputError: `last.pt` is damaged or of another model or configuration.
+    """
+    run = _Run(model, train_set, val_set, output, config, progress)
+    if run.last.exists() and not resume:
+        raise UsageError(f"{output} holds a training run: add --resume to go on with it, or name another folder")
+    if run.last.exists():
+        run.restore()
+    while run.state.epoch < config.epochs:
+        run.train_epoch()
+        run.finish_epoch()
+    return run.state
+
+
+class _Run:
+    def __init__(
+        self,
+        model: nn.Module,
+        train_set: ReferringDataset,
+        val_set: ReferringDataset,
+        output: Path,
+        config: TrainConfig,
+        progress: Progress | None,
+    ) -> None:
+        self.config, self.output, self.progress = config, output, progress
+        self.val_set, self.spec = val_set, model.spec
+        self.state = State()
+        self.last = output / "last.pt"
+        output.mkdir(parents=True, exist_ok=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
+        self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+        self.sampler = SentenceSampler(train_set, model.spec, self.tokenizer, config.sentences, config.seed)
+        loader = DataLoader(
+            self.sampler,
+            batch_size=config.batch,
+            shuffle=True,
+            drop_last=len(train_set) > config.batch,
+            num_workers=config.workers,
+            collate_fn=collate,
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+        optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr)
+        # Custom batches move themselves: accelerate would not know the dataclass.
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.loader = self.accelerator.prepare_data_loader(loader, device_placement=False)
+        steps = len(self.loader) * config.epochs
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: warmup_cosine(step, config.warmup, steps)
+        )
+
+    def train_epoch(self) -> None:
+        self.model.train()
+        self.sampler.epoch = self.state.epoch
+        self.loader.set_epoch(self.state.epoch)
+        self.loader.base_dataloader.generator.manual_seed(self.config.seed * 100_003 + self.state.epoch)
+        self.started, smoothed = time.monotonic(), None
+        for step, batch in enumerate(self.loader, 1):
+            loss = float(self._step(batch.to(self.accelerator.device)))
+            smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
+            if not math.isfinite(loss):
+                raise InputError(f"the loss is {loss} in epoch {self.state.epoch}: lower --lr or train in float32")
+            if self.progress and self.accelerator.is_main_process:
+                self.progress.step(self.state.epoch, step, len(self.loader), smoothed)
+        self.smoothed = smoothed
+
+    def _step(self, batch: Batch) -> Tensor:
+        with self.accelerator.autocast():
+            logits = self.model(batch.images, batch.tokens, batch.image_index)
+        loss = self.accelerator.unwrap_model(self.model).loss(logits, batch.masks)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def finish_epoch(self) -> None:
+        """Validates on the main process, then writes the best weights, the state and the history."""
+        self.state.epoch += 1
+        if self.accelerator.is_main_process:
+            report = self._validate()
+            row = {
+                "epoch": self.state.epoch,
+                "loss": self.smoothed,
+                "seconds": round(time.monotonic() - self.started, 1),
+                **report.to_dict(),
+            }
+            self.state.history.append(row)
+            if report.miou > self.state.best:
+                self.state.best = report.miou
+                save_weights(
+                    self.accelerator.unwrap_model(self.model),
+                    self.output / "best.safetensors",
+                    {"epoch": str(self.state.epoch), "val_miou": f"{report.miou:.4f}"},
+                )
+            self._save()
+            if self.progress:
+                self.progress.epoch(row)
+        self.accelerator.wait_for_everyone()
+
+    def _validate(self) -> MetricsReport:
+        model = self.accelerator.unwrap_model(self.model).eval()
+        with self.accelerator.autocast():
+            return evaluate(torch_predictor(model), self.val_set, limit=self.config.val_limit)
+
+    def _save(self) -> None:
+        content = {
+            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "state": asdict(self.state),
+            "config": asdict(self.config),
+            "name": self.spec.name,
+        }
+        temporary = self.last.with_suffix(".tmp")
+        torch.save(content, temporary)
+        os.replace(temporary, self.last)
+        history = self.output / "history.json"
+        temporary = history.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"config": asdict(self.config), "epochs": self.state.history}, indent=1))
+        os.replace(temporary, history)
+
+    def restore(self) -> None:
+        try:
+            content = torch.load(self.last, map_location="cpu", weights_only=True)
+            name, config, state = content["name"], content["config"], content["state"]
+        except Exception as error:
+            raise InputError(f"{self.last} cannot be read ({error}): remove it to start anew") from error
+        if name != self.spec.name or config != asdict(self.config):
+            changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
+            raise InputError(
+                f"{self.last} is a run of {name} with other {', '.join(changed) or 'model'}: "
+                "give the options it was started with"
+            )
+        self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.state = State(**state)
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Encoders at their own rate; no weight decay on biases, norms and embeddings."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decays = parameter.dim() > 1 and "embedding" not in name
+        groups.setdefault((name.startswith(ENCODERS), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.lr * (config.encoder_rate if encoder else 1.0),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (encoder, decays), parameters in groups.items()
+    ]
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """The learning rate's factor: linear from 0 to 1 over `warmup` steps, then a cosine to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
