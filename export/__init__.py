@@ -1,0 +1,18 @@
+"""PyTorch → ONNX: graphs, precision, verification, the bundle.
+
+`export(model, output, precision="fp16")` writes a bundle and verifies it against PyTorch.
+"""
+
+from rsvl.runtime.errors import MissingComponentError
+
+try:
+    import onnx  # noqa: F401
+    import onnxscript  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as error:
+    raise MissingComponentError(f"exporting needs {error.name}: pip install 'rsvl[export]'") from error
+
+from rsvl.export.pipeline import Exported, Progress, export
+from rsvl.export.verify import Verification
+
+__all__ = ["Exported", "Progress", "Verification", "export"]

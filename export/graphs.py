@@ -1,0 +1,101 @@
+"""One graph of a model to one ONNX file: opset 18, dynamic batch, custom operations as nodes with a function body."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+import rsvl
+from rsvl.export.symbolics import add_functions
+from rsvl.runtime.manifest import GraphSpec, TensorSpec
+
+OPSET = 18
+"""The dynamo exporter's own opset. Another version would run a converter that inlines the custom operations."""
+
+EXTERNAL_DATA_BYTES = 2**31 - 2**24
+"""Weights move to a file beside the graph from here on: a protobuf file ends at 2 GiB."""
+
+_EXAMPLE_BATCH = 2  # torch.export takes sizes 0 and 1 for constants
+
+
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
+    """Exports a graph to an ONNX file that passes the ONNX checker.
+
+    Args:
+        module: takes and returns the tensors of the declaration, in its order.
+        spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
+        path: the file to write; weights over 2 GB go to `path` with ``.data`` appended.
+    """
+    inputs = tuple(_example(tensor) for tensor in spec.inputs)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            _Positional(module).eval(),
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[tensor.name for tensor in spec.inputs],
+            output_names=[tensor.name for tensor in spec.outputs],
+            dynamic_shapes={"inputs": tuple(_dynamic(tensor) for tensor in spec.inputs)},
+            verbose=False,
+        )
+    assert program is not None
+    weights = program.model.graph.initializers.values()
+    program.save(path, external_data=sum(w.const_value.nbytes for w in weights if w.const_value) > EXTERNAL_DATA_BYTES)
+    del program, weights
+    gc.collect()  # the exporter's objects refer to each other and to the weights
+    proto = onnx.load_model(path, load_external_data=False)
+    _describe(proto, spec)
+    add_functions(proto)
+    onnx.save_model(proto, path)
+    onnx.checker.check_model(path, full_check=True)
+
+
+class _Positional(nn.Module):
+    """Gives any graph the one signature that `write_graph` describes the dynamic shapes of."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.inner = graph  # not "graph": torch.fx has that name
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.inner(*inputs))
+
+
+def _example(tensor: TensorSpec) -> Tensor:
+    shape = [_EXAMPLE_BATCH if isinstance(size, str) else size for size in tensor.shape]
+    return torch.zeros(shape, dtype=getattr(torch, tensor.dtype))
+
+
+def _dynamic(tensor: TensorSpec) -> dict[int, torch.export.Dim]:
+    return {axis: torch.export.Dim(size) for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
+
+
+def _describe(proto: onnx.ModelProto, spec: GraphSpec) -> None:
+    proto.producer_name, proto.producer_version = "rsvl", rsvl.__version__
+    proto.graph.name = spec.name
+    for node in proto.graph.node:  # keeps where in the model a node comes from; drops paths of the exporting machine
+        origin = [entry for entry in node.metadata_props if entry.key == "namespace"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(origin)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter's notes on absent packages and on its own deprecations; its errors are raised as ever."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,181 @@
+"""From a PyTorch model to a verified bundle, step by step."""
+
+from __future__ import annotations
+
+import gc
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import rsvl
+from rsvl.export.bundle import packed_path, sha256, staged, write_manifest
+from rsvl.export.golden import write_golden
+from rsvl.export.graphs import OPSET, write_graph
+from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
+from rsvl.export.samples import default_samples
+from rsvl.export.verify import Verification, compare, run_onnx, run_pytorch
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.manifest import Manifest, ModelSpec
+
+MIN_SAMPLES = 8
+
+Progress = Callable[[str, float], None]
+"""Called at the start of each step with what it does and the fraction, 0…1, of the steps that are done."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written.
+
+    Attributes:
+        path: the bundle's directory.
+        packed: the same as one file, where that was asked for.
+        manifest: what `manifest.json` says.
+        verification: how the exported graphs compare with PyTorch.
+    """
+
+    path: Path
+    packed: Path | None
+    manifest: Manifest
+    verification: Verification
+
+
+def export(
+    model: nn.Module,
+    output: str | Path,
+    precision: str = "fp32",
+    weights_source: str | Path | None = None,
+    samples: Mapping[str, np.ndarray] | None = None,
+    pack: bool = False,
+    metrics: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
+
+    Example::
+
+        exported = export(rsvl.load("cd2fsan-tiny"), "tiny.bundle", precision="fp16")
+        print(exported.verification.iou_min)
+
+    Args:
+        model: a model of the registry, float32, on the CPU: has `spec`, `graph(name)` and `tokenizer_json()`, and may
+            have `keep_fp32`. It is put into evaluation mode for the export and left as it was.
+        output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
+        precision: ``fp32``, ``fp16`` or ``bf16``: the type inside the graphs. Their inputs and outputs are float32.
+        weights_source: the file that the weights came from, or a name for it; None means random weights.
+        samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
+        pack: also write the bundle as one file beside it (`<output>.rsvl`).
+        metrics: accuracy figures known for these weights, for the manifest.
+        progress: told of each step.
+
+    Raises:
+        UsageError: an unknown precision.
+        InputError: fewer than 8 samples, or samples that are not those the model takes.
+        VerificationError: the exported graphs disagree with PyTorch; nothing was written.
+        OutputError: the bundle cannot be written (disk full, not writable, something else is there).
+    """
+    if precision not in DTYPES:
+        raise UsageError(f"unknown precision {precision!r}: use {', '.join(DTYPES)}")
+    spec: ModelSpec = model.spec
+    step = _Steps(progress, total=len(spec.graphs) + 4)
+    was_training = model.training
+    model.eval()
+    try:
+        with staged(Path(output), pack) as directory:
+            step("running the model in PyTorch")
+            inputs = _checked(samples or default_samples(spec, model.tokenizer_json()), spec)
+            expected, kept = _reference(model, spec, inputs, precision)
+            for graph in spec.graphs:
+                step(f"exporting graph {graph.name} in {precision}")
+                module = in_precision(model.graph(graph.name), model, precision, kept)
+                write_graph(module, graph, directory / _file(graph.name))
+                del module
+                gc.collect()  # a graph's copy of the weights goes before the next one comes
+            spec = replace(spec, graphs=tuple(replace(g, file=_file(g.name)) for g in spec.graphs))
+            step("verifying against PyTorch in ONNX Runtime")
+            verification = compare(spec, expected, run_onnx(directory, spec, inputs), precision)
+            step("writing the golden test, tokenizer and manifest")
+            write_golden(directory, inputs, expected, verification.cut)
+            (directory / spec.text.tokenizer).write_text(model.tokenizer_json(), encoding="utf-8")
+            manifest = write_manifest(
+                directory,
+                Manifest(
+                    model=spec,
+                    precision=precision,
+                    source=_source(weights_source),
+                    kept_fp32=kept if precision != "fp32" else {},
+                    verification=asdict(verification),
+                    metrics=dict(metrics or {}),
+                    versions=_versions(),
+                ),
+            )
+            step("packing" if pack else "putting the bundle in place")
+    finally:
+        model.train(was_training)
+    path = Path(output)
+    return Exported(path, packed_path(path) if pack else None, manifest, verification)
+
+
+class _Steps:
+    """Counts the steps for the caller's progress bar."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        if self.progress is not None:
+            self.progress(what, self.done / self.total)
+        self.done += 1
+
+
+def _reference(
+    model: nn.Module, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
+    if precision == "fp32":
+        return run_pytorch(model, spec, inputs), {}
+    declared = dict(getattr(model, "keep_fp32", {}))
+    if DTYPES[precision] != torch.float16:  # bfloat16 has float32's range
+        return run_pytorch(model, spec, inputs), declared
+    with watch_ranges(model) as largest:
+        expected = run_pytorch(model, spec, inputs)
+    return expected, {**declared, **overflowing(largest)}
+
+
+def _checked(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    made = {tensor.name for graph in spec.graphs for tensor in graph.outputs}
+    raw = {tensor.name: tensor for graph in spec.graphs for tensor in graph.inputs if tensor.name not in made}
+    if set(samples) != set(raw):
+        raise InputError(f"samples are {', '.join(sorted(samples))}: this model takes {', '.join(sorted(raw))}")
+    counts = {len(array) for array in samples.values()}
+    if len(counts) != 1 or min(counts) < MIN_SAMPLES:
+        raise InputError(f"{sorted(counts)} samples: give at least {MIN_SAMPLES}, as many of each input")
+    for name, tensor in raw.items():
+        if samples[name].shape[1:] != tensor.shape[1:] or samples[name].dtype != tensor.dtype:
+            found = f"{samples[name].dtype} {list(samples[name].shape)}"
+            raise InputError(f"sample {name} is {found}: this model takes {tensor.dtype} {list(tensor.shape)}")
+    return dict(samples)
+
+
+def _file(graph: str) -> str:
+    return f"{graph}.onnx"
+
+
+def _source(weights: str | Path | None) -> dict[str, Any]:
+    if weights is None:
+        return {"weights": "random"}
+    path = Path(weights)
+    return {"weights": path.name, "sha256": sha256(path)} if path.is_file() else {"weights": str(weights)}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+    found = {name: version(name) for name in packages}
+    return {"rsvl": rsvl.__version__, "python": platform.python_version(), **found, "opset": str(OPSET)}

@@ -1,0 +1,177 @@
+"""Running the exported graphs in ONNX Runtime against the model in PyTorch float32, before a bundle exists.
+
+What is compared: every output of every graph (largest absolute difference), and the masks. A mask is where the
+probability exceeds the declared threshold. Where no sample has such a mask that is neither empty nor full, as with
+random weights, that comparison says nothing: the masks are then cut at the median of all reference logits instead,
+where half of the pixels are inside and most of them have a chance to fall on the wrong side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from rsvl.runtime.errors import VerificationError
+from rsvl.runtime.manifest import GraphSpec, ModelSpec
+
+MASK_OUTPUT = "mask_logits"
+IOU_LIMITS = {"fp32": 0.995, "fp16": 0.99, "bf16": 0.99}
+BATCHES = (1, 3, 4)
+"""Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
+
+Tensors = dict[str, np.ndarray]
+Runner = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the comparison found.
+
+    Attributes:
+        inputs: number of samples.
+        batches: the batch sizes in which they were run.
+        largest_difference: of each output, absolute, by name.
+        largest_value: the largest magnitude of each output in PyTorch, to read the difference against.
+        cut: the logit above which a pixel belongs to the mask.
+        cut_is: ``threshold``, or ``median`` where no mask at the threshold is neither empty nor full.
+        iou_mean, iou_min: intersection over union of the masks, over the samples; two empty masks agree (1).
+        iou_limit: what `iou_min` must reach.
+    """
+
+    inputs: int
+    batches: tuple[int, ...]
+    largest_difference: dict[str, float]
+    largest_value: dict[str, float]
+    cut: float
+    cut_is: str
+    iou_mean: float
+    iou_min: float
+    iou_limit: float
+
+
+def run_pytorch(model: nn.Module, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
+    """Every output of every graph of the model in PyTorch, float32, as arrays [N, …] by name."""
+    tensors: Tensors = dict(samples)
+    with torch.no_grad():
+        for graph in spec.graphs:
+            module = model.graph(graph.name)
+
+            def run(inputs: Sequence[np.ndarray], module: nn.Module = module) -> list[np.ndarray]:
+                return [output.numpy() for output in module(*(torch.from_numpy(x) for x in inputs))]
+
+            tensors.update(_run_in_batches(graph, tensors, run))
+    return tensors
+
+
+def run_onnx(directory: Path, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
+    """The same of the exported graphs in ONNX Runtime on the CPU, each fed with what the ones before it gave."""
+    tensors: Tensors = dict(samples)
+    for graph in spec.graphs:
+        session = cpu_session(directory / graph.file)
+        names = [tensor.name for tensor in graph.inputs]
+
+        def run(
+            inputs: Sequence[np.ndarray],
+            session: onnxruntime.InferenceSession = session,
+            names: list[str] = names,
+        ) -> Sequence[np.ndarray]:
+            outputs: Sequence[np.ndarray] = session.run(None, dict(zip(names, inputs, strict=True)))
+            return outputs
+
+        tensors.update(_run_in_batches(graph, tensors, run))
+    return tensors
+
+
+def cpu_session(path: Path) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU."""
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str) -> Verification:
+    """Compares what both gave.
+
+    Raises:
+        VerificationError: an output of another shape, values that are not finite, or masks that agree less than
+            `IOU_LIMITS` allow for the precision.
+    """
+    outputs = [tensor.name for graph in spec.graphs for tensor in graph.outputs]
+    for name in outputs:
+        _check_output(name, expected[name], actual[name])
+    cut, cut_is = mask_cut(expected[MASK_OUTPUT], spec.threshold)
+    ious = mask_ious(expected[MASK_OUTPUT], actual[MASK_OUTPUT], cut)
+    found = Verification(
+        inputs=len(ious),
+        batches=tuple(stop - start for start, stop in _batches(len(ious))),
+        largest_difference={name: float(np.abs(expected[name] - actual[name]).max()) for name in outputs},
+        largest_value={name: float(np.abs(expected[name]).max()) for name in outputs},
+        cut=cut,
+        cut_is=cut_is,
+        iou_mean=float(ious.mean()),
+        iou_min=float(ious.min()),
+        iou_limit=IOU_LIMITS[precision],
+    )
+    if found.iou_min < found.iou_limit:
+        raise VerificationError(
+            f"the exported masks agree only to IoU {found.iou_min:.4f} with PyTorch (mean {found.iou_mean:.4f}, limit "
+            f"{found.iou_limit} in {precision}), nothing was written: name the parts that lose accuracy in the "
+            "model's keep_fp32, or export in fp32"
+        )
+    return found
+
+
+def mask_cut(logits: np.ndarray, threshold: float) -> tuple[float, str]:
+    """The logit at which masks are cut, and which it is: see the module's docstring.
+
+    Args:
+        logits: reference logits [N, 1, h, w].
+        threshold: probability in (0, 1).
+    """
+    cut = math.log(threshold / (1 - threshold))
+    inside = (logits > cut).reshape(len(logits), -1)
+    if np.any(inside.any(axis=1) & ~inside.all(axis=1)):
+        return cut, "threshold"
+    return float(np.median(logits)), "median"
+
+
+def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> np.ndarray:
+    """Intersection over union, float64 [N], of the masks ``logits > cut`` of [N, 1, h, w]; 1 where both are empty."""
+    a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))
+    union = (a | b).sum(axis=1)
+    return np.where(union == 0, 1.0, (a & b).sum(axis=1) / np.maximum(union, 1))
+
+
+def _run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:
+    inputs = [tensors[tensor.name] for tensor in graph.inputs]
+    parts = [run([x[start:stop] for x in inputs]) for start, stop in _batches(len(inputs[0]))]
+    names = [tensor.name for tensor in graph.outputs]
+    return {name: np.concatenate(outputs) for name, outputs in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+def _batches(count: int) -> Iterator[tuple[int, int]]:
+    """Start and stop of each batch: the sizes of `BATCHES` in turn until all samples are used."""
+    start, turn = 0, 0
+    while start < count:
+        stop = min(count, start + BATCHES[turn % len(BATCHES)])
+        yield start, stop
+        start, turn = stop, turn + 1
+
+
+def _check_output(name: str, expected: np.ndarray, actual: np.ndarray) -> None:
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        raise VerificationError(
+            f"output {name} of the exported graph is {actual.dtype} {list(actual.shape)}, PyTorch gives "
+            f"{expected.dtype} {list(expected.shape)}: the model's declaration or its export is wrong"
+        )
+    for values, where in ((expected, "PyTorch in float32"), (actual, "the exported graph")):
+        if not np.isfinite(values).all():
+            raise VerificationError(
+                f"output {name} of {where} has values that are not finite: check the weights, or keep the part that "
+                "overflows in float32 (keep_fp32)"
+            )
