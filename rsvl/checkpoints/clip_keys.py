@@ -1,0 +1,139 @@
+"""CLIP's published state dicts in transformers' names, and their positions at another size."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rsvl.runtime.errors import CheckpointError
+
+VISION_POSITIONS = "vision_model.embeddings.position_embedding.weight"
+TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
+
+_TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
+_RENAMED = (
+    (r"visual\.class_embedding$", "vision_model.embeddings.class_embedding"),
+    (r"visual\.conv1\.", "vision_model.embeddings.patch_embedding."),
+    (r"visual\.positional_embedding$", VISION_POSITIONS),
+    (r"visual\.ln_pre\.", "vision_model.pre_layrnorm."),
+    (r"visual\.ln_post\.", "vision_model.post_layernorm."),
+    (r"visual\.transformer\.resblocks\.", "vision_model.encoder.layers."),
+    (r"token_embedding\.", "text_model.embeddings.token_embedding."),
+    (r"positional_embedding$", TEXT_POSITIONS),
+    (r"ln_final\.", "text_model.final_layer_norm."),
+    (r"transformer\.resblocks\.", "text_model.encoder.layers."),
+)
+_RENAMED_IN_LAYER = (
+    (r"\.ln_(\d)\.", r".layer_norm\1."),
+    (r"\.attn\.out_proj\.", ".self_attn.out_proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
+    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
+)
+_IN_PROJECTION = re.compile(r"(.+)\.attn\.in_proj_(weight|bias)$")
+# Neither encoder needs these: the contrastive loss's scalars, constants that old versions saved, OpenAI's sizes.
+_NOT_WEIGHTS = re.compile(
+    r"(.*\.)?(logit_scale|logit_bias|position_ids|attn_mask)$|input_resolution$|context_length$|vocab_size$"
+)
+
+
+def is_clip(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a CLIP with a vision transformer, in any of the layouts that are read."""
+    return "visual.conv1.weight" in state or _is_hugging_face(state)
+
+
+def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the weights of a CLIP with a vision transformer to transformers' names.
+
+    Three layouts are told apart by their keys: Hugging Face's `CLIPModel`, which stays as it is; OpenAI's, which
+    open_clip shares; and open_clip's with the text tower under ``text.``. `{L}` is ``encoder.layers.N``:
+
+    | OpenAI, open_clip                                | transformers                                        |
+    |--------------------------------------------------|-----------------------------------------------------|
+    | visual.class_embedding                           | vision_model.embeddings.class_embedding             |
+    | visual.conv1.weight                              | vision_model.embeddings.patch_embedding.weight      |
+    | visual.positional_embedding                      | vision_model.embeddings.position_embedding.weight   |
+    | visual.ln_pre.*, visual.ln_post.*                | vision_model.pre_layrnorm.*, .post_layernorm.*      |
+    | visual.proj [D, E]                               | visual_projection.weight [E, D]                     |
+    | token_embedding.weight                           | text_model.embeddings.token_embedding.weight        |
+    | positional_embedding                             | text_model.embeddings.position_embedding.weight     |
+    | ln_final.*                                       | text_model.final_layer_norm.*                       |
+    | text_projection [D, E]                           | text_projection.weight [E, D]                       |
+    | text_projection.weight [E, D] (a linear layer)   | text_projection.weight                              |
+    | (visual.)transformer.resblocks.N.*               | vision_model. or text_model. {L}.*                  |
+    | ….ln_1.*, ….ln_2.*                               | ….layer_norm1.*, ….layer_norm2.*                    |
+    | ….attn.in_proj_weight [3D, D], in_proj_bias [3D] | ….self_attn.q_proj.*, .k_proj.*, .v_proj.*, in thirds |
+    | ….attn.out_proj.*                                | ….self_attn.out_proj.*                              |
+    | ….mlp.c_fc.*, ….mlp.c_proj.*                     | ….mlp.fc1.*, ….mlp.fc2.*                            |
+
+    `logit_scale`, `logit_bias` and saved constants are left out; other keys stay as they are. The state dict does not
+    say which activation its model had: OpenAI's have QuickGELU, most of LAION's GELU.
+
+    Raises:
+        CheckpointError: the state dict is of none of these layouts, such as a CLIP with a ResNet.
+    """
+    if not is_clip(state):
+        shown = ", ".join(list(state)[:3])
+        raise CheckpointError(
+            f"not a CLIP with a vision transformer (its keys: {shown}, …): give weights that OpenAI, open_clip or "
+            "Hugging Face published for a CLIP ViT"
+        )
+    state = {key: value for key, value in state.items() if not _NOT_WEIGHTS.match(key)}
+    if _is_hugging_face(state):
+        return state
+    converted: dict[str, Tensor] = {}
+    for key, value in state.items():
+        converted.update(_convert_entry(key.removeprefix("text."), value))
+    return converted
+
+
+def fit_positions(state: Mapping[str, Tensor], vision_tokens: int, text_tokens: int) -> dict[str, Tensor]:
+    """Fits position embeddings in transformers' names to other sizes.
+
+    Those of patches are interpolated from one square grid to another as open_clip does: bicubic with anti-aliasing, the
+    class token's kept as it is, in float32. Those of words are cut to the first `text_tokens`; they are never extended.
+
+    Args:
+        state: weights in transformers' names.
+        vision_tokens: 1 + patches of the target, a square number of patches.
+        text_tokens: words of the target.
+    """
+    fitted = dict(state)
+    if VISION_POSITIONS in fitted:
+        fitted[VISION_POSITIONS] = _resample(fitted[VISION_POSITIONS], vision_tokens)
+    if TEXT_POSITIONS in fitted:
+        fitted[TEXT_POSITIONS] = fitted[TEXT_POSITIONS][:text_tokens]
+    return fitted
+
+
+def _is_hugging_face(state: Mapping[str, Tensor]) -> bool:
+    return any(key.startswith(("vision_model.", "text_model.")) for key in state)
+
+
+def _convert_entry(key: str, value: Tensor) -> dict[str, Tensor]:
+    if key in _TRANSPOSED:
+        return {_TRANSPOSED[key]: value.T.contiguous()}
+    for pattern, replacement in _RENAMED:
+        renamed, count = re.subn(f"^{pattern}", replacement, key)
+        if count:
+            break
+    if part := _IN_PROJECTION.match(renamed):
+        thirds = zip("qkv", value.chunk(3), strict=False)
+        return {f"{part[1]}.self_attn.{name}_proj.{part[2]}": third.contiguous() for name, third in thirds}
+    for pattern, replacement in _RENAMED_IN_LAYER:
+        renamed = re.sub(pattern, replacement, renamed)
+    return {renamed: value}
+
+
+def _resample(positions: Tensor, tokens: int) -> Tensor:
+    """Position embeddings [1 + g·g, D] at another grid [tokens, D]; as they are when either grid is not square."""
+    old, new = math.isqrt(len(positions) - 1), math.isqrt(tokens - 1)
+    if old == new or old * old != len(positions) - 1 or new * new != tokens - 1:
+        return positions
+    grid = positions[1:].float().unflatten(0, (old, old)).permute(2, 0, 1)[None]
+    grid = F.interpolate(grid, size=(new, new), mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([positions[:1].float(), grid[0].permute(1, 2, 0).flatten(0, 1)])

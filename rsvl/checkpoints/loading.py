@@ -1,0 +1,201 @@
+"""Fills models from checkpoints, all or nothing, and writes their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+import rsvl.models
+from rsvl import __version__, registry
+from rsvl.checkpoints.clip_keys import TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
+from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
+from rsvl.runtime.errors import CheckpointError, OutputError, UsageError
+
+RANDOM = "random"
+SHIPPED = Path(rsvl.models.__path__[0]) / "weights"
+"""Where the weights that ship lie, one `NAME.safetensors` a preset."""
+
+_ENCODERS = ("image_encoder.", "text_encoder.")
+_SHOWN = 3
+
+
+def load(name: str, weights: str | Path | None = None, encoder_weights: str | Path | None = None) -> Any:
+    """Builds a model by name, with weights, on the CPU and in evaluation mode.
+
+    Its attribute `source` says where the weights came from, as manifests record it: `weights` (a file's name or
+    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`.
+
+    Args:
+        name: a preset of the registry, such as ``cd2fsan``.
+        weights: a checkpoint of the whole model (see `load_weights`), or ``random`` for fresh weights. By default the
+            weights that ship with the preset; where none ship, fresh ones with a warning.
+        encoder_weights: a CLIP checkpoint for the encoders (see `load_encoder_weights`); the rest is then fresh.
+
+    Raises:
+        UsageError: no such preset, or both whole weights and encoder weights given.
+        CheckpointError: the checkpoint cannot be read or is of another architecture.
+    """
+    model = registry.create(name)
+    if weights is None:
+        weights = _default_weights(name, encoder_weights)
+    if str(weights) != RANDOM and encoder_weights is not None:
+        raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
+    model.source = {"weights": RANDOM}
+    if str(weights) != RANDOM:
+        load_weights(model, weights)
+        model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
+    if encoder_weights is not None:
+        load_encoder_weights(model, encoder_weights)
+        model.source |= {
+            "encoder_weights": Path(encoder_weights).name,
+            "encoder_sha256": _sha256(encoder_weights),
+        }
+    return model.eval()
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Fills a model from a checkpoint of it; a CLIP checkpoint fills its encoders, with a warning about the rest.
+
+    Args:
+        model: the model; its dtypes and devices stay.
+        path: what `read_state_dict` reads.
+
+    Raises:
+        CheckpointError: unreadable or of another architecture; the model is then unchanged.
+    """
+    state = read_state_dict(path)
+    if is_clip(state):
+        warnings.warn(f"{path} holds CLIP's encoders only: the rest of the model stays as it was", stacklevel=2)
+        load_encoder_weights(model, path)
+        return
+    written_for = read_metadata(path).get("rsvl_model", "")
+    _check_fit(state, model.state_dict(), f"{path} ({written_for})" if written_for else str(path), _name(model))
+    model.load_state_dict(state)
+
+
+def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
+    """Fills a model's CLIP encoders (`image_encoder`, `text_encoder`) from an OpenAI, open_clip or Hugging Face file.
+
+    Position embeddings are fitted to the model's image size and sentence length (`fit_positions`).
+
+    Args:
+        model: the model; its dtypes and devices stay.
+        path: what `read_state_dict` reads.
+
+    Raises:
+        CheckpointError: unreadable, not a CLIP, of another architecture (patch size, width, layers), or the model has
+            no CLIP encoders; the model is then unchanged.
+    """
+    expected = {key: value for key, value in model.state_dict().items() if key.startswith(_ENCODERS)}
+    vision, text = expected.get(f"image_encoder.{VISION_POSITIONS}"), expected.get(f"text_encoder.{TEXT_POSITIONS}")
+    if vision is None or text is None:
+        raise CheckpointError(f"{_name(model)} has no CLIP encoders: give weights of the whole model instead")
+    state = read_state_dict(path)
+    try:
+        state = fit_positions(convert_clip(state), vision_tokens=len(vision), text_tokens=len(text))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is {error}") from None
+    state = {_place(key): value for key, value in state.items()}
+    _check_fit(state, expected, str(path), f"the encoders of {_name(model)}")
+    _warn_of_activation(model, Path(path))
+    model.load_state_dict(state, strict=False)
+
+
+def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a model's parameters and buffers as safetensors, replacing the file only once all is written.
+
+    Args:
+        model: the model.
+        path: the file to write.
+        metadata: strings to store beside; `rsvl_model` (the preset's name) and `rsvl_version` are added.
+
+    Raises:
+        OutputError: the file cannot be written, such as on a full disk; what was there before is untouched.
+    """
+    path = Path(path)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    notes = {**(metadata or {}), "rsvl_model": _name(model), "rsvl_version": __version__}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        safetensors.torch.save_file(tensors, unfinished, notes)
+        unfinished.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path} cannot be written ({error}): check the directory and the free space") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _default_weights(name: str, encoder_weights: str | Path | None) -> str | Path:
+    shipped = SHIPPED / f"{name}.safetensors"
+    if encoder_weights is None and shipped.is_file():
+        return shipped
+    where = "everything but the encoders" if encoder_weights is not None else name
+    warnings.warn(f"no weights were given for {name}: {where} starts from random weights", stacklevel=3)
+    return RANDOM
+
+
+def _name(model: nn.Module) -> str:
+    spec: Any = getattr(model, "spec", None)
+    return str(spec.name) if spec is not None else type(model).__name__
+
+
+def _place(key: str) -> str:
+    """Where a CLIP weight in transformers' names belongs in a model."""
+    if key.startswith(("vision_model.", "visual_projection.")):
+        return f"image_encoder.{key}"
+    return f"text_encoder.{key}" if key.startswith(("text_model.", "text_projection.")) else key
+
+
+def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, target: str) -> None:
+    """Raises a `CheckpointError` that names the keys and shapes that differ, if any do."""
+    differing = [
+        f"{key} is {list(value.shape)} and should be {list(expected[key].shape)}"
+        for key, value in given.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    parts = [
+        ("other shapes", differing),
+        ("missing", [key for key in expected if key not in given]),
+        ("unexpected", [key for key in given if key not in expected]),
+    ]
+    report = "; ".join(f"{what}: {_some(names)}" for what, names in parts if names)
+    if report:
+        raise CheckpointError(f"{source} does not fit {target} ({report}): give a checkpoint of the same architecture")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _warn_of_activation(model: nn.Module, directory: Path) -> None:
+    # Weights trained with the other activation fit in shape and silently give worse features; of the formats that are
+    # read, only a Hugging Face directory says which one it was.
+    config = directory / "config.json"
+    if not config.is_file():
+        return
+    theirs = json.loads(config.read_text(encoding="utf-8")).get("vision_config", {}).get("hidden_act", "quick_gelu")
+    ours: Any = model.get_submodule("image_encoder.vision_model").config
+    if theirs != ours.hidden_act:
+        warnings.warn(
+            f"{directory} was trained with {theirs}, {_name(model)} has {ours.hidden_act}: its features will differ",
+            stacklevel=3,
+        )
+
+
+def _sha256(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    for file in weight_files(path):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

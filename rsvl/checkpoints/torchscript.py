@@ -1,0 +1,116 @@
+"""Reads the tensors of a TorchScript archive, as which OpenAI publishes its CLIP models, without running its code.
+
+`torch.load(weights_only=True)` refuses such archives, and `torch.jit.load` compiles the program they contain. But the
+archive is a ZIP whose `data.pkl` lists each module's attributes and whose `data/` holds the tensors' bytes; only these
+two are read here. The pickle's classes become plain records, its five harmless functions are replaced by ours, and any
+other name that it asks for is refused, so that nothing of it is imported or called.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_LIST_BUILDERS = {"build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is a ZIP with a TorchScript program in it (a plain PyTorch checkpoint has no constants)."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_torchscript(path: Path) -> dict[str, Tensor]:
+    """Reads every parameter and buffer by its dotted name, on the CPU in its own dtype.
+
+    Raises:
+        pickle.UnpicklingError: the archive names something that a list of tensors does not need.
+        Exception: whatever a damaged archive provokes in `zipfile`, `pickle` or torch; the caller reports it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        root = next(name.rpartition("/")[0] for name in archive.namelist() if name.endswith("/constants.pkl"))
+        with archive.open(f"{root}/data.pkl") as file:
+            module = _ModuleUnpickler(file, archive, f"{root}/data").load()
+    if not isinstance(module, _Module):
+        raise pickle.UnpicklingError(f"the archive holds a {type(module).__name__}, not a module")
+    return dict(module.tensors())
+
+
+class _Module:
+    """Stands for any class of the archive: only its attributes are kept."""
+
+    attributes: dict[str, Any]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.attributes = dict(state)
+
+    def tensors(self, prefix: str = "") -> OrderedDict[str, Tensor]:
+        """The tensors of this module and those below it by dotted name."""
+        found: OrderedDict[str, Tensor] = OrderedDict()
+        for name, value in self.attributes.items():
+            if isinstance(value, Tensor):
+                found[prefix + name] = value
+            elif isinstance(value, _Module):
+                found.update(value.tensors(f"{prefix}{name}."))
+        return found
+
+
+class _ModuleUnpickler(pickle.Unpickler):
+    """Reads `data.pkl`; tensors' bytes come from `archive` under the folder `data`."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, data: str) -> None:
+        super().__init__(file)
+        self._archive = archive
+        self._data = data
+        self._storages: dict[str, Tensor] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return _STORAGE_DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch.jit._pickle" and name in _LIST_BUILDERS:
+            return _first
+        raise pickle.UnpicklingError(f"the archive names {module}.{name}, which tensors do not need")
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        _, dtype, key, _, count = pid
+        if key not in self._storages:
+            data = bytearray(self._archive.read(f"{self._data}/{key}"))
+            self._storages[key] = (
+                torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+            )
+        return self._storages[key]
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    # torch itself refuses a size and stride that reach outside the storage.
+    return torch.as_strided(storage, size, stride, offset).clone()
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
