@@ -4,18 +4,50 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.errors import InputError, MissingComponentError
+from rsvl.runtime.atomic import replacing
+from rsvl.runtime.errors import InputError, MissingComponentError, OutputError
 from rsvl.runtime.image import Stretch, to_rgb
+from rsvl.runtime.tiling import Window
 
-#: Longest side, in pixels, of the thinned-out copy from which a stretch of the values is found.
+#: Longest side, in pixels, of the thinned-out copy from which the stretch to 8 bits is found.
 _SAMPLE_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where an image lies on the ground, in plain values.
+
+    Attributes:
+        crs: ``EPSG:…``, or WKT for a system without a code.
+        transform: (a, b, c, d, e, f) with x = a·column + b·row + c and y = d·column + e·row + f, in the order of
+            `affine.Affine`; columns and rows count from the upper left corner of the upper left pixel.
+        metres: length of the system's unit in metres; None when it is an angle.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    metres: float | None = None
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Turns pixel coordinates (x, y) [..., 2] into the system's own, float64 [..., 2]."""
+        a, b, c, d, e, f = self.transform
+        return np.asarray(points, np.float64) @ np.array([[a, d], [b, e]]) + np.array([c, f])
+
+    @property
+    def pixel_area(self) -> float | None:
+        """Area of a pixel in square metres; None when the system's unit is an angle."""
+        a, b, _, d, e, _ = self.transform
+        return None if self.metres is None else abs(a * e - b * d) * self.metres**2
 
 
 def available() -> bool:
@@ -36,70 +68,144 @@ def rasterio() -> ModuleType:
     return module
 
 
-class RasterFile:
-    """A GeoTIFF opened for reading whole or by windows, as 8-bit RGB (rules: `rsvl.runtime.image`).
+class RasterScene:
+    """A TIFF read whole or by windows, as 8-bit RGB by the rules of `rsvl.runtime.image`.
+
+    A multi-band file's first three bands are red, green and blue. The file is opened when first read and closed by
+    `close`; reading again opens it again.
 
     Attributes:
         path: the file.
         height: rows.
         width: columns.
+        georeference: where it lies, None without a coordinate system.
     """
 
     def __init__(self, path: Path) -> None:
-        module = rasterio()
         self.path = path
-        try:
-            with warnings.catch_warnings():
+        self._open: Any = None
+        dataset = self._dataset
+        self.height, self.width = int(dataset.height), int(dataset.width)
+        self.georeference = _georeference(dataset)
+        self._bands = [1] if dataset.count < 3 else [1, 2, 3]
+        self._masked = any(flag.name != "all_valid" for flags in dataset.mask_flag_enums for flag in flags)
+        if dataset.count > 4:
+            count = dataset.count
+            self.close()
+            raise InputError(f"{path}: {count} bands, an image has 1 to 4: choose three with gdal_translate -b")
+
+    @property
+    def _dataset(self) -> Any:
+        if self._open is None:
+            module = rasterio()
+            with warnings.catch_warnings(), _reported(self.path):
                 warnings.simplefilter("ignore", module.errors.NotGeoreferencedWarning)
-                self._dataset: Any = module.open(path, driver="GTiff")
-        except module.errors.RasterioError as error:
-            raise InputError(f"{path}: damaged or unreadable TIFF ({error})") from error
-        self.height, self.width = int(self._dataset.height), int(self._dataset.width)
-        if self._dataset.count > 4:
-            self._dataset.close()
-            raise InputError(
-                f"{path}: {self._dataset.count} bands, an image has 1 to 4: choose three "
-                "(gdal_translate -b 4 -b 3 -b 2 IN OUT)"
-            )
+                self._open = module.open(self.path, driver="GTiff")
+        return self._open
 
-    def __enter__(self) -> RasterFile:
-        return self
+    def close(self) -> None:
+        """Closes the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._dataset.close()
+    def read(self, window: Window | None = None) -> np.ndarray:
+        """Reads the scene or a window of it.
+
+        Returns:
+            uint8 [h, w, 3].
+
+        Raises:
+            InputError: the file is truncated or damaged.
+        """
+        return self._rgb(self._read(window=_rasterio_window(window)))
+
+    def valid(self, window: Window | None = None) -> np.ndarray | None:
+        """Which pixels hold data: bool [h, w] by the nodata value, mask or alpha band; None when all do."""
+        if not self._masked:
+            return None
+        with _reported(self.path):
+            return self._dataset.dataset_mask(window=_rasterio_window(window)) > 0
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """Reads the scene thinned out so that its longer side has at most `side` pixels: uint8 [h, w, 3]."""
+        return self._rgb(self._read(out_shape=(len(self._bands), *self._thinned(side))))
 
     @cached_property
     def _stretch(self) -> Stretch | None:
         if self._dataset.dtypes[0] == "uint8":
             return None
-        factor = max(1.0, max(self.height, self.width) / _SAMPLE_SIDE)
-        shape = (max(1, round(self.height / factor)), max(1, round(self.width / factor)))
+        shape = self._thinned(_SAMPLE_SIDE)
         sample = np.moveaxis(self._read(out_shape=(len(self._bands), *shape)), 0, 2)
-        valid = self._dataset.dataset_mask(out_shape=shape) > 0
+        with _reported(self.path):
+            valid = self._dataset.dataset_mask(out_shape=shape) > 0
         return Stretch.of(sample, valid)
 
-    @cached_property
-    def _bands(self) -> list[int]:
-        return [1] if self._dataset.count < 3 else [1, 2, 3]
+    def _thinned(self, side: int) -> tuple[int, int]:
+        factor = max(1.0, max(self.height, self.width) / side)
+        return max(1, round(self.height / factor)), max(1, round(self.width / factor))
 
     def _read(self, **options: Any) -> np.ndarray:
-        try:
+        with _reported(self.path):
             return self._dataset.read(self._bands, **options)
-        except rasterio().errors.RasterioError as error:
-            raise InputError(f"{self.path}: damaged or unreadable TIFF ({error})") from error
 
-    def read(self, window: tuple[int, int, int, int] | None = None) -> np.ndarray:
-        """Reads the image or a window (row, column, height, width) of it as uint8 [h, w, 3].
-
-        Raises:
-            InputError: the file is truncated or damaged.
-        """
-        planes = self._read(window=_rasterio_window(window))
+    def _rgb(self, planes: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(to_rgb(np.moveaxis(planes, 0, 2), self._stretch))
 
 
-def _rasterio_window(window: tuple[int, int, int, int] | None) -> Any:
+def write_masks(
+    path: str | Path, masks: Sequence[np.ndarray], names: Sequence[str], georeference: Georeference | None
+) -> None:
+    """Writes masks as the bands of one GeoTIFF (uint8, 1 inside, 0 outside, deflated), with the image's reference.
+
+    Args:
+        path: the file, replaced when it exists.
+        masks: bool [H, W] each.
+        names: the bands' descriptions: the sentences.
+        georeference: the image's; without one a plain TIFF is written.
+
+    Raises:
+        MissingComponentError: rasterio is not installed.
+        OutputError: the file cannot be written.
+    """
+    module = rasterio()
+    height, width = masks[0].shape
+    profile: dict[str, Any] = {"driver": "GTiff", "height": height, "width": width, "count": len(masks)}
+    profile |= {"dtype": "uint8", "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256}
+    if georeference is not None:
+        profile |= {"crs": georeference.crs, "transform": module.Affine(*georeference.transform)}
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", module.errors.NotGeoreferencedWarning)
+        try:
+            with module.open(temporary, "w", **profile) as dataset:
+                for band, (mask, name) in enumerate(zip(masks, names, strict=True), start=1):
+                    dataset.write(mask.view(np.uint8), band)
+                    dataset.set_band_description(band, name)
+        except module.errors.RasterioError as error:
+            raise OutputError(f"{path}: cannot be written ({error}): check folder and free space") from error
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turns rasterio's errors inside the block into an `InputError` that names the file."""
+    try:
+        yield
+    except rasterio().errors.RasterioError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(f"{path}: damaged or unreadable TIFF ({reason})") from error
+
+
+def _georeference(dataset: Any) -> Georeference | None:
+    if dataset.crs is None:
+        return None
+    authority = dataset.crs.to_authority()
+    crs = ":".join(authority) if authority else dataset.crs.to_wkt()
+    metres = float(dataset.crs.linear_units_factor[1]) if dataset.crs.is_projected else None
+    a, b, c, d, e, f = (float(v) for v in tuple(dataset.transform)[:6])
+    return Georeference(crs, (a, b, c, d, e, f), metres)
+
+
+def _rasterio_window(window: Window | None) -> Any:
     if window is None:
         return None
-    row, column, height, width = window
-    return rasterio().windows.Window(column, row, width, height)
+    return rasterio().windows.Window(window.column, window.row, window.width, window.height)

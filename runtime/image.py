@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -51,8 +52,8 @@ def read_image(source: ImageSource) -> np.ndarray:
         from rsvl.runtime import geo
 
         if geo.available():
-            with geo.RasterFile(path) as raster:
-                return raster.read()
+            with closing(geo.RasterScene(path)) as scene:
+                return scene.read()
     return _read_with_pillow(path)
 
 

@@ -40,7 +40,7 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How an image becomes the `image` tensor: resized to `size`×`size`, scaled to 0…1, (x - mean) / std per channel."""
+    """How an image becomes the `image` tensor: resized to `size`×`size`, to 0…1, (x - mean) / std per channel."""
 
     size: int
     mean: tuple[float, ...]
@@ -51,7 +51,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class TextSpec:
-    """How a sentence becomes the `tokens` tensor: `tokenizer` names the bundle's file; padded to `tokens` ids with `pad`.
+    """How a sentence becomes the `tokens` tensor, padded to `tokens` ids with `pad`; `tokenizer` is the bundle's file.
 
     `tokens` counts the start and end tokens in. A sentence with more is cut, keeping the end token, with a warning.
     """

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsvl.runtime.errors import OutputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary sibling to write to, which replaces `path` when the block ends without an error.
+
+    Example::
+
+        with replacing("mask.png") as temporary:
+            image.save(temporary, "PNG")
+
+    Raises:
+        OutputError: the file cannot be written (no such folder, no permission, disk full). Nothing is left behind.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{target}: cannot be written ({reason}): check folder, permission and free space") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""Opening a bundle, a directory or a packed `.rsvl` file, without trusting it.
+
+Nothing is read from a bundle before its path is known to stay inside, and nothing is used before its SHA-256 agrees
+with the manifest. A packed bundle is a ZIP of stored (not compressed) entries, so what it declares is what it holds
+and it cannot swell; it is unpacked to a temporary folder, because ONNX Runtime loads weights from files with half the
+memory that it takes from bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from rsvl.runtime.errors import BundleError
+from rsvl.runtime.manifest import Manifest
+
+MANIFEST = "manifest.json"
+ENGINES = "engines"
+GOLDEN = "golden/golden.npz"
+
+_BLOCK = 1 << 20
+_LARGEST_MANIFEST = 16 << 20
+
+
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        source: the directory or the `.rsvl` file.
+        root: the folder that holds its files; temporary for a packed bundle, removed with this object.
+        manifest: what it says of itself.
+    """
+
+    def __init__(self, source: str | Path, check: bool = True) -> None:
+        """Opens a bundle.
+
+        Args:
+            source: a bundle's directory or `.rsvl` file.
+            check: whether to compare every file's SHA-256 with the manifest. Paths, the manifest and the presence of
+                files are checked always.
+
+        Raises:
+            BundleError: not a bundle; a file that is missing, changed or not listed; a path that leaves the bundle; a
+                newer schema.
+        """
+        self.source = Path(source)
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+        if self.source.is_dir():
+            self.root = self.source
+        elif self.source.is_file():
+            self._unpacked = tempfile.TemporaryDirectory(prefix="rsvl-")
+            self.root = Path(self._unpacked.name)
+            _unpack(self.source, self.root)
+        else:
+            raise BundleError(f"{source}: no such bundle: make one with rsvl export")
+        self.manifest = self._read_manifest()
+        self._check_listing()
+        if check:
+            self.check_hashes()
+
+    @property
+    def packed(self) -> bool:
+        """Whether it came from a `.rsvl` file."""
+        return self._unpacked is not None
+
+    def path(self, name: str) -> Path:
+        """The path of one of the bundle's files.
+
+        Raises:
+            BundleError: the name leaves the bundle, or the manifest does not list it.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
+        return self._inside(name)
+
+    def check_hashes(self) -> None:
+        """Compares the SHA-256 of every listed file with the manifest.
+
+        Raises:
+            BundleError: names the file that differs.
+        """
+        for name, expected in self.manifest.files.items():
+            if sha256(self._inside(name)) != expected:
+                raise BundleError(f"{self.source}: {name} has changed since export (SHA-256 differs): copy it again")
+
+    def _read_manifest(self) -> Manifest:
+        path = self._inside(MANIFEST)
+        if not path.is_file():
+            raise BundleError(f"{self.source}: no {MANIFEST} in it: not a bundle, or a copy that was cut short")
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise BundleError(f"{self.source}: {MANIFEST} is larger than any manifest: not a bundle")
+        try:
+            return Manifest.from_json(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise BundleError(f"{self.source}: {MANIFEST} is not JSON text: export the bundle again") from error
+        except BundleError as error:
+            raise BundleError(f"{self.source}: {error}") from error
+
+    def _check_listing(self) -> None:
+        """Every listed file is there and inside; no other file is; every file that the model needs is listed."""
+        for name in self.manifest.files:
+            if not self._inside(name).is_file():
+                raise BundleError(f"{self.source}: {name} is missing: copy the bundle again")
+        for name in self._present():
+            if name not in self.manifest.files:
+                raise BundleError(f"{self.source}: {name} is not in the manifest: remove it")
+        for name in [self.manifest.model.text.tokenizer, *(graph.file for graph in self.manifest.model.graphs)]:
+            self.path(name)
+
+    def _present(self) -> Iterator[str]:
+        for path in sorted(self.root.rglob("*")):
+            name = path.relative_to(self.root)
+            if name.parts[0] != ENGINES and not path.is_dir() and name.as_posix() != MANIFEST:
+                yield name.as_posix()
+
+    def _inside(self, name: str) -> Path:
+        path = self.root / safe_name(name, self.source)
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise BundleError(f"{self.source}: {name} is a link that leaves the bundle: copy the file itself")
+        return path
+
+
+def safe_name(name: str, source: str | Path) -> PurePosixPath:
+    """A file name from a bundle as a relative path that cannot climb out of it.
+
+    Raises:
+        BundleError: empty, absolute, with ``..``, a backslash, a drive or a NUL.
+    """
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
+        raise BundleError(f"{source}: the path {name!r} leaves the bundle: do not use this bundle")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_entries(entries, source)
+            for entry in entries:
+                target = folder / safe_name(entry.filename, source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as packed, target.open("wb") as file:
+                    shutil.copyfileobj(packed, file, _BLOCK)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{source}: not a readable .rsvl file ({error}): copy or export it again") from error
+    except OSError as error:
+        raise BundleError(f"{source}: cannot be unpacked ({error.strerror}): free space in {folder.parent}") from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], source: Path) -> None:
+    names = [entry.filename for entry in entries]
+    if len(set(names)) != len(names):
+        raise BundleError(f"{source}: holds the same path twice: export it again")
+    # Stored entries that together are no larger than the archive can neither swell nor overlap.
+    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if not stored or sum(entry.file_size for entry in entries) > source.stat().st_size:
+        raise BundleError(f"{source}: its entries are compressed: pack it with rsvl export --pack")

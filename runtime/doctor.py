@@ -1,0 +1,156 @@
+"""What this machine has for running and making bundles, what is missing, and what that costs.
+
+Packages are looked up by their metadata and not imported, so that asking is quick and a broken one does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.session import onnxruntime, present_providers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that this machine has or lacks.
+
+    Attributes:
+        name: what was looked for.
+        present: whether it is there.
+        value: version, count or names.
+        cost: what its absence costs; empty when it is there.
+        remedy: the command that installs it, empty where there is none.
+    """
+
+    name: str
+    present: bool
+    value: str = ""
+    cost: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A package that adds something: any of these distributions will do."""
+
+    distributions: tuple[str, ...]
+    cost: str
+    remedy: str
+
+
+_PACKAGES = {
+    "onnxruntime": _Package(
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-migraphx"),
+        "no bundle can be run",
+        "pip install onnxruntime",
+    ),
+    "rasterio": _Package(
+        ("rasterio",), "GeoTIFFs lose their georeference and are read whole", "pip install 'rsvl[geo]'"
+    ),
+    "torch": _Package(("torch",), "no training and no export", "pip install 'rsvl[train]'"),
+    "transformers": _Package(("transformers",), "no training and no export", "pip install 'rsvl[train]'"),
+    "onnx": _Package(("onnx",), "no export", "pip install 'rsvl[export]'"),
+    "onnxscript": _Package(("onnxscript",), "no export", "pip install 'rsvl[export]'"),
+    "tensorrt": _Package(("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install tensorrt"),
+    "tensorrt-rtx": _Package(
+        ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
+        "no TensorRT for RTX engines",
+        "pip install tensorrt-rtx-cu13",
+    ),
+    "openvino": _Package(("openvino",), "no OpenVINO, which has bf16 for Intel CPUs", "pip install openvino"),
+}
+
+# /proc/cpuinfo's words → what they speed up; on x86 and on Arm.
+_CPU_FEATURES = {
+    "AVX2": ("avx2",),
+    "AVX-512": ("avx512f",),
+    "VNNI (int8)": ("avx512_vnni", "avx_vnni"),
+    "BF16": ("avx512_bf16", "bf16"),
+    "AMX": ("amx_tile",),
+    "NEON": ("asimd",),
+    "FP16": ("avx512_fp16", "asimdhp"),
+    "I8MM (int8)": ("i8mm",),
+}
+
+
+def examine() -> list[Finding]:
+    """Looks at this machine: Python, CPU, memory, accelerator, ONNX Runtime's providers, optional packages."""
+    return [*_machine(), *_providers(), *_packages()]
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("python", True, f"{platform.python_version()} ({platform.system()} {platform.machine()})")
+    yield Finding(
+        "cores", True, str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    )
+    features = _cpu_features()
+    yield Finding("cpu features", bool(features), ", ".join(features), "" if features else "not known on this system")
+    memory = _memory_gib()
+    yield Finding("memory", memory is not None, f"{memory:.1f} GiB" if memory else "", "" if memory else "not known")
+    accelerator = _accelerator()
+    cost = "" if accelerator else "models run on the CPU"
+    yield Finding("nvidia device", accelerator is not None, accelerator or "", cost)
+
+
+def _providers() -> Iterator[Finding]:
+    try:
+        names = [provider.name for provider in present_providers()]
+        version = onnxruntime().__version__
+    except MissingComponentError:
+        return  # reported among the packages
+    yield Finding("onnxruntime providers", True, f"{', '.join(names)} ({version})")
+    if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
+        yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
+
+
+def _packages() -> Iterator[Finding]:
+    for name, package in _PACKAGES.items():
+        versions = [v for d in package.distributions if (v := _version(d)) is not None]
+        if versions:
+            yield Finding(name, True, versions[0])
+        else:
+            yield Finding(name, False, "", package.cost, package.remedy)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_features() -> list[str]:
+    words = set(_read("/proc/cpuinfo").split())
+    return [name for name, flags in _CPU_FEATURES.items() if words.intersection(flags)]
+
+
+def _memory_gib() -> float | None:
+    if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def _accelerator() -> str | None:
+    """The name of the NVIDIA GPU or Jetson board, from the driver's own files."""
+    board = _read("/proc/device-tree/model").strip("\0\n ")
+    if "NVIDIA" in board:
+        return board
+    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in _read(information).splitlines():
+            if line.startswith("Model:"):
+                return line.partition(":")[2].strip()
+    return None
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
