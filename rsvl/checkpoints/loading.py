@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
+import torch
 from torch import Tensor, nn
 
 import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.clip_keys import TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
-from rsvl.runtime.errors import CheckpointError, OutputError, UsageError
+from rsvl.runtime.atomic import replacing
+from rsvl.runtime.errors import CheckpointError, UsageError
 
 RANDOM = "random"
 SHIPPED = Path(rsvl.models.__path__[0]) / "weights"
@@ -110,28 +110,27 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def save_weights(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a model's parameters and buffers as safetensors, replacing the file only once all is written.
+def save_weights(
+    model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None, dtype: torch.dtype | None = None
+) -> None:
+    """Writes a model's parameters and buffers as safetensors; the file appears whole or not at all.
 
     Args:
         model: the model.
         path: the file to write.
         metadata: strings to store beside; `rsvl_model` (the preset's name) and `rsvl_version` are added.
+        dtype: stores the parameters in this type, such as ``torch.float16`` for a file of half the size; buffers
+            (running statistics) keep theirs, and loading gives the model's own types again.
 
     Raises:
         OutputError: the file cannot be written, such as on a full disk; what was there before is untouched.
     """
-    path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if dtype is not None:
+        tensors |= {key: tensors[key].to(dtype) for key, _ in model.named_parameters()}
     notes = {**(metadata or {}), "rsvl_model": _name(model), "rsvl_version": __version__}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        safetensors.torch.save_file(tensors, unfinished, notes)
-        unfinished.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path} cannot be written ({error}): check the directory and the free space") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(safetensors.torch.save(tensors, notes))
 
 
 def _default_weights(name: str, encoder_weights: str | Path | None) -> str | Path:

@@ -207,15 +207,27 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"old")
 
-    def full_disk(tensors: State, file: Path, metadata: dict[str, str]) -> None:
-        file.write_bytes(b"half")
+    def full_disk(file: Path, data: bytes) -> None:
+        file.open("wb").write(data[:9])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OutputError, match="No space left"):
         save_weights(nn.Linear(2, 2), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_saved_in_half_load_in_the_models_own_type(tmp_path: Path) -> None:
+    saved, loaded = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    nn.init.normal_(saved.weight)
+    saved.running_var.fill_(1e-9)  # below what float16 holds
+    save_weights(saved, tmp_path / "weights.safetensors", dtype=torch.float16)
+    assert read_state_dict(tmp_path / "weights.safetensors")["weight"].dtype == torch.float16
+    load_weights(loaded, tmp_path / "weights.safetensors")
+    assert loaded.weight.dtype == torch.float32
+    assert torch.equal(loaded.weight, saved.weight.half().float())
+    assert torch.equal(loaded.running_var, saved.running_var)
 
 
 @pytest.fixture
