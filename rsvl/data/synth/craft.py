@@ -52,7 +52,7 @@ def airplane(rng: np.random.Generator, length: float, width: float, rgb: RGB, va
             engines.append(rect(x - 0.07 * length, y - 0.022 * length, x + 0.03 * length, y + 0.022 * length))
     parts = [(w, shade(rgb, 0.88)) for w in wings + tails]
     for wing in wings:  # the flap line along the trailing edge
-        parts.append((bar(*wing[2], *wing[3], max(0.5, 0.012 * length)), shade(rgb, 0.7)))
+        parts.append((bar(wing[2, 0], wing[2, 1], wing[3, 0], wing[3, 1], max(0.5, 0.012 * length)), shade(rgb, 0.7)))
     parts += [(e, shade(rgb, 0.66)) for e in engines]
     parts.append((fuselage, rgb))
     parts.append((bar(-h * 0.8, 0, h * 0.75, 0, r * 0.5), shade(rgb, 1.06)))

@@ -73,6 +73,7 @@ class Facts:
         self.objects = list(objects)
         self.size = size
         n = len(self.objects)
+        self._verdicts: dict[Clause, list[Verdict]] = {}
         self.gaps = np.zeros((n, n))
         for i in range(n):
             for j in range(i):
@@ -91,7 +92,7 @@ class Facts:
     def colour(self, i: int, colour: str) -> Verdict:
         """Tell whether object i is of a colour."""
         own = self.objects[i].colour
-        if own is None:
+        if own is None or not self.objects[i].colour_clear:
             return None
         if own == colour:
             return True
@@ -141,7 +142,14 @@ class Facts:
 
     def matching(self, clauses: Sequence[Clause]) -> list[Verdict]:
         """Verdict of a conjunction for every object."""
-        return [both([self.holds(i, c) for c in clauses]) for i in range(len(self.objects))]
+        columns = [self._column(clause) for clause in clauses]
+        return [both(row) for row in zip(*columns, strict=True)]
+
+    def _column(self, clause: Clause) -> list[Verdict]:
+        """Verdicts of one clause for every object, worked out once."""
+        if clause not in self._verdicts:
+            self._verdicts[clause] = [self.holds(i, clause) for i in range(len(self.objects))]
+        return self._verdicts[clause]
 
     def unique(self, clauses: Sequence[Clause]) -> int | None:
         """Find the one object of which all clauses are true and of no other borderline; None when there is none."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rsvl.data.synth import language, sar
+from rsvl.data.synth.catalog import COLOURS
 from rsvl.data.synth.paint import paint
 from rsvl.data.synth.scene import Scene, SceneObject, bounding_box
 from rsvl.data.synth.settings import SETTINGS
@@ -39,6 +40,7 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
         area = int(np.count_nonzero(mask))
         if area < 4 or item.category is None:
             continue
+        box = bounding_box(mask)
         obb = (item.x, item.y, item.length, item.width, float(np.degrees(item.angle) % 360))
         objects.append(
             SceneObject(
@@ -46,12 +48,21 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
                 item.colour,
                 item.variant if item.category == "vehicle" else "",
                 mask,
-                bounding_box(mask),
+                box,
                 obb,
                 area,
                 min(1.0, area / full),
+                item.colour is None or _apparent_colour(painting.image, mask, box) == item.colour,
             )
         )
     expressions = language.describe(rng, objects, size)
     radar = sar.render(np.random.default_rng((size, *np.atleast_1d(seed))), world, painting) if with_sar else None
     return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
+
+
+def _apparent_colour(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float]) -> str:
+    """Name the reference colour nearest to the median of an object's pixels."""
+    x, y, w, h = (int(v) for v in box)
+    pixels = image[y : y + h, x : x + w][mask[y : y + h, x : x + w]]
+    distance = np.linalg.norm(np.array(list(COLOURS.values())) - np.median(pixels, axis=0), axis=1)
+    return list(COLOURS)[int(distance.argmin())]

@@ -29,8 +29,7 @@ def noise(rng: np.random.Generator, size: int, coarsest: int = 3, octaves: int =
         total += amplitude * cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
         amplitude *= gain
         n *= 3
-    total -= total.mean()
-    return total / (total.std() + 1e-6)
+    return (total - total.mean()) / (total.std() + 1e-6)
 
 
 def texture(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:

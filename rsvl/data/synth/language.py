@@ -37,7 +37,7 @@ _SUPERLATIVE_WORDS: dict[str, tuple[str, ...]] = {
     "leftmost": ("leftmost",),
     "rightmost": ("rightmost",),
     "topmost": ("topmost", "uppermost"),
-    "bottommost": ("bottommost", "lowest"),
+    "bottommost": ("bottommost", "lowermost"),
 }
 #: How often each kind is wanted, relative to the others that are possible for an object.
 _WEIGHTS: dict[str, float] = {

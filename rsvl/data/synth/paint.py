@@ -136,7 +136,8 @@ def _camera(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     size = image.shape[0]
     out += noise(rng, size, coarsest=4, octaves=2)[..., None] * rng.uniform(0, 4)
     sigma = rng.uniform(0.2, 0.7)
-    out = cv2.GaussianBlur(out, (0, 0), sigma) if sigma > 0.3 else out
+    if sigma > 0.3:
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), sigma))
     out += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1.5, 5)
     gain = rng.uniform(0.9, 1.08) * rng.uniform(0.97, 1.03, 3)
     return np.clip(out * gain.astype(np.float32) + rng.uniform(-6, 6), 0, 255).astype(np.uint8)

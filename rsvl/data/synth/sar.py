@@ -2,8 +2,8 @@
 
 Intensity is the product of a backscatter map and multiplicative speckle. A multilook intensity image of `LOOKS` looks
 has gamma-distributed speckle of unit mean and coefficient of variation 1/√LOOKS over homogeneous ground (Goodman's
-fully developed speckle). Water is dark, metal and the walls that face the radar are bright and lean towards it (layover), and
-what stands high casts a radar shadow away from it.
+fully developed speckle). Water is dark, metal and the walls that face the radar are bright and lean towards it
+(layover), and what stands high casts a radar shadow away from it.
 """
 
 import cv2
@@ -30,7 +30,7 @@ def backscatter(rng: np.random.Generator, world: World, painting: Painting) -> n
     """Mean radar return before speckle: float32 [H, W], linear power, plain land about 1."""
     size = world.size
     kind = world.place_kind
-    power = np.clip(1 + 0.25 * noise(rng, size, 3, 5), 0.3, 3)
+    power = np.asarray(np.clip(1 + 0.25 * noise(rng, size, 3, 5), 0.3, 3), np.float32)
     power[(kind & ROAD) > 0] = _ROAD
     power[(kind & PAVED) > 0] = _PAVED
     power[(kind & WATER) > 0] = _WATER
@@ -49,7 +49,7 @@ def backscatter(rng: np.random.Generator, world: World, painting: Painting) -> n
             continue
         body = (painting.owner == index).astype(np.uint8)
         _corner_returns(rng, power, body, item.shape.height, toward)
-    return power.astype(np.float32)
+    return power
 
 
 def _corner_returns(

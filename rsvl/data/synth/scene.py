@@ -22,6 +22,7 @@ class SceneObject:
         obb: centre x, centre y, length, width (pixels), angle (degrees, clockwise from the x axis): the whole object.
         area: visible pixels.
         visible: visible share of the whole silhouette, 0–1.
+        colour_clear: whether it shows that colour in the picture; shade or few pixels can hide it.
     """
 
     category: str
@@ -32,6 +33,7 @@ class SceneObject:
     obb: tuple[float, float, float, float, float]
     area: int
     visible: float
+    colour_clear: bool = True
 
     @property
     def clear(self) -> bool:

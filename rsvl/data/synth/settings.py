@@ -1,13 +1,14 @@
 """The places a scene can show: each lays out ground, roads and water, and peoples them with what belongs there."""
 
 from collections.abc import Callable
+from itertools import takewhile
 
 import cv2
 import numpy as np
 
 from rsvl.data.synth import craft
 from rsvl.data.synth.ground import blend, curve, fields, noise, strip, texture
-from rsvl.data.synth.shapes import RGB, Shape, rect, shade
+from rsvl.data.synth.shapes import RGB, Polygon, Shape, rect, shade
 from rsvl.data.synth.world import LAND, PAVED, ROAD, WATER, Item, World
 
 _WATERS = ("deep water", "deep water", "green water", "muddy water")
@@ -24,9 +25,9 @@ def _world(rng: np.random.Generator, size: int, extent: tuple[float, float], gro
 
 
 def _some(
-    world: World, category: str, low: int, high: int, allowed: int, variant: str = "", margin: float = 3.0, **kw: object
+    world: World, category: str, low: int, high: int, allowed: int, variant: str = "", margin: float = 3.0
 ) -> None:
-    """Scatter between `low` and `high` objects of a category; half of the time all of about one size."""
+    """Scatter between `low` and `high` objects of a category."""
     n = int(world.rng.integers(low, high + 1))
     for _ in range(n):
         world.scatter(world.new_item(category, variant=variant), allowed, margin)
@@ -121,6 +122,21 @@ def _parking(world: World, allowed: int, low: int, high: int) -> None:
         world.at(item, lot.x + c * x, lot.y + s * x, lot.angle + np.pi / 2, allowed, 0.0)
 
 
+def _on_water(world: World, polygon: Polygon) -> bool:
+    """Whether those corners of a polygon that are in the image are on water."""
+    inside = polygon[((polygon >= 0) & (polygon < world.size)).all(1)].astype(int)
+    return bool((world.place_kind[inside[:, 1], inside[:, 0]] == WATER).all())
+
+
+def _foam(world: World, ship: Item) -> None:
+    """Draw a ship's wake as far as the water reaches."""
+    foam = Item(None, ship.x, ship.y, ship.angle, 1, 1, Shape([]), layer=0, alpha=0.55)
+    wake = craft.wake(world.rng, ship.length, ship.width)
+    afloat = takewhile(lambda polygon: _on_water(world, foam.place(polygon)), wake)
+    foam.shape.parts = [(polygon, (222, 232, 234)) for polygon in afloat]
+    world.items.append(foam)
+
+
 def _ships(world: World, low: int, high: int) -> None:
     """Ships and boats afloat, some under way with a wake."""
     rng = world.rng
@@ -134,10 +150,7 @@ def _ships(world: World, low: int, high: int) -> None:
         angle = heading + rng.normal(0, 0.2) if rng.random() < 0.4 else None
         placed = world.scatter(item, WATER, 3.0, angle)
         if placed and rng.random() < 0.35:
-            parts = [(p, (222, 232, 234)) for p in craft.wake(rng, placed.length, placed.width)]
-            world.items.append(
-                Item(None, placed.x, placed.y, placed.angle, 1, 1, Shape([], parts), layer=0, alpha=0.55)
-            )
+            _foam(world, placed)
 
 
 def _variants(world: World, category: str, styles: tuple[str, ...], low: int, high: int, allowed: int) -> None:
@@ -201,6 +214,7 @@ def harbour(rng: np.random.Generator, size: int) -> World:
                     continue
                 ship = world.new_item("ship", ship.length, colour=ship.colour,
                                       variant="cargo" if ship.length * world.gsd > 45 else "boat")  # fmt: skip
+                assert ship is not None
                 gap = (pier.width + ship.width) / 2 + 3.5
                 spot = np.array([pier.x, pier.y]) + across * side * gap + out * pier.length * 0.1
                 world.at(ship, spot[0], spot[1], pier.angle + (np.pi if rng.random() < 0.5 else 0), WATER)
@@ -408,7 +422,7 @@ def sports(rng: np.random.Generator, size: int) -> World:
     world = _world(rng, size, (70, 420), str(rng.choice(["grass", "concrete", "dry grass"])), LAND)
     if rng.random() < 0.5:
         _cross_road(world, 7, 0.08)
-    if rng.random() < 0.5:
+    if rng.random() < 0.65:
         _some(world, "ground track field", 1, 1, LAND)
     if rng.random() < 0.4:
         _some(world, "baseball field", 1, 2, LAND)
@@ -432,8 +446,8 @@ SETTINGS: dict[str, tuple[Callable[[np.random.Generator, int], World], float]] =
     "airport": (airport, 0.16),
     "residential": (residential, 0.13),
     "countryside": (countryside, 0.10),
-    "industrial": (industrial, 0.12),
+    "industrial": (industrial, 0.11),
     "junction": (junction, 0.09),
     "river": (river, 0.09),
-    "sports": (sports, 0.07),
+    "sports": (sports, 0.10),
 }

@@ -195,11 +195,11 @@ def windmill(rng: np.random.Generator, length: float, width: float, rgb: RGB, va
     blades = [rotate(blade, turn + k * 2 * np.pi / 3) + hub for k in range(3)]
     across = np.array([0.0, length * 0.024])
     tower = np.stack([foot + across, hub + across * 0.6, hub - across * 0.6, foot - across])
-    base = disc(*foot, length * 0.05)
+    base = disc(foot[0], foot[1], length * 0.05)
     nacelle = rect(-length * 0.05, -length * 0.03, length * 0.05, length * 0.03) + hub
     parts = [(base, (178, 174, 166)), (tower, (206, 208, 208))]
     parts += [(b, (238, 238, 236)) for b in blades]
-    parts += [(nacelle, (226, 226, 224)), (disc(*hub, length * 0.028), (246, 246, 244))]
+    parts += [(nacelle, (226, 226, 224)), (disc(hub[0], hub[1], length * 0.028), (246, 246, 244))]
     return Shape([base, tower, nacelle, *blades], parts, length * 0.25, raised=True)
 
 
