@@ -61,7 +61,7 @@ _ALL = (
              ("orange", "gray", "blue", "green", "red")),
     Category("ground track field", 7, ("ground track field", "running track", "athletics track"), (120, 180),
              (0.50, 0.58)),
-    Category("baseball field", 8, ("baseball field", "baseball diamond"), (50, 110), (1.0, 1.0)),
+    Category("baseball field", 8, ("baseball field", "baseball diamond"), (40, 85), (1.39, 1.39)),
     Category("swimming pool", 9, ("swimming pool", "pool"), (8, 40), (0.42, 0.70)),
     Category("roundabout", 10, ("roundabout", "traffic circle"), (26, 80), (1.0, 1.0)),
     Category("bridge", 11, ("bridge",), (40, 400), (0.06, 0.16), height=0.5, elongated=True),

@@ -7,6 +7,7 @@ False of every other, so nothing borderline is ever spoken of.
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from rsvl.data.synth.catalog import CATEGORIES, CONFUSABLE_COLOURS, VARIANT_NOUNS
@@ -48,21 +49,13 @@ def in_third(share: float, third: int) -> Verdict:
     return True if inner < reach - _BAND * 0.5 else False if inner > reach + _BAND else None
 
 
-def gap(a: SceneObject, b: SceneObject) -> float:
-    """Distance between the oriented boxes of two objects, pixels; 0 where they overlap."""
-    pa, pb = box_border(a), box_border(b)
-    return float(np.sqrt(((pa[:, None] - pb[None]) ** 2).sum(-1)).min())
-
-
-def box_border(thing: SceneObject, per_side: int = 9) -> np.ndarray:
-    """Points along the oriented box's border and its axis: [n, 2]."""
-    cx, cy, length, width, degrees = thing.obb
-    t = np.linspace(-0.5, 0.5, per_side)
-    u = np.concatenate([t, t, t, np.full(per_side, -0.5), np.full(per_side, 0.5)])
-    v = np.concatenate([np.full(per_side, -0.5), np.full(per_side, 0.5), np.zeros(per_side), t, t])
-    a = np.radians(degrees)
-    x, y = u * length, v * width
-    return np.stack([cx + x * np.cos(a) - y * np.sin(a), cy + x * np.sin(a) + y * np.cos(a)], 1)
+def border(thing: SceneObject, at_most: int = 64) -> np.ndarray:
+    """Points along the border of what is visible of an object: int32 [n, 2]."""
+    x, y, w, h = (int(v) for v in thing.bbox)
+    crop = np.ascontiguousarray(thing.mask[y : y + h, x : x + w]).view(np.uint8)
+    contours, _ = cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(x, y))
+    points = np.concatenate(contours).reshape(-1, 2)
+    return points[:: max(1, len(points) // at_most)]
 
 
 class Facts:
@@ -75,9 +68,11 @@ class Facts:
         n = len(self.objects)
         self._verdicts: dict[Clause, list[Verdict]] = {}
         self.gaps = np.zeros((n, n))
+        borders = [border(thing).astype(np.float32) for thing in self.objects]
         for i in range(n):
             for j in range(i):
-                self.gaps[i, j] = self.gaps[j, i] = gap(self.objects[i], self.objects[j])
+                apart = ((borders[i][:, None] - borders[j][None]) ** 2).sum(-1).min()
+                self.gaps[i, j] = self.gaps[j, i] = np.sqrt(apart)
 
     def noun(self, i: int, noun: str) -> Verdict:
         """Tell whether a noun names object i. A car or lorry too small to tell apart is borderline."""

@@ -36,7 +36,7 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
             break
     painting = paint(world)
     objects = []
-    for item, mask, full in zip(painting.items, painting.masks, painting.full_areas, strict=True):
+    for item, mask, visible in zip(painting.items, painting.masks, painting.visible, strict=True):
         area = int(np.count_nonzero(mask))
         if area < 4 or item.category is None:
             continue
@@ -51,7 +51,7 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
                 box,
                 obb,
                 area,
-                min(1.0, area / full),
+                visible,
                 item.colour is None or _apparent_colour(painting.image, mask, box) == item.colour,
             )
         )

@@ -21,7 +21,7 @@ class Painting:
     Attributes:
         image: uint8 [H, W, 3] RGB.
         masks: visible mask of each labelled item, in the order of `items`: bool [H, W].
-        full_areas: area in pixels of each whole silhouette, hidden and cut-off parts included.
+        visible: visible share of each whole silhouette, hidden and cut-off parts included, 0–1.
         items: the labelled items.
         shadow: float32 [H, W], share of each pixel in shadow.
         owner: int32 [H, W], index into World.items of the topmost item, −1 on bare ground.
@@ -29,7 +29,7 @@ class Painting:
 
     image: np.ndarray
     masks: list[np.ndarray]
-    full_areas: list[float]
+    visible: list[float]
     items: list[Item]
     shadow: np.ndarray
     owner: np.ndarray
@@ -64,15 +64,21 @@ def paint(world: World) -> Painting:
             cv2.fillPoly(owner, [_fixed(item.place(polygon))], i, cv2.LINE_8, _SHIFT)
     image = cv2.resize(canvas, (world.size, world.size), interpolation=cv2.INTER_AREA)
     labelled = [i for i in order if world.items[i].category is not None]
-    masks, areas = [], []
-    for i in labelled:
-        cover = cv2.resize((owner == i).view(np.uint8) * 4, (world.size, world.size), interpolation=cv2.INTER_AREA)
-        masks.append(cover >= 2)
-        areas.append(_silhouette_area(world.items[i]))
+    masks, shares = [], []
+    free = np.ones((world.size, world.size), bool)
+    for i in reversed(labelled):
+        own = owner == i
+        cover = cv2.resize(own.view(np.uint8) * 4, (world.size, world.size), interpolation=cv2.INTER_AREA)
+        masks.append((cover >= 2) & free)  # of two that share a pixel half and half, the upper has it
+        free &= ~masks[-1]
+        seen = np.count_nonzero(own) / SUPERSAMPLING**2
+        shares.append(min(1.0, seen / _silhouette_area(world.items[i])))
+    masks.reverse()
+    shares.reverse()
     half = cv2.resize(shadow, (world.size, world.size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     picture = _camera(world.rng, image)
     top = owner[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int32)
-    return Painting(picture, masks, areas, [world.items[i] for i in labelled], half, top)
+    return Painting(picture, masks, shares, [world.items[i] for i in labelled], half, top)
 
 
 def _silhouette_area(item: Item) -> float:
