@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,45 +18,14 @@ from rsvl.checkpoints import save_weights
 from rsvl.data.records import ReferringDataset
 from rsvl.evaluate import evaluate
 from rsvl.metrics import MetricsReport
+from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.text import Tokenizer
 from rsvl.train.batches import Batch, SentenceSampler, collate
+from rsvl.train.config import TrainConfig
 from rsvl.train.predictor import torch_predictor
 
 ENCODERS = ("image_encoder.", "text_encoder.")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What a run depends on besides model and data; written beside its results.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch: images a step and device.
-        sentences: sentences of an image a step.
-        lr: peak learning rate of everything but the encoders.
-        encoder_rate: the encoders' share of it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
-        weight_decay: of AdamW, on matrices only.
-        warmup: steps of linear warm-up; cosine decay to zero follows.
-        clip: largest gradient norm.
-        precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
-        workers: processes that load data.
-        val_limit: validation images an epoch, None for all.
-        seed: of weights, order and sentence choice.
-    """
-
-    epochs: int = 40
-    batch: int = 8
-    sentences: int = 4
-    lr: float = 5e-5
-    encoder_rate: float = 0.1
-    weight_decay: float = 0.01
-    warmup: int = 200
-    clip: float = 1.0
-    precision: str = "no"
-    workers: int = 2
-    val_limit: int | None = None
-    seed: int = 0
 
 
 @dataclass
@@ -215,13 +182,11 @@ class _Run:
             "config": asdict(self.config),
             "name": self.spec.name,
         }
-        temporary = self.last.with_suffix(".tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, self.last)
-        history = self.output / "history.json"
-        temporary = history.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"config": asdict(self.config), "epochs": self.state.history}, indent=1))
-        os.replace(temporary, history)
+        # Through a file object: torch.save to a path hides a full disk behind a RuntimeError.
+        with replacing(self.last) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
+        with replacing(self.output / "history.json") as temporary:
+            temporary.write_text(json.dumps({"config": asdict(self.config), "epochs": self.state.history}, indent=1))
 
     def restore(self) -> None:
         try:
@@ -262,5 +227,3 @@ def warmup_cosine(step: int, warmup: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-

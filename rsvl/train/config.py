@@ -1,0 +1,38 @@
+"""What a training run depends on. Imports no PyTorch, so that the command can show the defaults without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a run depends on besides model and data; written beside its results.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch: images a step and device.
+        sentences: sentences of an image a step.
+        lr: peak learning rate of everything but the encoders.
+        encoder_rate: the encoders' share of it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
+        weight_decay: of AdamW, on matrices only.
+        warmup: steps of linear warm-up; cosine decay to zero follows.
+        clip: largest gradient norm.
+        precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
+        workers: processes that load data.
+        val_limit: validation images an epoch, None for all.
+        seed: of weights, order and sentence choice.
+    """
+
+    epochs: int = 40
+    batch: int = 8
+    sentences: int = 4
+    lr: float = 5e-5
+    encoder_rate: float = 0.1
+    weight_decay: float = 0.01
+    warmup: int = 200
+    clip: float = 1.0
+    precision: str = "no"
+    workers: int = 2
+    val_limit: int | None = None
+    seed: int = 0
