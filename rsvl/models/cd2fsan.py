@@ -14,17 +14,23 @@ The paper leaves much open. What was chosen here:
 * Every candidate layer passes one shared two-layer adapter to the decoder's width. It does not depend on the sentence,
   so it is part of the image graph and is paid for once per image.
 * Pyramid: F_V3 at H×W, F_V2 at H/2, F_V1 at H/4 by average pooling and a depthwise separable convolution. In the full
-  preset H×W is twice the token grid (60×60).
+  preset H×W is twice the token grid (60×60): F_V3 is enlarged after the neck, F_V2 keeps a token's own resolution.
 * IMC runs on each level before the level is multiplied with the sentence; its weights are shared by the levels. That of
-  F_V3 (layer 12 for every sentence) therefore belongs to the image graph too.
+  F_V3 (layer 12 for every sentence) therefore belongs to the image graph too. Its first 1×1 convolution "adjusts the
+  channel dimension" (3.4), in the full preset to 768; the branches work in that width.
 * Directional and dilated convolutions are depthwise separable, batch-normalised and followed by GELU.
 * Self-attention takes keys and values from the 2× or 4× pooled map (the multi-scale part); cross-attention follows,
   then a feed-forward layer; all pre-normalised and residual.
 * Routing network of DRC: depthwise 3×3, layer norm over channels, ReLU, global average, one linear layer each for gates
   (sigmoid) and angles (π·softsign, so every orientation can be reached).
 * The decoder ends in a 1×1 convolution and a pixel shuffle to the mask's resolution.
-* A text adapter (transformer layers over CLIP's words) holds what Table 6's baseline has in parameters and not in
-  FLOPs.
+* A text adapter (transformer layers over CLIP's words, added to them, zero at the start) holds what Table 6's baseline
+  has in parameters and not in FLOPs: 22 words make a weight cost 22 multiply-adds, 900 tokens 900. The words go on to
+  TMC, and F_T is projected from the adapted end token, so that every row of the table uses it.
+* Widths are those that meet each row of Table 6 (`ablations`, `rsvl bench --table cd2fsan`), and most of them where the
+  sentence does not matter yet: the neck's 3×3 convolutions on layer 12, the candidates' adapter, IMC of F_V3. A further
+  sentence about the same image costs a quarter of the first.
+* The baseline of Table 6 is the top level alone, multiplied with the sentence and decoded by a 1×1 convolution.
 """
 
 from __future__ import annotations
@@ -32,11 +38,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPVisionConfig
+from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from rsvl.modules.attention import Attention
 from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder, ConvStem
@@ -63,6 +71,7 @@ class Preset:
         adapter: hidden width of the candidates' adapter.
         text_adapter: (width, layers) of the transformer over CLIP's words.
         width: channels of pyramid and MAAM, C.
+        imc: channels of IMC's branches.
         grid_scale: F_V3's side relative to the token grid.
         maam_layers, maam_ffn: attention layers and their feed-forward ratio.
         pool: reduction of keys and values in self-attention.
@@ -85,6 +94,7 @@ class Preset:
     adapter: int
     text_adapter: tuple[int, int]
     width: int
+    imc: int
     grid_scale: int
     maam_layers: int
     maam_ffn: int
@@ -122,10 +132,11 @@ FULL = Preset(
     embed_dim=512,
     candidates=(4, 11),
     stem=(),
-    neck=512,
-    adapter=960,
-    text_adapter=(1024, 2),
-    width=512,
+    neck=1152,
+    adapter=1088,
+    text_adapter=(768, 3),
+    width=256,
+    imc=768,
     grid_scale=2,
     maam_layers=1,
     maam_ffn=0,
@@ -148,6 +159,7 @@ TINY = Preset(
     adapter=160,
     text_adapter=(0, 0),
     width=128,
+    imc=128,
     grid_scale=1,
     maam_layers=2,
     maam_ffn=2,
@@ -157,13 +169,25 @@ TINY = Preset(
 )
 
 
+def ablations() -> dict[str, Preset]:
+    """The rows of the paper's Table 6, each with one module more than the row before, by the paper's names."""
+    return {
+        "Baseline": replace(FULL, dfsm=False, maam=False, drcd=False),
+        "+DFSM": replace(FULL, maam=False, drcd=False),
+        "+MAAM": replace(FULL, drcd=False),
+        "+DRCD (Full Model)": FULL,
+    }
+
+
 def separable(channels_in: int, channels: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Sequential:
     """Depthwise separable convolution (3.4), batch norm, GELU; keeps the size."""
     padding = (dilation * (kernel[0] // 2), dilation * (kernel[1] // 2))
     depthwise = nn.Conv2d(
         channels_in, channels_in, kernel, padding=padding, dilation=dilation, groups=channels_in, bias=False
     )
-    return nn.Sequential(depthwise, nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.GELU())
+    return nn.Sequential(
+        depthwise, nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
+    )
 
 
 class DFSM(nn.Module):
@@ -180,8 +204,8 @@ class DFSM(nn.Module):
         self.select_net = nn.Sequential(
             nn.Linear(p.layers * p.embed_dim, p.embed_dim // 4), nn.GELU(), nn.Linear(p.embed_dim // 4, p.layers)
         )
-        self.down2 = nn.Sequential(nn.AvgPool2d(2), separable(p.width, p.width, (3, 3)))
-        self.down4 = nn.Sequential(nn.AvgPool2d(4), separable(p.width, p.width, (3, 3)))
+        self.down2 = nn.Sequential(nn.AvgPool2d(2 // p.grid_scale), separable(p.width, p.width, (3, 3)))
+        self.down4 = nn.Sequential(nn.AvgPool2d(4 // p.grid_scale), separable(p.width, p.width, (3, 3)))
 
     def candidates(self, states: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Adapted tokens [B, L, N, C] and pooled features V [B, L, E] (unit length) of states L × [B, 1 + N, D]."""
@@ -211,18 +235,18 @@ class DFSM(nn.Module):
 class IMC(nn.Module):
     """Image multi-scale convolution (3.4, Figure 4b)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
 
         def branch(*kernels: tuple[int, int]) -> nn.Sequential:
-            directional = [separable(width, width, k) for k in kernels]
-            return nn.Sequential(*directional, separable(width, width, (3, 3), dilation=5))
+            directional = [separable(hidden, hidden, k) for k in kernels]
+            return nn.Sequential(*directional, separable(hidden, hidden, (3, 3), dilation=5))
 
-        self.reduce = nn.Conv2d(width, width, 1)
-        self.branch1 = separable(width, width, (3, 3))
+        self.reduce = nn.Conv2d(width, hidden, 1)
+        self.branch1 = separable(hidden, hidden, (3, 3))
         self.branch2 = branch((1, 3), (3, 1))
         self.branch3 = branch((3, 1), (1, 3))
-        self.merge = nn.Conv2d(3 * width, width, 1)
+        self.merge = nn.Conv2d(3 * hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H, W]."""
@@ -306,7 +330,7 @@ class DRC(nn.Module):
 
 
 class TextAdapter(nn.Module):
-    """Transformer layers over CLIP's words."""
+    """Transformer layers over CLIP's words, whose result is added to them; adds nothing before it is trained."""
 
     def __init__(self, width: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -314,10 +338,10 @@ class TextAdapter(nn.Module):
         config = CLIPTextConfig(
             hidden_size=hidden, intermediate_size=4 * hidden, num_attention_heads=hidden // 64, num_hidden_layers=layers
         )
-        from transformers.models.clip.modeling_clip import CLIPEncoder
-
         config._attn_implementation = "sdpa"
-        self.encoder = CLIPEncoder(config)
+        self.encoder = CLIPEncoder(config)  # type: ignore[arg-type]
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, words: Tensor, bias: Tensor) -> Tensor:
         """Words [B, T, D] and padding bias [B, T] → [B, T, D]."""
@@ -349,7 +373,7 @@ class CD2FSAN(ReferringSegmenter):
             self.dfsm = DFSM(p)
             self.aggregate = nn.Conv2d(3 * p.width, p.width, 1)
         if p.maam:
-            self.imc = IMC(p.width)
+            self.imc = IMC(p.width, p.imc)
             self.tmc = TMC(p.text[0], p.width)
             self.align = nn.ModuleList(AlignmentLayer(p) for _ in range(p.maam_layers))
         self._build_decoder(p)
@@ -360,10 +384,11 @@ class CD2FSAN(ReferringSegmenter):
         self.details = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out, _ in _details(p))
         if p.drcd:
             widths = [channels, *(width for width, _ in p.stages)]
-            self.drc = nn.ModuleList(DRC(a, b, p.bases) for a, b in zip(widths, widths[1:], strict=False))
+            self.drc = nn.ModuleList(DRC(a, b, p.bases) for a, b in pairwise(widths))
             channels = widths[-1]
         self.mask = nn.Conv2d(channels, p.mask_scale**2, 1)
-        nn.init.constant_(self.mask.bias, -4.6)  # a foreground prior of 1 %, as the focal loss paper does
+        # A foreground prior of 1 %, as the focal loss paper does.
+        nn.init.constant_(self.mask.bias, -4.6)  # type: ignore[arg-type]
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
         """All of the network that does not depend on the sentence.
@@ -389,6 +414,7 @@ class CD2FSAN(ReferringSegmenter):
         bias = padding_bias(is_word)
         if self.text_adapter is not None:
             words = self.text_adapter(words, bias)
+            sentence = self.text_encoder.sentence(words, tokens.argmax(dim=-1))
         return (sentence, self.tmc(words, is_word), bias) if self.preset.maam else (sentence,)
 
     def head(self, *features: Tensor) -> tuple[Tensor]:
@@ -403,7 +429,7 @@ class CD2FSAN(ReferringSegmenter):
         levels = [top]
         if p.dfsm:
             low, middle = self.dfsm(layers, pooled, sentence)
-            levels = [self.dfsm.down4(self._level(low)), self.dfsm.down2(self._level(middle))]
+            levels = [self.dfsm.down4(self._grid(low)), self.dfsm.down2(self._grid(middle))]
             levels = [*(self.imc(x) if p.maam else x for x in levels), top]
         x = self._aggregate([level * gain for level in levels])
         if p.maam:
@@ -432,11 +458,6 @@ class CD2FSAN(ReferringSegmenter):
 
     def _grid(self, tokens: Tensor) -> Tensor:
         return tokens.transpose(1, 2).unflatten(2, (self.preset.grid, self.preset.grid))
-
-    def _level(self, tokens: Tensor) -> Tensor:
-        x = self._grid(tokens)
-        scale = self.preset.grid_scale
-        return F.interpolate(x, scale_factor=scale, mode="bilinear") if scale > 1 else x
 
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""

@@ -128,6 +128,9 @@ class CLIPTextEncoder(nn.Module):
             x = layer(x, None, is_causal=True)
         words = text.final_layer_norm(x)
         end = tokens.argmax(dim=-1)
-        sentence = words[torch.arange(words.shape[0], device=words.device), end]
         is_word = torch.arange(tokens.shape[1], device=tokens.device) <= end[:, None]
-        return words, self.text_projection(sentence), is_word
+        return words, self.sentence(words, end), is_word
+
+    def sentence(self, words: Tensor, end: Tensor) -> Tensor:
+        """The sentence embedding [B, E]: the word [B, T, D] at the end token's position [B], projected."""
+        return self.text_projection(words[torch.arange(words.shape[0], device=words.device), end])
