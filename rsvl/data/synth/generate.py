@@ -11,6 +11,8 @@ from rsvl.runtime.errors import UsageError
 
 #: Fewest objects of a scene; layouts with less are drawn anew.
 _MIN_OBJECTS = 3
+#: A colour shows when its distance in RGB is less than this share of the next colour's.
+_COLOUR_MARGIN = 0.75
 
 
 def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = False) -> Scene:
@@ -52,7 +54,7 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
                 obb,
                 area,
                 visible,
-                item.colour is None or _apparent_colour(painting.image, mask, box) == item.colour,
+                item.colour is None or _shows(painting.image, mask, box, item.colour),
             )
         )
     expressions = language.describe(rng, objects, size)
@@ -60,9 +62,10 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
     return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
 
 
-def _apparent_colour(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float]) -> str:
-    """Name the reference colour nearest to the median of an object's pixels."""
+def _shows(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> bool:
+    """Tell whether the median of an object's pixels is clearly nearer to its colour than to any other."""
     x, y, w, h = (int(v) for v in box)
     pixels = image[y : y + h, x : x + w][mask[y : y + h, x : x + w]]
     distance = np.linalg.norm(np.array(list(COLOURS.values())) - np.median(pixels, axis=0), axis=1)
-    return list(COLOURS)[int(distance.argmin())]
+    own = list(COLOURS).index(colour)
+    return bool(distance[own] < _COLOUR_MARGIN * np.delete(distance, own).min())

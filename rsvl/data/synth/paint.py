@@ -84,9 +84,9 @@ def paint(world: World) -> Painting:
 def _silhouette_area(item: Item) -> float:
     """Area in pixels of an item's whole silhouette, whether in the frame or not."""
     polygons = [item.place(p) for p in item.shape.outline]
-    lo = np.min([p.min(0) for p in polygons], 0)
-    hi = np.max([p.max(0) for p in polygons], 0)
-    w, h = np.ceil((hi - lo) * SUPERSAMPLING).astype(int) + 2
+    lo = np.min([p.min(0) for p in polygons], 0) - 1
+    hi = np.max([p.max(0) for p in polygons], 0) + 1
+    w, h = np.ceil((hi - lo) * SUPERSAMPLING).astype(int)
     local = np.zeros((h, w), np.uint8)
     for polygon in polygons:
         cv2.fillPoly(local, [_fixed(polygon, (lo[0], lo[1]))], 1, cv2.LINE_8, _SHIFT)
