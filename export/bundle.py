@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -14,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rsvl.runtime.bundle import MANIFEST, sha256
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.manifest import Manifest
 
-MANIFEST = "manifest.json"
 PACKED_SUFFIX = ".rsvl"
 
 _CANNOT_WRITE = {
@@ -77,17 +76,11 @@ def packed_path(output: Path) -> Path:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
-    """Writes `manifest.json` last, with the SHA-256 of every other file of the bundle; returns it with those."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    """Writes `manifest.json` with the SHA-256 of every other file that the bundle now has; returns it with those."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest = replace(manifest, files={path.relative_to(directory).as_posix(): sha256(path) for path in files})
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_to_replace(output: Path, pack: bool) -> None:

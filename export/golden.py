@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsvl.export.verify import MASK_OUTPUT
+from rsvl.runtime.bundle import GOLDEN
+from rsvl.runtime.features import MASK
 
-GOLDEN = Path("golden", "golden.npz")
 _COUNT = 2  # a batch of one would not find a dimension that is dynamic in name only
 
 
@@ -26,9 +26,9 @@ def write_golden(
         expected: the outputs of PyTorch in float32, with `mask_logits` [N, 1, h, w].
         cut: the logit above which a pixel belongs to the mask.
     """
-    share = (expected[MASK_OUTPUT] > cut).mean(axis=(1, 2, 3))
+    share = (expected[MASK] > cut).mean(axis=(1, 2, 3))
     chosen = np.sort(np.argsort(np.abs(share - 0.5), kind="stable")[:_COUNT])
-    arrays = {name: array[chosen] for name, array in {**inputs, MASK_OUTPUT: expected[MASK_OUTPUT]}.items()}
+    arrays = {name: array[chosen] for name, array in {**inputs, MASK: expected[MASK]}.items()}
     path = directory / GOLDEN
     path.parent.mkdir()
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 import rsvl
-from rsvl.export.bundle import packed_path, sha256, staged, write_manifest
+from rsvl.export.bundle import packed_path, staged, write_manifest
 from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.samples import default_samples
-from rsvl.export.verify import Verification, compare, run_onnx, run_pytorch
+from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch
+from rsvl.modules.referring import ReferringSegmenter
+from rsvl.runtime.bundle import sha256
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 
@@ -48,7 +48,7 @@ class Exported:
 
 
 def export(
-    model: nn.Module,
+    model: ReferringSegmenter,
     output: str | Path,
     precision: str = "fp32",
     weights_source: str | Path | None = None,
@@ -65,10 +65,9 @@ def export(
         print(exported.verification.iou_min)
 
     Args:
-        model: a model of the registry, float32, on the CPU: has `spec`, `graph(name)` and `tokenizer_json()`, and may
-            have `keep_fp32`. It is put into evaluation mode for the export and left as it was.
+        model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
-        precision: ``fp32``, ``fp16`` or ``bf16``: the type inside the graphs. Their inputs and outputs are float32.
+        precision: ``fp32`` or ``fp16``: the type inside the graphs. Their inputs and outputs are float32.
         weights_source: the file that the weights came from, or a name for it; None means random weights.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
@@ -82,9 +81,9 @@ def export(
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
     """
     if precision not in DTYPES:
-        raise UsageError(f"unknown precision {precision!r}: use {', '.join(DTYPES)}")
+        raise UsageError(f"unknown precision {precision!r}: use {' or '.join(DTYPES)}")
     spec: ModelSpec = model.spec
-    step = _Steps(progress, total=len(spec.graphs) + 4)
+    step = _Steps(progress, total=len(spec.graphs) + 3)
     was_training = model.training
     model.eval()
     try:
@@ -98,24 +97,20 @@ def export(
                 write_graph(module, graph, directory / _file(graph.name))
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
-            spec = replace(spec, graphs=tuple(replace(g, file=_file(g.name)) for g in spec.graphs))
-            step("verifying against PyTorch in ONNX Runtime")
-            verification = compare(spec, expected, run_onnx(directory, spec, inputs), precision)
-            step("writing the golden test, tokenizer and manifest")
-            write_golden(directory, inputs, expected, verification.cut)
             (directory / spec.text.tokenizer).write_text(model.tokenizer_json(), encoding="utf-8")
-            manifest = write_manifest(
-                directory,
-                Manifest(
-                    model=spec,
-                    precision=precision,
-                    source=_source(weights_source),
-                    kept_fp32=kept if precision != "fp32" else {},
-                    verification=asdict(verification),
-                    metrics=dict(metrics or {}),
-                    versions=_versions(),
-                ),
+            draft = Manifest(
+                model=replace(spec, graphs=tuple(replace(g, file=_file(g.name)) for g in spec.graphs)),
+                precision=precision,
+                source=_source(weights_source),
+                kept_fp32=kept,
+                metrics=dict(metrics or {}),
+                versions=_versions(),
             )
+            write_manifest(directory, draft)
+            step("verifying against PyTorch in ONNX Runtime")
+            verification = compare(spec, expected, run_bundle(directory, inputs), precision)
+            write_golden(directory, inputs, expected, verification.cut)
+            manifest = write_manifest(directory, replace(draft, verification=asdict(verification)))
             step("packing" if pack else "putting the bundle in place")
     finally:
         model.train(was_training)
@@ -136,17 +131,14 @@ class _Steps:
 
 
 def _reference(
-    model: nn.Module, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
+    model: ReferringSegmenter, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
     if precision == "fp32":
         return run_pytorch(model, spec, inputs), {}
-    declared = dict(getattr(model, "keep_fp32", {}))
-    if DTYPES[precision] != torch.float16:  # bfloat16 has float32's range
-        return run_pytorch(model, spec, inputs), declared
     with watch_ranges(model) as largest:
         expected = run_pytorch(model, spec, inputs)
-    return expected, {**declared, **overflowing(largest)}
+    return expected, {**model.keep_fp32, **overflowing(largest)}
 
 
 def _checked(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:

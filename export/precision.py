@@ -3,9 +3,9 @@
 TensorRT 11 and TensorRT-RTX know only strongly typed networks, so precision is decided here and nowhere later. Rules:
 
 - a graph's floating-point inputs and outputs stay float32;
-- every layer (a module with parameters or buffers of its own) is half and casts what it takes to its own type;
-- a part that the model names in `keep_fp32`, and in float16 a layer whose values come near the type's range, is
-  float32 and casts what it takes to float32. What it gives stays float32 until a half layer takes it, so that for
+- every layer (a module with parameters or buffers of its own) is float16 and casts what it takes to its own type;
+- a part that the model names in `keep_fp32`, and a layer whose values come near float16's range, is float32
+  and casts what it takes to float32. What it gives stays float32 until a half layer takes it, so that for
   instance scores are compared in the type in which they were computed.
 """
 
@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+"""What can be exported. bf16 is not: ONNX Runtime has no bfloat16 kernels on the CPU to verify it with."""
+
 OVERFLOW_MARGIN = 8.0
-"""A layer stays float32 in fp16 when a value seen at it times this margin overflows: other inputs give other values."""
+"""A layer stays float32 when a value seen at it times this margin overflows: other inputs give other values."""
 
 
 def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mapping[str, str]) -> nn.Module:

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
-from torch import nn
 
+from rsvl.modules.referring import ReferringSegmenter
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.check import LIMITS
 from rsvl.runtime.errors import VerificationError
+from rsvl.runtime.features import MASK
 from rsvl.runtime.manifest import GraphSpec, ModelSpec
+from rsvl.runtime.session import Session
 
-MASK_OUTPUT = "mask_logits"
-IOU_LIMITS = {"fp32": 0.995, "fp16": 0.99, "bf16": 0.99}
 BATCHES = (1, 3, 4)
 """Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
 
@@ -56,42 +57,34 @@ class Verification:
     iou_limit: float
 
 
-def run_pytorch(model: nn.Module, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
+def run_pytorch(model: ReferringSegmenter, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
     """Every output of every graph of the model in PyTorch, float32, as arrays [N, …] by name."""
     tensors: Tensors = dict(samples)
     with torch.no_grad():
         for graph in spec.graphs:
             module = model.graph(graph.name)
 
-            def run(inputs: Sequence[np.ndarray], module: nn.Module = module) -> list[np.ndarray]:
+            def run(inputs: Sequence[np.ndarray], module: torch.nn.Module = module) -> list[np.ndarray]:
                 return [output.numpy() for output in module(*(torch.from_numpy(x) for x in inputs))]
 
             tensors.update(_run_in_batches(graph, tensors, run))
     return tensors
 
 
-def run_onnx(directory: Path, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
-    """The same of the exported graphs in ONNX Runtime on the CPU, each fed with what the ones before it gave."""
+def run_bundle(directory: Path, samples: Mapping[str, np.ndarray]) -> Tensors:
+    """The same of a bundle's graphs in ONNX Runtime on the CPU, loaded and wired as the runtime does it."""
+    bundle = Bundle(directory, check=False)
+    session = Session(bundle, provider="cpu")
     tensors: Tensors = dict(samples)
-    for graph in spec.graphs:
-        session = cpu_session(directory / graph.file)
+    for graph in bundle.manifest.model.graphs:
         names = [tensor.name for tensor in graph.inputs]
 
-        def run(
-            inputs: Sequence[np.ndarray],
-            session: onnxruntime.InferenceSession = session,
-            names: list[str] = names,
-        ) -> Sequence[np.ndarray]:
-            outputs: Sequence[np.ndarray] = session.run(None, dict(zip(names, inputs, strict=True)))
-            return outputs
+        def run(inputs: Sequence[np.ndarray], graph: GraphSpec = graph, names: list[str] = names) -> list[np.ndarray]:
+            outputs = session.run(dict(zip(names, inputs, strict=True)), [graph.name])
+            return [outputs[tensor.name] for tensor in graph.outputs]
 
         tensors.update(_run_in_batches(graph, tensors, run))
     return tensors
-
-
-def cpu_session(path: Path) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str) -> Verification:
@@ -99,13 +92,13 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
 
     Raises:
         VerificationError: an output of another shape, values that are not finite, or masks that agree less than
-            `IOU_LIMITS` allow for the precision.
+            `rsvl.runtime.check.LIMITS` allow for the precision.
     """
     outputs = [tensor.name for graph in spec.graphs for tensor in graph.outputs]
     for name in outputs:
         _check_output(name, expected[name], actual[name])
-    cut, cut_is = mask_cut(expected[MASK_OUTPUT], spec.threshold)
-    ious = mask_ious(expected[MASK_OUTPUT], actual[MASK_OUTPUT], cut)
+    cut, cut_is = mask_cut(expected[MASK], spec.threshold)
+    ious = mask_ious(expected[MASK], actual[MASK], cut)
     found = Verification(
         inputs=len(ious),
         batches=tuple(stop - start for start, stop in _batches(len(ious))),
@@ -115,7 +108,7 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
         cut_is=cut_is,
         iou_mean=float(ious.mean()),
         iou_min=float(ious.min()),
-        iou_limit=IOU_LIMITS[precision],
+        iou_limit=LIMITS[precision].iou,
     )
     if found.iou_min < found.iou_limit:
         raise VerificationError(

@@ -364,6 +364,7 @@ class CD2FSAN(ReferringSegmenter):
         super().__init__()
         p = self.preset = preset
         self.spec = _spec(name, p)
+        self.keep_fp32 = {"mask": "float16 steps of 0.004 at the prior's logit, -4.6, shift the whole mask's border"}
         self.image_encoder = CLIPImageEncoder(_vision_config(p), p.embed_dim, ConvStem(p.stem) if p.stem else None)
         self.text_encoder = CLIPTextEncoder(_text_config(p), p.embed_dim)
         self.neck = _neck(p)
