@@ -12,6 +12,9 @@ from rsvl.data.synth.world import Item, World
 #: Objects are painted at this many sub-pixels a side, then averaged.
 SUPERSAMPLING = 2
 _SHIFT = 4
+#: A pixel belongs to the object that has this many of its four sub-pixels. OpenCV fills a polygon with its border, half
+#: a sub-pixel too wide on each side; three of four makes up for it and leaves no ties.
+_MAJORITY = 3
 
 
 @dataclass
@@ -65,16 +68,12 @@ def paint(world: World) -> Painting:
     image = cv2.resize(canvas, (world.size, world.size), interpolation=cv2.INTER_AREA)
     labelled = [i for i in order if world.items[i].category is not None]
     masks, shares = [], []
-    free = np.ones((world.size, world.size), bool)
-    for i in reversed(labelled):
+    for i in labelled:
         own = owner == i
         cover = cv2.resize(own.view(np.uint8) * 4, (world.size, world.size), interpolation=cv2.INTER_AREA)
-        masks.append((cover >= 2) & free)  # of two that share a pixel half and half, the upper has it
-        free &= ~masks[-1]
+        masks.append(cover >= _MAJORITY)
         seen = np.count_nonzero(own) / SUPERSAMPLING**2
         shares.append(min(1.0, seen / _silhouette_area(world.items[i])))
-    masks.reverse()
-    shares.reverse()
     half = cv2.resize(shadow, (world.size, world.size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     picture = _camera(world.rng, image)
     top = owner[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int32)
@@ -84,7 +83,7 @@ def paint(world: World) -> Painting:
 def _silhouette_area(item: Item) -> float:
     """Area in pixels of an item's whole silhouette, whether in the frame or not."""
     polygons = [item.place(p) for p in item.shape.outline]
-    lo = np.min([p.min(0) for p in polygons], 0) - 1
+    lo = np.floor(np.min([p.min(0) for p in polygons], 0)) - 1  # whole pixels: the same raster as the picture
     hi = np.max([p.max(0) for p in polygons], 0) + 1
     w, h = np.ceil((hi - lo) * SUPERSAMPLING).astype(int)
     local = np.zeros((h, w), np.uint8)
