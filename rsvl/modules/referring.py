@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class ReferringSegmenter(nn.Module, ABC):
     """
 
     spec: ModelSpec
-    keep_fp32: dict[str, str] = {}
+    keep_fp32: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
