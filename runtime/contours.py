@@ -59,12 +59,11 @@ def polygons(mask: np.ndarray) -> tuple[Polygon, ...]:
     holes: dict[int, list[np.ndarray]] = {}
     owner: dict[int, int] = {}  # loop → the exterior loop of its component
     for loop, corners in enumerate(edges.loops):  # sorted by their highest row: a hole's owner comes before it
-        shifted = corners + np.array([x1, y1])
-        if _area(corners) > 0:
-            owner[loop], exteriors[loop], holes[loop] = loop, shifted, []
-        else:
-            owner[loop] = owner[edges.loop_left_of_top(loop)]
-            holes[owner[loop]].append(shifted)
+        rings = [ring + np.array([x1, y1]) for ring in _simple_rings(corners)]
+        outer = [ring for ring in rings if _area(ring) > 0]  # at most one: the component's exterior
+        owner[loop] = loop if outer else owner[edges.loop_left_of_top(loop)]
+        exteriors.update((loop, ring) for ring in outer)
+        holes.setdefault(owner[loop], []).extend(ring for ring in rings if _area(ring) < 0)
     found = (Polygon(exteriors[loop], tuple(holes[loop])) for loop in exteriors)
     return tuple(sorted(found, key=lambda polygon: -polygon.area))
 
@@ -147,6 +146,27 @@ class _Edges:
     def _left_sides(self) -> tuple[np.ndarray, np.ndarray]:
         sides = np.flatnonzero(self._keys % 4 == _UP)
         return sides, self._keys[sides] // 4
+
+
+def _simple_rings(corners: np.ndarray) -> list[np.ndarray]:
+    """Cuts a loop at the corners that it passes twice, where pixels touch diagonally: no ring then touches itself.
+
+    So a hole that meets the outside at a corner becomes a hole, and two holes that meet at a corner become two.
+    """
+    rings: list[np.ndarray] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}  # corner → its position in the path
+    for corner in map(tuple, corners.tolist()):
+        if corner in place:
+            start = place[corner]
+            rings.append(np.array(path[start:]))
+            for passed in path[start + 1 :]:
+                del place[passed]
+            del path[start + 1 :]
+        else:
+            place[corner] = len(path)
+            path.append(corner)
+    return [*rings, np.array(path)]
 
 
 def _area(corners: np.ndarray) -> int:

@@ -38,7 +38,7 @@ def read_image(source: ImageSource) -> np.ndarray:
             installed), an array [H, W] or [H, W, C], or a Pillow image. A file's EXIF orientation is applied.
 
     Returns:
-        uint8 [H, W, 3]; for a uint8 [H, W, 3] array that array itself.
+        uint8 [H, W, 3]; for a uint8 [H, W, 3] array a view of it.
 
     Raises:
         InputError: missing, truncated, not an image, without pixels, or with a channel count other than 1 to 4.

@@ -137,9 +137,9 @@ class Segmenter:
         limit = self.spec.threshold if threshold is None else threshold
         _check_range("threshold", limit, 0, 1)
         _check_range("overlap", overlap, 0, 0.5)
-        encoded = self._features.of_sentences(sentences)
         scene = open_scene(image)
         try:
+            encoded = self._features.of_sentences(sentences)
             grid = self._grid(scene, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
             canvases = [Canvas(scene.height, scene.width, limit, keep) for _ in sentences]
@@ -182,7 +182,7 @@ class Segmenter:
             return
         image = self._features.of_image(preprocess(scene.read(window), self.spec.image))
         for sentence, canvas in zip(sentences, canvases, strict=True):
-            probability = _resized(_sigmoid(self._features.mask_logits(image, sentence)), window)
+            probability = _sigmoid(_resized(self._features.mask_logits(image, sentence), window))
             if valid is not None:
                 probability = probability * valid
             canvas.add(window, probability, weight)
@@ -194,12 +194,16 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60, dtype=np.float32)))
+    probability = np.clip(-logits, -60, 60)  # in place from here: a scene's tile has no need of four copies
+    np.exp(probability, out=probability)
+    probability += 1
+    return np.reciprocal(probability, out=probability)
 
 
-def _resized(probability: np.ndarray, window: Window) -> np.ndarray:
-    """The probability [h, w] at the window's own size, bilinear: smoother than the paper demo's nearest neighbour."""
-    if probability.shape == window[2:]:
-        return probability
+def _resized(logits: np.ndarray, window: Window) -> np.ndarray:
+    """The logits [h, w] at the window's own size, float32, bilinear as in PyTorch's `interpolate`."""
+    logits = np.ascontiguousarray(logits, np.float32)
+    if logits.shape == (window.height, window.width):
+        return logits
     size = (window.width, window.height)
-    return np.asarray(Image.fromarray(probability).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))

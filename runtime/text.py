@@ -36,13 +36,12 @@ class Tokenizer:
         Raises:
             BundleError: no such file, or not a tokenizer.
         """
-        text = str(source)
+        is_json = str(source).lstrip().startswith("{")
         try:
-            if not text.lstrip().startswith("{"):
-                text = Path(source).read_text(encoding="utf-8")
+            text = str(source) if is_json else Path(source).read_text(encoding="utf-8")
             return cls(tokenizers.Tokenizer.from_str(text), spec)
         except Exception as error:  # the library raises bare Exception for a JSON that is not a tokenizer
-            name = text[:40] if text.lstrip().startswith("{") else source
+            name = "the JSON text" if is_json else source
             raise BundleError(f"{name}: not a readable tokenizer ({_first_line(error)}): export it again") from error
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
