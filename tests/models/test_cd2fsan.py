@@ -1,0 +1,207 @@
+"""CD2FSAN: its declaration against what it computes, the choice of layers, padding, several sentences an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rsvl.models.cd2fsan import CD2FSAN, DFSM, FULL, TINY, Preset, ablations
+from rsvl.runtime.manifest import TensorSpec
+
+# The full preset's every part, in sizes for a test.
+SMALL_FULL = replace(
+    FULL,
+    image_size=64,
+    tokens=9,
+    vision=(32, 12, 2),
+    text=(32, 2, 2),
+    vocabulary=100,
+    embed_dim=32,
+    neck=16,
+    adapter=16,
+    text_adapter=(64, 1),
+    width=32,
+    imc=48,
+    stages=((16, True), (16, False), (16, False)),
+)
+SMALL_TINY = replace(TINY, image_size=64, tokens=9, vocabulary=100)
+SMALL = {"full": SMALL_FULL, "tiny": SMALL_TINY}
+START, END = 98, 99
+
+
+def build(preset: Preset) -> CD2FSAN:
+    """The model with random weights in every place, those that start from zero too; evaluation mode."""
+    torch.manual_seed(0)
+    model = CD2FSAN("test", preset).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+    return model
+
+
+def images(count: int, preset: Preset) -> Tensor:
+    """Noise."""
+    return torch.randn(count, 3, preset.image_size, preset.image_size, generator=torch.Generator().manual_seed(1))
+
+
+def sentences(*words: list[int]) -> Tensor:
+    """Token ids [N, 9] of sentences given by their words' ids."""
+    rows = [[START, *ids, END] for ids in words]
+    return torch.tensor([row + [0] * (SMALL_FULL.tokens - len(row)) for row in rows])
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def model(request: pytest.FixtureRequest) -> CD2FSAN:
+    """Each preset's architecture, small."""
+    return build(SMALL[request.param])
+
+
+PRESETS = {"full": FULL, "tiny": TINY, **ablations(), **SMALL}
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
+def test_every_graph_gives_the_shapes_that_its_declaration_names(preset: Preset) -> None:
+    with torch.device("meta"), torch.no_grad():
+        model = CD2FSAN("test", preset).eval()
+        for graph in model.spec.graphs:
+            outputs = model.graph(graph.name)(*map(_empty, graph.inputs))
+            found = [(tuple(o.shape), o.dtype) for o in outputs]
+            assert found == [(_empty(o).shape, _empty(o).dtype) for o in graph.outputs], graph.name
+
+
+def _empty(tensor: TensorSpec) -> Tensor:
+    shape = [2 if isinstance(size, str) else size for size in tensor.shape]
+    return torch.empty(shape, dtype=getattr(torch, tensor.dtype), device="meta")
+
+
+def test_full_preset_gives_a_mask_of_the_image_size() -> None:
+    assert FULL.mask_size == FULL.image_size == 480
+
+
+def test_ablations_add_one_module_a_row() -> None:
+    switched_on = [{name for name in ("dfsm", "maam", "drcd") if getattr(p, name)} for p in ablations().values()]
+    assert switched_on == [set(), {"dfsm"}, {"dfsm", "maam"}, {"dfsm", "maam", "drcd"}]
+
+
+@pytest.mark.parametrize("name", ablations())
+def test_ablations_of_a_small_model_listen_to_the_sentence(name: str) -> None:
+    row = ablations()[name]
+    model = build(replace(SMALL_FULL, dfsm=row.dfsm, maam=row.maam, drcd=row.drcd))
+    with torch.no_grad():
+        one, other = model(images(1, SMALL_FULL), sentences([5, 6], [7, 8]), torch.tensor([0, 0]))
+    assert (one - other).abs().max() > 1e-4
+
+
+def layers_of(preset: Preset, batch: int) -> Tensor:
+    """Candidates [B, L, N, C] that are the number of their layer everywhere."""
+    numbers = torch.arange(preset.layers, dtype=torch.float32)
+    return numbers[None, :, None, None].expand(batch, -1, 4, preset.width)
+
+
+def only_cosines(preset: Preset) -> DFSM:
+    """A DFSM whose Φ_sel adds nothing to the cosine similarities."""
+    dfsm = DFSM(preset).eval()
+    torch.nn.init.zeros_(dfsm.select_net[-1].weight)
+    torch.nn.init.zeros_(dfsm.select_net[-1].bias)
+    return dfsm
+
+
+def test_dfsm_picks_each_samples_two_best_layers_the_lower_first() -> None:
+    dfsm = only_cosines(SMALL_FULL)
+    wanted = {0: (6, 2), 1: (3, 4), 2: (7, 0)}  # best and second best layer of each sample
+    sentence = torch.nn.functional.one_hot(torch.arange(3), 32).float() * 5
+    pooled = torch.zeros(3, SMALL_FULL.layers, 32)
+    pooled[:, :, 31] = 1
+    for sample, (best, second) in wanted.items():
+        pooled[sample, best], pooled[sample, second] = sentence[sample] / 5, 0.0
+        pooled[sample, second, [sample, 31]] = torch.tensor([0.6, 0.8])
+    low, high = dfsm(layers_of(SMALL_FULL, 3), pooled, sentence)
+    assert low[:, 0, 0].tolist() == [2, 3, 0]
+    assert high[:, 0, 0].tolist() == [6, 4, 7]
+
+
+def test_dfsm_scores_are_the_softmax_of_the_cosines() -> None:
+    generator = torch.Generator().manual_seed(2)
+    pooled = torch.nn.functional.normalize(torch.randn(2, SMALL_FULL.layers, 32, generator=generator), dim=-1)
+    sentence = torch.randn(2, 32, generator=generator)
+    cosine = np.einsum("ble,be->bl", pooled.double(), sentence.double() / sentence.double().norm(dim=1, keepdim=True))
+    expected = np.exp(cosine) / np.exp(cosine).sum(1, keepdims=True)
+    np.testing.assert_allclose(only_cosines(SMALL_FULL).scores(pooled, sentence).detach(), expected, rtol=1e-5)
+
+
+def test_dfsm_in_training_gives_the_same_features_and_lets_the_choice_learn() -> None:
+    dfsm, generator = DFSM(SMALL_FULL), torch.Generator().manual_seed(3)
+    layers = torch.randn(2, SMALL_FULL.layers, 4, SMALL_FULL.width, generator=generator)
+    pooled = torch.nn.functional.normalize(torch.randn(2, SMALL_FULL.layers, 32, generator=generator), dim=-1)
+    sentence = torch.randn(2, 32, generator=generator)
+    chosen = dfsm.train()(layers, pooled, sentence)
+    torch.testing.assert_close(chosen, dfsm.eval()(layers, pooled, sentence))
+    (chosen[0].sum() + chosen[1].square().sum()).backward()
+    assert dfsm.select_net[-1].weight.grad.abs().max() > 0
+
+
+def test_what_follows_the_end_token_changes_nothing(model: CD2FSAN) -> None:
+    tokens = sentences([5, 6, 7])
+    noisy = tokens.clone()
+    noisy[:, 5:] = torch.tensor([11, 12, 13, 14])
+    with torch.no_grad():
+        plain, padded = model(images(1, model.preset), tokens), model(images(1, model.preset), noisy)
+    torch.testing.assert_close(plain, padded)
+
+
+def test_every_word_before_the_end_token_matters(model: CD2FSAN) -> None:
+    tokens = sentences([5, 6, 7])
+    with torch.no_grad():
+        plain = model(images(1, model.preset), tokens)
+        for place in (1, 2, 3):
+            changed = tokens.clone()
+            changed[0, place] = 50
+            assert (model(images(1, model.preset), changed) - plain).abs().max() > 1e-4, place
+
+
+def test_image_index_is_the_same_as_repeating_the_images(model: CD2FSAN) -> None:
+    pictures, tokens, index = images(2, model.preset), sentences([5], [6, 7], [8, 9, 10]), torch.tensor([0, 1, 1])
+    with torch.no_grad():
+        torch.testing.assert_close(model(pictures, tokens, index), model(pictures[index], tokens), rtol=1e-4, atol=1e-4)
+
+
+def test_graphs_in_sequence_are_the_forward_pass(model: CD2FSAN) -> None:
+    known = {"image": images(2, model.preset), "tokens": sentences([5, 6], [7])}
+    with torch.no_grad():
+        for graph in model.spec.graphs:
+            outputs = model.graph(graph.name)(*(known[t.name] for t in graph.inputs))
+            known |= {t.name: output for t, output in zip(graph.outputs, outputs, strict=True)}
+        assert torch.equal(known["mask_logits"], model(known["image"], known["tokens"]))
+
+
+def test_untrained_text_adapter_leaves_the_words_and_the_sentence_as_clip_has_them() -> None:
+    model = CD2FSAN("test", SMALL_FULL).eval()
+    tokens = sentences([5, 6], [7])
+    with torch.no_grad():
+        words, sentence, is_word = model.text_encoder(tokens)
+        adapted, _, _ = model.encode_text(tokens)
+        assert torch.equal(adapted, sentence)
+        assert torch.equal(model.text_adapter(words, (~is_word).float() * -1e4), words)
+
+
+def test_loss_is_focal_plus_dice() -> None:
+    model = CD2FSAN("test", SMALL_TINY)
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(3, 1, 40, 40, generator=generator) * 3
+    masks = (torch.rand(3, 1, 40, 40, generator=generator) > torch.tensor([0.5, 0.9, 2.0])[:, None, None, None]).float()
+    expected = np.mean([_loss(x, t) for x, t in zip(logits.double().numpy(), masks.double().numpy(), strict=True)])
+    assert model.loss(logits, masks).item() == pytest.approx(expected, rel=1e-5)
+
+
+def _loss(logits: np.ndarray, target: np.ndarray) -> float:
+    """Of one sample: Lin et al.'s focal loss (alpha 0.25, gamma 2) over the foreground's pixels, and 1 - soft Dice."""
+    probability = 1 / (1 + np.exp(-logits))
+    foreground = -0.25 * (1 - probability) ** 2 * np.log(probability) * target
+    background = -0.75 * probability**2 * np.log(1 - probability) * (1 - target)
+    focal = (foreground + background).sum() / max(target.sum(), target.size / 1000)
+    dice = (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
+    return float(focal + 1 - dice)
