@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_range
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch
 from rsvl.modules.referring import ReferringSegmenter
-from rsvl.runtime.bundle import sha256
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 
@@ -51,7 +49,6 @@ def export(
     model: ReferringSegmenter,
     output: str | Path,
     precision: str = "fp32",
-    weights_source: str | Path | None = None,
     samples: Mapping[str, np.ndarray] | None = None,
     pack: bool = False,
     metrics: Mapping[str, float] | None = None,
@@ -68,7 +65,6 @@ def export(
         model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
         precision: ``fp32`` or ``fp16``: the type inside the graphs. Their inputs and outputs are float32.
-        weights_source: the file that the weights came from, or a name for it; None means random weights.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
         metrics: accuracy figures known for these weights, for the manifest.
@@ -101,7 +97,7 @@ def export(
             draft = Manifest(
                 model=replace(spec, graphs=tuple(replace(g, file=_file(g.name)) for g in spec.graphs)),
                 precision=precision,
-                source=_source(weights_source),
+                source=dict(getattr(model, "source", {"weights": "random"})),
                 kept_fp32=kept,
                 metrics=dict(metrics or {}),
                 versions=_versions(),
@@ -158,13 +154,6 @@ def _checked(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np
 
 def _file(graph: str) -> str:
     return f"{graph}.onnx"
-
-
-def _source(weights: str | Path | None) -> dict[str, Any]:
-    if weights is None:
-        return {"weights": "random"}
-    path = Path(weights)
-    return {"weights": path.name, "sha256": sha256(path)} if path.is_file() else {"weights": str(weights)}
 
 
 def _versions() -> dict[str, str]:
