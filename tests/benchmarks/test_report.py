@@ -1,0 +1,90 @@
+"""The papers' tables: every published row is met or says why not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rsvl.benchmarks import Table, table, tables
+from rsvl.models.cd2fsan import FULL
+from rsvl.runtime.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def cd2fsan() -> Table:
+    """Table 6 of CD2FSAN."""
+    return table("cd2fsan")
+
+
+def test_cd2fsan_rows_are_the_papers_and_are_met_within_3_percent(cd2fsan: Table) -> None:
+    published = [(r.published.name, r.published.parameters_m, r.published.flops_g) for r in cd2fsan.rows]
+    assert published == [
+        ("Baseline", 183.84, 88.54),
+        ("+DFSM", 186.28, 97.27),
+        ("+MAAM", 192.09, 120.44),
+        ("+DRCD (Full Model)", 197.54, 148.20),
+    ]
+    for row in cd2fsan.rows:
+        assert row.ratios == pytest.approx((1, 1), abs=0.03), row.published.name
+
+
+def test_cd2fsan_is_counted_for_the_tables_inputs(cd2fsan: Table) -> None:
+    assert cd2fsan.inputs == {"image": [FULL.image_size] * 2, "tokens": FULL.tokens}
+
+
+def test_full_encoders_are_clips_in_parameters_and_multiply_adds(cd2fsan: Table) -> None:
+    parts = cd2fsan.rows[-1].count.parts()
+    # ViT-B/16 at 900 patches and a class token: 12 layers of 12·768², the patch embedding; attention 2·901²·768 each.
+    vision = parts["image_encoder"]
+    assert vision.multiply_adds.layers == 12 * 901 * 12 * 768**2 + 900 * 768 * 16 * 16 * 3
+    assert vision.multiply_adds.attention == 12 * 2 * 901**2 * 768
+    # OpenAI's 149.62 M with 900 instead of 196 patch positions and 22 instead of 77 of the text.
+    both = vision.parameters + parts["text_encoder"].parameters
+    assert both == 149_620_737 - 1 + (900 - 196) * 768 - (77 - 22) * 512  # without the logit scale
+
+
+def test_a_further_sentence_costs_less_than_a_quarter_of_the_first(cd2fsan: Table) -> None:
+    graphs = cd2fsan.rows[-1].count.graphs
+    assert graphs["text"].total + graphs["head"].total < 0.25 * sum(g.total for g in graphs.values())
+
+
+@pytest.mark.parametrize("name", tables())
+def test_every_row_that_is_not_met_has_a_note(name: str) -> None:
+    for row in table(name).rows:
+        assert row.met or row.published.note, row.published.name
+
+
+def test_conventions_differ_by_attention_text_encoder_and_the_two_operations_of_a_multiply_add(cd2fsan: Table) -> None:
+    row = cd2fsan.rows[0]
+    counted, text = row.count.total, row.count.parts()["text_encoder"]
+    layers = counted.multiply_adds.layers
+
+    def flops(text_encoder: bool, kind: str) -> float:
+        return replace(row, published=replace(row.published, text_encoder=text_encoder, flops=kind)).ours[1] * 1e9
+
+    attention = counted.multiply_adds.attention
+    assert flops(True, "layer multiply-adds") == pytest.approx(layers)
+    assert flops(True, "multiply-adds") == pytest.approx(layers + attention)
+    assert flops(True, "operations") == pytest.approx(2 * (layers + attention))
+    assert flops(False, "layer multiply-adds") == pytest.approx(layers - text.multiply_adds.layers)
+
+
+def test_a_row_that_is_off_is_not_met(cd2fsan: Table) -> None:
+    row = cd2fsan.rows[0]
+    assert not replace(row, published=replace(row.published, flops_g=row.published.flops_g * 1.04)).met
+    assert not replace(row, published=replace(row.published, parameters_m=row.published.parameters_m * 0.96)).met
+
+
+def test_markdown_and_json_give_published_ours_and_ratio(cd2fsan: Table) -> None:
+    assert "| Baseline | with | 183.84 | 183.01 | 0.995 | 88.54 | 88.22 | 0.996 |" in cd2fsan.to_markdown()
+    first = json.loads(json.dumps(cd2fsan.to_dict()))["rows"][0]
+    assert first["published"]["parameters_m"] == 183.84
+    assert first["ratio"]["flops"] == pytest.approx(first["ours"]["flops_g"] / 88.54)
+    assert first["with_text_encoder"]["parameters"] > first["without_text_encoder"]["parameters"]
+
+
+def test_an_unknown_table_names_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no table 'cd2fsam': choose one of .*cd2fsan"):
+        table("cd2fsam")
