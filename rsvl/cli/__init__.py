@@ -1,0 +1,73 @@
+"""The `rsvl` command. One file a command; what they share is `options` (arguments), `console` (output), `failures`.
+
+Only typer and rich are imported here. Each command imports what it needs when it runs, so that `rsvl run`, `check` and
+`doctor` work without PyTorch and `rsvl --help` is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import rsvl
+from rsvl.cli import bench, check, doctor, eval, export, models, run, synth, train
+from rsvl.cli.console import one_line_warnings, print_error, tolerant_streams
+from rsvl.cli.failures import INTERRUPTED, explain
+
+app = typer.Typer(name="rsvl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+for command in (
+    models.models,
+    synth.synth,
+    train.train,
+    export.export,
+    check.check,
+    run.run,
+    eval.eval_,
+    bench.bench,
+    doctor.doctor,
+):
+    app.command(command.__name__.rstrip("_"), no_args_is_help=False)(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rsvl {rsvl.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _map(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Remote-sensing vision-language models from PyTorch to a bundle that runs on a satellite, a drone or a server.
+
+    Exit codes: 0 done, 1 what was asked for failed, 2 wrong usage or unusable input, 3 a needed component is missing.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code; every failure becomes one line on stderr here and nowhere else.
+
+    Args:
+        arguments: what follows `rsvl`; by default the process's own.
+    """
+    with one_line_warnings(), tolerant_streams():
+        try:
+            code = app(arguments, standalone_mode=False, prog_name="rsvl") or 0
+        except (KeyboardInterrupt, Exception) as error:
+            failure = explain(error)
+            if failure.line:
+                print_error(failure.line)
+            return failure.exit_code
+        if code == INTERRUPTED.exit_code:  # typer turns Ctrl-C into this code and says nothing
+            print_error(INTERRUPTED.line)
+        return int(code)

@@ -1,0 +1,36 @@
+"""`rsvl check`: whether a bundle is whole and computes on this device what it should."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json
+from rsvl.runtime.errors import VerificationError
+
+
+def check(
+    bundle: options.Bundle,
+    provider: options.Provider = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Check a bundle: schema, hashes, golden test on this device."""
+    from rsvl.runtime.check import check as run
+
+    report = run(bundle, provider, threads)
+    if json:
+        print_json({**asdict(report), "passed": report.passed})
+    else:
+        typer.echo(
+            f"{bundle}: {report.model} in {report.precision}, {report.files} files as exported\n"
+            f"golden test on {report.provider}: masks agree to IoU {report.iou:.4f} (limit {report.limits.iou}), "
+            f"logits to {report.relative_difference:.2%} (limit {report.limits.difference:.0%}), "
+            f"{report.seconds * 1000:.0f} ms"
+        )
+    if not report.passed:
+        raise VerificationError(
+            f"{bundle}: the golden test fails on {report.provider}: update its driver or choose another --provider"
+        )

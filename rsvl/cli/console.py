@@ -1,0 +1,125 @@
+"""What the commands show: results on stdout, as tables or as one JSON object; errors, warnings, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+#: Width of tables that go to a file or a pipe, where nothing has to fit a window.
+_PIPE_WIDTH = 200
+_SECONDS_BETWEEN_LINES = 10
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Prints a command's one JSON object; NaN must have become None before."""
+    print(json.dumps(data, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Prints a table; columns after the first whose cells are all numbers are set flush right."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    for i, column in enumerate(columns):
+        numbers = bool(i and rows) and all(_is_number(row[i]) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False, highlight=False, emoji=False)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def print_note(line: str) -> None:
+    """Prints a line about the work, not its result, on stderr."""
+    print(line, file=sys.stderr)
+
+
+def print_error(line: str) -> None:
+    """Prints why the command failed."""
+    print(f"error: {line}", file=sys.stderr)
+
+
+class Report(Protocol):
+    """Told how far the work is."""
+
+    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
+        """So much of `total` is done. `what` names the stage, by default the last one; `detail` may change any time."""
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Report]:
+    """A progress bar on stderr while the block runs; in a log or a pipe a plain line now and then instead."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _PlainLines(what)
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # Results that go to a file must not be caught and shown above the bar.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+        yield _Bar(bars, what)
+
+
+class _Bar:
+    def __init__(self, bars: Progress, what: str) -> None:
+        self._bars, self._what = bars, what
+        self._task = bars.add_task(what, total=None)
+
+    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
+        self._what = what or self._what
+        self._bars.update(self._task, completed=done, total=total, description=f"{self._what} {detail}".rstrip())
+
+
+class _PlainLines:
+    """A line when a stage begins, and one every few seconds in a long one."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._last = what, time.monotonic()
+
+    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
+        begins = bool(what) and what != self._what
+        if not begins and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
+            return
+        self._what, self._last = what or self._what, time.monotonic()
+        share = f" ({done / total:.0%})" if total else ""
+        print_note(f"{self._what}{share} {detail}".rstrip())
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Shows rsvl's own warnings as one line each, and no other library's."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning, module=r"rsvl(\.|$)")
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def tolerant_streams() -> Iterator[None]:
+    """Lets a terminal that lacks a character show a question mark for it instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        _tolerate(stream)
+    yield
+
+
+def _tolerate(stream: TextIO) -> None:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip("–+-") == "" or cell[:1].isdigit() or cell[:2].lstrip("-+")[:1].isdigit()

@@ -1,0 +1,23 @@
+"""`rsvl doctor`: what this machine has, what is missing, what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json, print_table
+
+
+def doctor(json: options.Json = False) -> None:
+    """Show what this machine has, what is missing, what that costs."""
+    import rsvl
+    from rsvl.runtime.doctor import examine
+
+    findings = examine()
+    if json:
+        print_json({"rsvl": rsvl.__version__, "findings": [asdict(finding) for finding in findings]})
+        return
+    print_table(["here", "what it is"], [[f.name, f.value] for f in findings if f.present])
+    absent = [[f.name, f.cost, f.remedy or "–"] for f in findings if not f.present]
+    if absent:
+        print_table(["missing", "what that costs", "remedy"], absent)

@@ -1,0 +1,86 @@
+"""`rsvl export`: a model's bundle, verified against PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json, print_note, print_table, progress
+
+if TYPE_CHECKING:
+    from rsvl.export import Exported
+
+
+def export(
+    model: options.Model,
+    weights: options.Weights = None,
+    encoder_weights: options.EncoderWeights = None,
+    fp16: Annotated[
+        bool,
+        typer.Option(
+            "--fp16", help="Compute in half precision; what loses accuracy stays float32. Default: all float32."
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The bundle's folder. Default: MODEL-PRECISION.bundle here.")
+    ] = None,
+    pack: Annotated[bool, typer.Option("--pack", help="Also write it as one file, OUTPUT.rsvl.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Write a model's bundle and verify it against PyTorch.
+
+    A bundle that disagrees with PyTorch is not written.
+    """
+    precision = "fp16" if fp16 else "fp32"
+    with progress("loading PyTorch") as report:
+        from rsvl.checkpoints import load
+        from rsvl.export import export as write
+
+        report(0, 1, f"loading {model}")
+        network = load(model, weights, encoder_weights)
+        path = output or Path(f"{model}-{precision}.bundle")
+        exported = write(network, path, precision, pack=pack, progress=lambda what, done: report(done, 1, what))
+    if json:
+        print_json(_as_json(exported))
+    else:
+        _print(exported)
+
+
+def _as_json(exported: Exported) -> dict[str, object]:
+    manifest = exported.manifest
+    return {
+        "bundle": str(exported.path),
+        "packed": str(exported.packed) if exported.packed else None,
+        "bytes": _size(exported.path),
+        "model": manifest.model.name,
+        "precision": manifest.precision,
+        "source": manifest.source,
+        "kept_fp32": manifest.kept_fp32,
+        "verification": asdict(exported.verification),
+    }
+
+
+def _print(exported: Exported) -> None:
+    found, manifest = exported.verification, exported.manifest
+    rows = [
+        [name, f"{difference:.3g}", f"{found.largest_value[name]:.3g}"]
+        for name, difference in found.largest_difference.items()
+    ]
+    print_table(["output", "largest difference", "largest value"], rows, title=f"{found.inputs} inputs against PyTorch")
+    typer.echo(
+        f"masks agree to IoU {found.iou_min:.4f} at least, {found.iou_mean:.4f} on average (limit {found.iou_limit})"
+    )
+    for name, reason in manifest.kept_fp32.items():
+        print_note(f"kept in float32: {name} ({reason})")
+    for path in (exported.path, exported.packed):
+        if path:
+            typer.echo(f"{path}: {manifest.model.name} in {manifest.precision}, {_size(path) / 1e6:.1f} MB")
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,35 @@
+"""The arguments that several commands take, with one help text each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a packed .rsvl file.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name of a model (rsvl models lists them).")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Checkpoint of the whole model (safetensors or weights-only), or 'random'. "
+        "Default: the weights that ship with the model.",
+    ),
+]
+EncoderWeights = Annotated[
+    Path | None,
+    typer.Option("--encoder-weights", help="CLIP checkpoint for the encoders: OpenAI's, open_clip's, Hugging Face's."),
+]
+Data = Annotated[
+    str, typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), rrsis-hr, risbench, refsegrs.")
+]
+Root = Annotated[Path, typer.Option("--root", help="Folder that holds the data set's files as published.")]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        "--provider", help="ONNX Runtime provider (cpu, cuda, tensorrt, openvino …). Default: the fastest here."
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: the physical cores.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]

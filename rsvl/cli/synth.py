@@ -1,0 +1,57 @@
+"""`rsvl synth`: a labelled synthetic data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json, progress
+
+
+class Task(StrEnum):
+    """Tasks that there are synthetic labels for."""
+
+    REFERRING_SEGMENTATION = "referring-segmentation"
+
+
+class Sensor(StrEnum):
+    """What the pictures show."""
+
+    OPTICAL = "optical"
+    BOTH = "both"
+
+
+def synth(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create; must be empty or absent.")],
+    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Number of scenes, all splits together.")],
+    task: Annotated[Task, typer.Option("--task", help="What the labels are for.")] = Task.REFERRING_SEGMENTATION,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
+    size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the images in pixels.")] = 256,
+    sensor: Annotated[
+        Sensor, typer.Option("--sensor", help="Optical pictures, or both those and their SAR twins (SARImages/).")
+    ] = Sensor.OPTICAL,
+    val: Annotated[float, typer.Option("--val", min=0, help="Validation scenes: a share below 1, or a number.")] = 0.1,
+    test: Annotated[float, typer.Option("--test", min=0, help="Test scenes: a share below 1, or a number.")] = 0.1,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    json: options.Json = False,
+) -> None:
+    """Make a labelled synthetic data set in RRSIS-D's layout.
+
+    Read it with --data rrsis-d --root OUT.
+    """
+    from rsvl.data.synth import write
+
+    with progress("drawing scenes") as report:
+        written = write(out, scenes, seed, size, val, test, workers, sensor is Sensor.BOTH, report)
+    if json:
+        print_json({"task": task.value, "seed": seed, **asdict(written), "root": str(written.root)})
+        return
+    splits = ", ".join(f"{count} {split}" for split, count in written.scenes.items())
+    typer.echo(
+        f"{out}: {splits} scenes with {written.objects} objects, {sum(written.expressions.values())} expressions"
+    )

@@ -1,0 +1,129 @@
+"""`rsvl train`: trains a model on a data set."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import Report, print_json, print_note, progress
+from rsvl.train.config import TrainConfig
+
+_DEFAULT = TrainConfig()
+
+
+class Precision(StrEnum):
+    """Mixed precisions."""
+
+    NO = "no"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+_PRECISION = Precision(_DEFAULT.precision)
+
+
+def train(
+    model: options.Model,
+    data: options.Data,
+    root: options.Root,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The run's folder: best.safetensors, last.pt, history.json.")
+    ],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = _DEFAULT.epochs,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step and device.")] = _DEFAULT.batch,
+    sentences: Annotated[int, typer.Option(min=1, help="Sentences of an image a step.")] = _DEFAULT.sentences,
+    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of all but the encoders.")] = _DEFAULT.lr,
+    encoder_rate: Annotated[
+        float, typer.Option(min=0, help="The encoders' share of it: 0.1 for pretrained ones, 1 from scratch.")
+    ] = _DEFAULT.encoder_rate,
+    weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's, on matrices only.")] = _DEFAULT.weight_decay,
+    warmup: Annotated[int, typer.Option(min=0, help="Steps of linear warm-up.")] = _DEFAULT.warmup,
+    precision: Annotated[Precision, typer.Option(help="Mixed precision.")] = _PRECISION,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = _DEFAULT.workers,
+    val_limit: Annotated[
+        int | None, typer.Option(min=1, help="Validation images an epoch. Default: all.")
+    ] = _DEFAULT.val_limit,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and sentence choice.")] = _DEFAULT.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch in the folder.")] = False,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Checkpoint to start from, or 'random' (the default).")
+    ] = None,
+    encoder_weights: options.EncoderWeights = None,
+    train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+    val_split: Annotated[str, typer.Option(help="Split that chooses the best epoch.")] = "val",
+    json: options.Json = False,
+) -> None:
+    """Train a model; resumes, in mixed precision, on several GPUs.
+
+    Several GPUs: accelerate launch "$(which rsvl)" train …
+    """
+    import torch
+
+    from rsvl.checkpoints import load
+    from rsvl.data import open_dataset
+    from rsvl.train.loop import train as run
+
+    config = TrainConfig(
+        epochs=epochs,
+        batch=batch,
+        sentences=sentences,
+        lr=lr,
+        encoder_rate=encoder_rate,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        precision=precision.value,
+        workers=workers,
+        val_limit=val_limit,
+        seed=seed,
+    )
+    train_set, val_set = open_dataset(data, root, train_split), open_dataset(data, root, val_split)
+    if weights is None and encoder_weights is None:
+        warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
+    torch.manual_seed(seed)  # before weights are drawn
+    network = load(model, weights or "random", encoder_weights)
+    print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {len(val_set)}")
+    with progress("training") as report:
+        state = run(network, train_set, val_set, output, config, resume, _EpochTable(report, epochs, shown=not json))
+    best = max(state.history, key=lambda row: row["mIoU"] or 0, default=None)
+    if json:
+        print_json({"model": model, "output": str(output), "config": asdict(config), "best": best})
+    elif best:
+        typer.echo(f"best: mIoU {best['mIoU']:.4f} after epoch {best['epoch']}, {output / 'best.safetensors'}")
+
+
+_COLUMNS = ("epoch", "loss", "mIoU", "oIoU", "Pr@0.5", "small", "medium", "large", "seconds")
+
+
+class _EpochTable:
+    """A progress bar over all steps, and a table that grows by a row an epoch: mIoU also by the object's area."""
+
+    def __init__(self, report: Report, epochs: int, shown: bool) -> None:
+        self._report, self._epochs, self._shown = report, epochs, shown
+        self._headed = False
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """See `rsvl.train.loop.Progress`."""
+        what = f"epoch {epoch + 1} of {self._epochs}"
+        self._report(epoch * steps + step, self._epochs * steps, what, f"loss {loss:.4f}")
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """See `rsvl.train.loop.Progress`."""
+        if not self._shown:
+            return
+        if not self._headed:
+            self._headed = True
+            print("".join(f"{column:>9}" for column in _COLUMNS), flush=True)
+        values = row | {name: group["mIoU"] for name, group in row["by_area"].items()}
+        print("".join(f"{_cell(values[column]):>9}" for column in _COLUMNS), flush=True)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) and value < 10 else f"{value:.0f}"
