@@ -24,15 +24,12 @@ class Polygon:
     Attributes:
         exterior: int64 [K, 2], its corners (x, y), clockwise on the screen, the first not repeated.
         holes: the same for each hole, counter-clockwise.
+        area: number of pixels inside.
     """
 
     exterior: np.ndarray
-    holes: tuple[np.ndarray, ...] = ()
-
-    @cached_property
-    def area(self) -> int:
-        """Number of pixels inside."""
-        return _area(self.exterior) + sum(_area(hole) for hole in self.holes)
+    holes: tuple[np.ndarray, ...]
+    area: int
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -54,17 +51,19 @@ def polygons(mask: np.ndarray) -> tuple[Polygon, ...]:
     if box is None:
         return ()
     x1, y1, x2, y2 = box
-    edges = _Edges(mask[y1:y2, x1:x2])
+    edges = _Edges(mask[y1:y2, x1:x2], origin=(x1, y1))
     exteriors: dict[int, np.ndarray] = {}
     holes: dict[int, list[np.ndarray]] = {}
-    owner: dict[int, int] = {}  # loop → the exterior loop of its component
-    for loop, corners in enumerate(edges.loops):  # sorted by their highest row: a hole's owner comes before it
-        rings = [ring + np.array([x1, y1]) for ring in _simple_rings(corners)]
-        outer = [ring for ring in rings if _area(ring) > 0]  # at most one: the component's exterior
-        owner[loop] = loop if outer else owner[edges.loop_left_of_top(loop)]
-        exteriors.update((loop, ring) for ring in outer)
-        holes.setdefault(owner[loop], []).extend(ring for ring in rings if _area(ring) < 0)
-    found = (Polygon(exteriors[loop], tuple(holes[loop])) for loop in exteriors)
+    areas: dict[int, int] = {}
+    owner: list[int] = []  # of each loop: the exterior loop of its component
+    for loop in range(len(edges.areas)):  # in the order of their highest rows: a hole's owner comes before it
+        exterior, inner = _parted(edges.rings(loop))
+        owner.append(owner[edges.loop_left_of_top(loop)] if exterior is None else loop)
+        if exterior is not None:
+            exteriors[loop] = exterior
+        holes.setdefault(owner[loop], []).extend(inner)
+        areas[owner[loop]] = areas.get(owner[loop], 0) + int(edges.areas[loop])
+    found = [Polygon(exteriors[loop], tuple(holes[loop]), areas[loop]) for loop in exteriors]
     return tuple(sorted(found, key=lambda polygon: -polygon.area))
 
 
@@ -80,7 +79,7 @@ def bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 class _Edges:
     """The directed boundary edges of a mask and the closed loops that they form."""
 
-    def __init__(self, mask: np.ndarray) -> None:
+    def __init__(self, mask: np.ndarray, origin: tuple[int, int]) -> None:
         self._width = mask.shape[1] + 1  # of the lattice of pixel corners
         padded = np.pad(mask, 1)
         parts = []
@@ -95,9 +94,13 @@ class _Edges:
             parts.append(((row + down) * self._width + column + right) * 4 + direction)
         self._keys = np.sort(np.concatenate(parts))  # corner · 4 + direction: unique, sorted by row of the start
         self._next = self._follow()
-        self._loop_of = np.full(self._keys.size, -1, np.int64)
-        self._tops: list[int] = []
-        self.loops = self._trace()
+        order, starts = self._trace()
+        self._tops = order[starts]  # each loop's first edge in row order
+        self._loop_of = np.empty(order.size, np.int64)
+        self._loop_of[order] = np.repeat(np.arange(starts.size), np.diff(starts, append=order.size))
+        self.areas = self._measure()
+        self._touching = self._find_touching()
+        self._corners = self._split_at_corners(order, origin)
 
     def _follow(self) -> np.ndarray:
         corner, direction = np.divmod(self._keys, 4)
@@ -110,26 +113,49 @@ class _Edges:
             following = np.where(self._keys[place] == key, place, following)
         return following
 
-    def _trace(self) -> list[np.ndarray]:
-        """Follows every loop from its first edge in row order; corners are where the direction changes."""
-        direction = self._keys % 4
-        is_corner = np.empty(self._keys.size, bool)
-        is_corner[self._next] = direction != direction[self._next]
-        following, loop_of = self._next.tolist(), self._loop_of
-        loops: list[np.ndarray] = []
+    def _trace(self) -> tuple[np.ndarray, np.ndarray]:
+        """All edges, loop after loop, each from its first edge in row order, and where in it each loop starts."""
+        following = self._next.tolist()
+        seen = bytearray(len(following))
+        order: list[int] = []
+        starts: list[int] = []
         for first in range(len(following)):
-            if loop_of[first] >= 0:
+            if seen[first]:
                 continue
-            members, edge = [first], following[first]
-            while edge != first:
-                members.append(edge)
+            starts.append(len(order))
+            edge = first
+            while not seen[edge]:
+                seen[edge] = 1
+                order.append(edge)
                 edge = following[edge]
-            path = np.array(members)
-            loop_of[path] = len(loops)
-            self._tops.append(first)
-            row, column = np.divmod(self._keys[path[is_corner[path]]] // 4, self._width)
-            loops.append(np.stack([column, row], axis=1))
-        return loops
+        return np.array(order), np.array(starts)
+
+    def _measure(self) -> np.ndarray:
+        """Each loop's signed area: ∮ x dy, positive clockwise on the screen."""
+        corner, direction = np.divmod(self._keys, 4)
+        dy = np.array([0, 1, 0, -1])[direction]
+        return np.bincount(self._loop_of, corner % self._width * dy).astype(np.int64)
+
+    def _find_touching(self) -> set[int]:
+        """The loops that pass a corner twice."""
+        corner, loop = self._keys // 4, self._loop_of
+        twice = (corner[1:] == corner[:-1]) & (loop[1:] == loop[:-1])
+        return set(loop[1:][twice].tolist())
+
+    def _split_at_corners(self, order: np.ndarray, origin: tuple[int, int]) -> list[np.ndarray]:
+        """Each loop's corners (x, y), where the direction changes, [K, 2]."""
+        direction = self._keys % 4
+        is_corner = np.empty(order.size, bool)
+        is_corner[self._next] = direction != direction[self._next]
+        kept = order[is_corner[order]]
+        row, column = np.divmod(self._keys[kept] // 4, self._width)
+        counts = np.bincount(self._loop_of[kept], minlength=self.areas.size)
+        return np.split(np.stack([column, row], axis=1) + np.array(origin), np.cumsum(counts)[:-1])
+
+    def rings(self, loop: int) -> list[np.ndarray]:
+        """The loop's corners, cut into rings that do not touch themselves."""
+        corners = self._corners[loop]
+        return _simple_rings(corners) if loop in self._touching else [corners]
 
     def loop_left_of_top(self, hole: int) -> int:
         """The loop that bounds, on the left, the run of inside pixels just above a hole's highest edge.
@@ -146,6 +172,18 @@ class _Edges:
     def _left_sides(self) -> tuple[np.ndarray, np.ndarray]:
         sides = np.flatnonzero(self._keys % 4 == _UP)
         return sides, self._keys[sides] // 4
+
+
+def _parted(rings: list[np.ndarray]) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """The one ring among a loop's that goes round a component, if there is one, and the holes."""
+    exterior = None
+    holes = []
+    for ring in rings:
+        if _area(ring) > 0:
+            exterior = ring
+        else:
+            holes.append(ring)
+    return exterior, holes
 
 
 def _simple_rings(corners: np.ndarray) -> list[np.ndarray]:
@@ -170,6 +208,6 @@ def _simple_rings(corners: np.ndarray) -> list[np.ndarray]:
 
 
 def _area(corners: np.ndarray) -> int:
-    """The shoelace area: positive when clockwise on the screen (y down)."""
+    """The signed area, ∮ x dy: positive when clockwise on the screen (y down)."""
     x, y = corners[:, 0], corners[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
+    return int(x[:-1] @ (y[1:] - y[:-1]) + x[-1] * (y[0] - y[-1]))

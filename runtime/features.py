@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.runtime.image import preprocess
+from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.session import Session, to_numpy
 from rsvl.runtime.text import Tokenizer
 
@@ -25,8 +27,8 @@ _SENTENCES_KEPT = 256
 class Features:
     """Runs a session's stages; keeps the last image's features and the last 256 sentences'."""
 
-    def __init__(self, session: Session, tokenizer: Tokenizer) -> None:
-        self._session, self._tokenizer = session, tokenizer
+    def __init__(self, session: Session, tokenizer: Tokenizer, image: ImageSpec) -> None:
+        self._session, self._tokenizer, self._image_spec = session, tokenizer, image
         self._image_stage = session.stage([IMAGE])
         self._text_stage = session.stage([TOKENS])
         self._joint_stage = session.stage([IMAGE, TOKENS], without=[*self._image_stage, *self._text_stage])
@@ -34,21 +36,22 @@ class Features:
         self._sentences: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of_image(self, tensor: np.ndarray) -> dict[str, Any]:
-        """Features of a preprocessed image.
+    def of_image(self, image: np.ndarray) -> dict[str, Any]:
+        """Features of an image.
 
         Args:
-            tensor: float32 [3, S, S].
+            image: uint8 [H, W, 3].
 
         Returns:
             Tensors by name, batch 1. Those of the last image are kept, recognised by its content.
         """
-        key = hashlib.blake2b(tensor.data, digest_size=16).digest()
+        image = np.ascontiguousarray(image)
+        key = hashlib.sha256(image.data).digest() + bytes(str(image.shape), "ascii")
         last = self._last_image
         if last is not None and last[0] == key:
             return last[1]
         self._last_image = None  # frees the last image's features before the next are made
-        raw = {IMAGE: tensor[None]}
+        raw = {IMAGE: preprocess(image, self._image_spec)[None]}
         features = raw | self._session.run(raw, self._image_stage)
         self._last_image = (key, features)
         return features

@@ -88,6 +88,7 @@ class RasterScene:
         self.height, self.width = int(dataset.height), int(dataset.width)
         self.georeference = _georeference(dataset)
         self._bands = [1] if dataset.count < 3 else [1, 2, 3]
+        self._palette = _palette(dataset)
         self._masked = any(flag.name != "all_valid" for flags in dataset.mask_flag_enums for flag in flags)
         if dataset.count > 4:
             count = dataset.count
@@ -150,6 +151,8 @@ class RasterScene:
             return self._dataset.read(self._bands, **options)
 
     def _rgb(self, planes: np.ndarray) -> np.ndarray:
+        if self._palette is not None:
+            return self._palette[planes[0]]
         return np.ascontiguousarray(to_rgb(np.moveaxis(planes, 0, 2), self._stretch))
 
 
@@ -203,6 +206,14 @@ def _georeference(dataset: Any) -> Georeference | None:
     metres = float(dataset.crs.linear_units_factor[1]) if dataset.crs.is_projected else None
     a, b, c, d, e, f = (float(v) for v in tuple(dataset.transform)[:6])
     return Georeference(crs, (a, b, c, d, e, f), metres)
+
+
+def _palette(dataset: Any) -> np.ndarray | None:
+    """The colours of a paletted file, uint8 [256, 3]; None for any other."""
+    if dataset.colorinterp[0].name != "palette" or dataset.dtypes[0] != "uint8":
+        return None
+    colours = dataset.colormap(1)
+    return np.array([colours.get(value, (0, 0, 0))[:3] for value in range(256)], np.uint8)
 
 
 def _rasterio_window(window: Window | None) -> Any:

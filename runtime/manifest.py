@@ -127,21 +127,37 @@ class Manifest:
                 raise BundleError(
                     f"bundle schema {schema!r} is newer than this rsvl reads ({SCHEMA_VERSION}): upgrade rsvl"
                 )
-            return cls(**{**data, "model": _model(data["model"])})
+            files = {str(name): str(digest) for name, digest in data["files"].items()}
+            return cls(**{**data, "model": _model(data["model"]), "files": files, "precision": str(data["precision"])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"manifest.json is not a valid bundle manifest ({error!r}): export it again") from error
 
 
 def _model(data: dict[str, Any]) -> ModelSpec:
-    image, text = data["image"], data["text"]
     return ModelSpec(
         **{
             **data,
-            "image": ImageSpec(**{**image, "mean": tuple(image["mean"]), "std": tuple(image["std"])}),
-            "text": TextSpec(**text),
+            "image": _image(data["image"]),
+            "text": _text(data["text"]),
             "graphs": tuple(_graph(g) for g in data["graphs"]),
+            "threshold": float(data["threshold"]),
         }
     )
+
+
+def _image(data: dict[str, Any]) -> ImageSpec:
+    mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
+    spec = ImageSpec(int(data["size"]), mean, std, int(data["channels"]), str(data["resize"]))
+    if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
+        raise ValueError("image: size, channels, mean and std do not fit together")
+    return spec
+
+
+def _text(data: dict[str, Any]) -> TextSpec:
+    spec = TextSpec(int(data["tokens"]), int(data["pad"]), str(data["tokenizer"]))
+    if spec.tokens < 3:
+        raise ValueError("text: tokens must have room for start, word and end")
+    return spec
 
 
 def _graph(data: dict[str, Any]) -> GraphSpec:

@@ -13,7 +13,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.canvas import Canvas
 from rsvl.runtime.errors import BundleError, UsageError
 from rsvl.runtime.features import Features
-from rsvl.runtime.image import ImageSource, preprocess
+from rsvl.runtime.image import ImageSource
 from rsvl.runtime.manifest import Manifest, ModelSpec
 from rsvl.runtime.result import Segmentation
 from rsvl.runtime.scene import Scene, open_scene
@@ -76,7 +76,7 @@ class Segmenter:
         session = Session(bundle, provider, threads)
         tokenizer = Tokenizer.from_file(bundle.path(self.spec.text.tokenizer), self.spec.text)
         self.provider = session.provider
-        self._features = Features(session, tokenizer)
+        self._features = Features(session, tokenizer, self.spec.image)
 
     @property
     def spec(self) -> ModelSpec:
@@ -180,7 +180,7 @@ class Segmenter:
         valid = scene.valid(window)
         if valid is not None and not valid.any():
             return
-        image = self._features.of_image(preprocess(scene.read(window), self.spec.image))
+        image = self._features.of_image(scene.read(window))
         for sentence, canvas in zip(sentences, canvases, strict=True):
             probability = _sigmoid(_resized(self._features.mask_logits(image, sentence), window))
             if valid is not None:

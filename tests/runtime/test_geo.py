@@ -101,6 +101,15 @@ def test_scene_without_nodata_is_all_valid(tmp_path: Path) -> None:
     assert RasterScene(write(tmp_path / "scene.tif", RGB)).valid() is None
 
 
+def test_palette_gives_its_colours(tmp_path: Path) -> None:
+    path = write(tmp_path / "scene.tif", RGB[:, :, :1] % 4)
+    colours = {0: (10, 20, 30, 255), 1: (200, 0, 0, 255), 2: (0, 99, 0, 255), 3: (1, 2, 3, 255)}
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, colours)
+    expected = np.array([colours[v][:3] for v in range(4)], np.uint8)[RGB[:, :, 0] % 4]
+    assert np.array_equal(read_image(path), expected)
+
+
 def test_near_infrared_band_is_dropped_and_more_are_refused(tmp_path: Path) -> None:
     four = write(tmp_path / "four.tif", np.dstack([RGB, RGB[:, :, :1]]), photometric="RGB", alpha="NO")
     assert np.array_equal(read_image(four), RGB)

@@ -184,6 +184,26 @@ def test_manifest_that_is_none_is_refused(bundle: Path, text: str) -> None:
     assert "manifest" in refusal(bundle) or "schema" in refusal(bundle)
 
 
+ILL_TYPED = {
+    "files": lambda data: data.update(files=["head.onnx"]),
+    "no threshold": lambda data: data["model"].pop("threshold"),
+    "threshold": lambda data: data["model"].update(threshold="high"),
+    "graphs": lambda data: data["model"].update(graphs=3),
+    "size": lambda data: data["model"]["image"].update(size="big"),
+    "no size": lambda data: data["model"]["image"].update(size=0),
+    "mean": lambda data: data["model"]["image"].update(mean=[0.5]),
+    "std": lambda data: data["model"]["image"].update(std=[0.2, 0.0, 0.2]),
+    "tokens": lambda data: data["model"]["text"].update(tokens=None),
+    "invented": lambda data: data.update(invented=1),
+}
+
+
+@pytest.mark.parametrize("change", ILL_TYPED.values(), ids=ILL_TYPED.keys())
+def test_ill_typed_manifest_is_refused(bundle: Path, change: Callable[[dict], None]) -> None:
+    change_manifest(bundle, change)
+    assert "manifest.json is not a valid" in refusal(bundle)
+
+
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("nowhere", "empty"):
