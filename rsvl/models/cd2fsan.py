@@ -21,8 +21,8 @@ The paper leaves much open. What was chosen here:
 * Directional and dilated convolutions are depthwise separable, batch-normalised and followed by GELU.
 * Self-attention takes keys and values from the 2× or 4× pooled map (the multi-scale part); cross-attention follows,
   then a feed-forward layer; all pre-normalised and residual.
-* Routing network of DRC: depthwise 3×3, layer norm over channels, ReLU, global average, one linear layer each for gates
-  (sigmoid) and angles (π·softsign, so every orientation can be reached).
+* Routing network of DRC: average pooling to the token grid, depthwise 3×3, layer norm over channels, ReLU, global
+  average, one linear layer each for gates (sigmoid) and angles (π·softsign, so every orientation can be reached).
 * The decoder ends in a 1×1 convolution and a pixel shuffle to the mask's resolution.
 * A text adapter (transformer layers over CLIP's words, added to them, zero at the start) holds what Table 6's baseline
   has in parameters and not in FLOPs: 22 words make a weight cost 22 multiply-adds, 900 tokens 900. The words go on to
@@ -38,7 +38,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -149,7 +149,7 @@ TINY = Preset(
     image_size=256,
     patch=16,
     tokens=22,
-    vision=(160, 6, 5),
+    vision=(160, 6, 2),
     text=(128, 3, 4),
     vocabulary=1024,
     embed_dim=128,
@@ -163,8 +163,8 @@ TINY = Preset(
     grid_scale=1,
     maam_layers=2,
     maam_ffn=2,
-    pool=1,
-    stages=((96, False), (48, True), (32, True)),
+    pool=2,
+    stages=((96, False), (32, True), (16, True)),
     mask_scale=2,
 )
 
@@ -277,7 +277,7 @@ class AlignmentLayer(nn.Module):
 
     def __init__(self, p: Preset) -> None:
         super().__init__()
-        heads = max(1, p.width // 32)
+        heads = p.width // 64
         self.pool = p.pool
         self.norm1, self.norm2 = nn.LayerNorm(p.width), nn.LayerNorm(p.width)
         self.self_attention = Attention(p.width, heads)
@@ -308,8 +308,9 @@ class AlignmentLayer(nn.Module):
 class DRC(nn.Module):
     """Dynamic rotation correction (3.5): predicts angles and gates per sample and convolves with rotated kernels."""
 
-    def __init__(self, channels_in: int, channels: int, bases: int) -> None:
+    def __init__(self, channels_in: int, channels: int, bases: int, pool: int) -> None:
         super().__init__()
+        self.pool = nn.AvgPool2d(pool)
         self.depthwise = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False)
         self.route_norm = nn.LayerNorm(channels_in)
         self.gate = nn.Linear(channels_in, bases)
@@ -320,7 +321,8 @@ class DRC(nn.Module):
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Angles θ in radians, (-π, π), and gates λ in (0, 1), each [B, n]."""
-        y = F.relu(self.route_norm(self.depthwise(x).permute(0, 2, 3, 1))).mean(dim=(1, 2))
+        y = self.depthwise(self.pool(x)).permute(0, 2, 3, 1)
+        y = F.relu(self.route_norm(y)).mean(dim=(1, 2))
         return math.pi * F.softsign(self.angle(y)), self.gate(y).sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -385,7 +387,10 @@ class CD2FSAN(ReferringSegmenter):
         self.details = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out, _ in _details(p))
         if p.drcd:
             widths = [channels, *(width for width, _ in p.stages)]
-            self.drc = nn.ModuleList(DRC(a, b, p.bases) for a, b in pairwise(widths))
+            pools = [p.grid_scale * 2**ups for ups in accumulate(up for _, up in p.stages)]
+            self.drc = nn.ModuleList(
+                DRC(a, b, p.bases, pool) for (a, b), pool in zip(pairwise(widths), pools, strict=True)
+            )
             channels = widths[-1]
         self.mask = nn.Conv2d(channels, p.mask_scale**2, 1)
         # A foreground prior of 1 %, as the focal loss paper does.

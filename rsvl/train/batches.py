@@ -33,8 +33,9 @@ class Batch:
 class SentenceSampler(Dataset):
     """Draws `sentences` (image, sentence) pairs of each image, anew in every epoch and the same for the same seed.
 
-    Every image counts once an epoch; one with fewer sentences gives those it has. Masks are averaged down to the
-    model's mask resolution, so that a pixel's target is the share of it that the object covers.
+    Every image counts once an epoch; one with fewer sentences repeats some, because a batch of constant size spares
+    the convolutions of a new size's preparation. Masks are averaged down to the model's mask resolution, so that a
+    pixel's target is the share of it that the object covers.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SentenceSampler(Dataset):
         record = self.dataset[index]
         pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        chosen = [pairs[i] for i in rng.permutation(len(pairs))[: self.sentences]]
+        chosen = [pairs[i] for i in np.resize(rng.permutation(len(pairs)), self.sentences)]
         image = preprocess(read_image(record.path), self.spec.image)
         return Batch(
             images=torch.from_numpy(image)[None],
