@@ -30,14 +30,17 @@ class Predict(Protocol):
 
 
 class _Segmenter(Protocol):
-    def segment(self, image: Any, texts: Any) -> Any: ...
+    def segment(self, image: Any, texts: Any, *, tile: Any) -> Any: ...
 
 
 def segmenter_predictor(segmenter: _Segmenter) -> Predict:
-    """Wraps a loaded bundle (`rsvl.runtime.load`) for `evaluate`; the image is encoded once for all its sentences."""
+    """Wraps a loaded bundle (`rsvl.runtime.load`) for `evaluate`; the image is encoded once for all its sentences.
+
+    Every image is taken in one look, as in training, whatever its size.
+    """
 
     def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        return [segmentation.mask for segmentation in segmenter.segment(image, list(sentences))]
+        return [segmentation.mask for segmentation in segmenter.segment(image, list(sentences), tile="whole")]
 
     return predict
 

@@ -23,6 +23,7 @@ from rsvl.runtime.tiling import Grid, Window
 
 #: Longer sides up to this many times the model's size are taken in one look by default.
 WHOLE_UP_TO = 2.5
+SMALLEST_TILE = 16
 
 Tile: TypeAlias = Literal["auto", "whole"] | int
 Progress: TypeAlias = Callable[[int, int], None]
@@ -143,13 +144,7 @@ class Segmenter:
             grid = self._grid(scene, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
             canvases = [Canvas(scene.height, scene.width, limit, keep) for _ in sentences]
-            for done, (row, column) in enumerate(grid, start=1):
-                self._look(scene, grid.window(row, column), grid.weight(row, column), encoded, canvases)
-                if grid.ends_row(column):
-                    for canvas in canvases:
-                        canvas.settle(grid.final_rows(row))
-                if progress is not None:
-                    progress(done, len(grid))
+            self._paint(canvases, scene, grid, encoded, progress)
         finally:
             scene.close()
         found = [
@@ -163,18 +158,35 @@ class Segmenter:
         if tile == "auto":
             tile = "whole" if longer <= WHOLE_UP_TO * size else size
         if tile == "whole":
-            tile = longer
-        if not isinstance(tile, int) or tile < 16:
-            raise UsageError(f"tile must be 'auto', 'whole' or a number of pixels from 16, not {tile!r}")
+            return Grid.over(scene.height, scene.width, longer, 0)
+        if not isinstance(tile, int) or tile < SMALLEST_TILE:
+            raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
         return Grid.over(scene.height, scene.width, tile, round(overlap * tile))
+
+    def _paint(
+        self,
+        canvases: Sequence[Canvas],
+        scene: Scene,
+        grid: Grid,
+        sentences: Sequence[dict[str, Any]],
+        progress: Progress | None,
+    ) -> None:
+        """Looks at tile after tile; each row of tiles settles the rows of the masks that it ends."""
+        for done, (row, column) in enumerate(grid, start=1):
+            self._look(canvases, scene, grid.window(row, column), grid.weight(row, column), sentences)
+            if grid.ends_row(column):
+                for canvas in canvases:
+                    canvas.settle(grid.final_rows(row))
+            if progress is not None:
+                progress(done, len(grid))
 
     def _look(
         self,
+        canvases: Sequence[Canvas],
         scene: Scene,
         window: Window,
         weight: np.ndarray,
         sentences: Sequence[dict[str, Any]],
-        canvases: Sequence[Canvas],
     ) -> None:
         """Adds what one window shows of each sentence to its canvas; a window without data adds nothing."""
         valid = scene.valid(window)

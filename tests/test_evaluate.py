@@ -122,7 +122,8 @@ def test_loaded_bundle_is_asked_all_sentences_of_an_image_at_once(tmp_path: Path
         def __init__(self) -> None:
             self.asked: list[list[str]] = []
 
-        def segment(self, image: np.ndarray, texts: list[str]) -> list[SimpleNamespace]:
+        def segment(self, image: np.ndarray, texts: list[str], *, tile: str) -> list[SimpleNamespace]:
+            assert tile == "whole"
             self.asked.append(texts)
             return [SimpleNamespace(mask=mask) for mask in _Listener()(image, texts)]
 

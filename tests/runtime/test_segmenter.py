@@ -155,6 +155,8 @@ def test_tiled_probability_agrees_with_the_whole(
     ("shape", "tile", "images"),
     [
         ((SIZE, SIZE), "auto", 1),
+        ((1, 1), "auto", 1),
+        ((5, 7), "whole", 1),
         ((80, 20), "auto", 1),
         ((81, 20), "auto", 4),
         ((200, 150), "whole", 1),
