@@ -12,6 +12,7 @@ TensorRT 11 and TensorRT-RTX know only strongly typed networks, so precision is 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 """What can be exported. bf16 is not: ONNX Runtime has no bfloat16 kernels on the CPU to verify it with."""
@@ -109,9 +111,20 @@ class _HalfInside(nn.Module):
         self.dtype = dtype
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.inner(*_cast(inputs, self.dtype))
+        with _PromotedConcatenation():
+            outputs = self.inner(*_cast(inputs, self.dtype))
         cast: tuple[Tensor, ...] = _cast(tuple(outputs), torch.float32)
         return cast
+
+
+class _PromotedConcatenation(TorchFunctionMode):
+    """Casts explicitly what is concatenated in mixed types: PyTorch promotes it, the ONNX exporter does not."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.cat, torch.stack) and args and len({tensor.dtype for tensor in args[0]}) > 1:
+            dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in args[0]))
+            args = ([tensor.to(dtype) for tensor in args[0]], *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 def _convert(module: nn.Module, dtype: torch.dtype) -> None:

@@ -1,0 +1,142 @@
+"""What an exported graph looks like, and that TensorRT's parser takes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import LAYERS, ToySegmenter
+
+from rsvl.export import Exported, graphs
+from rsvl.export.graphs import OPSET, write_graph
+from rsvl.export.precision import in_precision
+from rsvl.models.cd2fsan import CD2FSAN, TINY
+
+FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+
+# cd2fsan-tiny with fewer of everything: each of its parts is exported, and quickly.
+SMALL = replace(
+    TINY, image_size=32, patch=4, vision=(40, 3, 5), text=(32, 1, 2), embed_dim=16, candidates=(1, 3), stem=(8, 40),
+    adapter=16, width=16, maam_layers=1, stages=((16, True),),
+)  # fmt: skip
+
+
+def graph_of(exported: Exported, name: str) -> onnx.ModelProto:
+    return onnx.load(exported.path / f"{name}.onnx")
+
+
+@pytest.mark.parametrize("name", ["image", "text", "head"])
+def test_graph_has_the_declared_names_types_and_dynamic_batch(exported: Exported, name: str) -> None:
+    model = graph_of(exported, name)
+    (spec,) = (graph for graph in exported.manifest.model.graphs if graph.name == name)
+    for values, tensors in ((model.graph.input, spec.inputs), (model.graph.output, spec.outputs)):
+        assert [value.name for value in values] == [tensor.name for tensor in tensors]
+        for value, tensor in zip(values, tensors, strict=True):
+            dims = value.type.tensor_type.shape.dim
+            assert tuple(d.dim_param or d.dim_value for d in dims) == tensor.shape
+            assert onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) == tensor.dtype
+
+
+def test_custom_operation_is_one_node_with_a_body(exported: Exported) -> None:
+    model = graph_of(exported, "head")
+    assert [node.op_type for node in model.graph.node if node.domain == "rsvl"] == ["RotatedConv2d"]
+    assert [(function.domain, function.name) for function in model.functions] == [("rsvl", "RotatedConv2d")]
+    assert {opset.domain: opset.version for opset in model.opset_import} == {"": OPSET, "rsvl": 1}
+
+
+@pytest.mark.parametrize("name", ["image", "text", "head"])
+def test_graph_tells_nothing_of_the_machine_that_made_it(exported: Exported, name: str) -> None:
+    assert str(Path(__file__).parent).encode() not in (exported.path / f"{name}.onnx").read_bytes()
+
+
+def test_half_graph_holds_half_weights_but_for_what_is_kept(exported: Exported) -> None:
+    if exported.manifest.precision != "fp16":
+        pytest.skip("about fp16")
+    floats = {FLOAT: set[str](), FLOAT16: set[str]()}
+    for name in ("image", "text", "head"):
+        for weight in graph_of(exported, name).graph.initializer:
+            if weight.data_type in floats and len(weight.dims) > 0:
+                floats[weight.data_type].add(weight.name.split("model.")[-1])
+    assert {"norm.weight", "norm.bias", "route.bias"} <= floats[FLOAT]
+    assert {"patch.weight", "blocks.0.weight", "embed.weight", "out.weight"} <= floats[FLOAT16]
+    assert not {name for name in floats[FLOAT16] if name.startswith(("norm", "route"))}
+
+
+def test_two_sentences_of_one_batch_choose_different_layers(exported: Exported, samples) -> None:
+    from rsvl.runtime.bundle import Bundle
+    from rsvl.runtime.session import Session
+
+    torch.manual_seed(0)
+    toy = ToySegmenter().eval()
+    with torch.no_grad():
+        chosen = toy.chosen(*toy.encode_text(torch.from_numpy(samples["tokens"]))).numpy()
+    first, second = next((0, i) for i in range(8) if set(chosen[i]) != set(chosen[0]))
+    session = Session(Bundle(exported.path), "cpu")
+    text = session.run({"tokens": samples["tokens"][[first, second]]}, ["text"])["sentence"]
+    rng = np.random.default_rng(0)
+    layers = rng.normal(size=(2, LAYERS, 16, 16, 16)).astype(np.float32)
+
+    def head(layers: np.ndarray) -> np.ndarray:
+        return session.run({"layers": layers, "sentence": text}, ["head"])["mask_logits"]
+
+    before = head(layers)
+    for row, sentence in enumerate((first, second)):
+        for layer in range(LAYERS):
+            changed = layers.copy()
+            changed[row, layer] += 1
+            changes = np.abs(head(changed) - before).max(axis=(1, 2, 3)) > 0.01
+            assert changes.tolist() == [row == r and layer in chosen[sentence] for r in (0, 1)]
+
+
+def test_weights_over_the_limit_are_a_file_beside_the_graph(tmp_path: Path, monkeypatch, toy: ToySegmenter) -> None:
+    monkeypatch.setattr(graphs, "EXTERNAL_DATA_BYTES", 100)
+    spec = toy.spec.graphs[1]
+    write_graph(toy.graph("text"), spec, tmp_path / "text.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"text.onnx", "text.onnx.data"}
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "text.onnx", providers=["CPUExecutionProvider"])
+    tokens = np.array([[5, 9, 299] + [0] * 9] * 3)
+    expected = toy.encode_text(torch.from_numpy(tokens))[0].detach().numpy()
+    np.testing.assert_allclose(session.run(None, {"tokens": tokens})[0], expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def small_cd2fsan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graphs of a small CD2FSAN in each precision."""
+    torch.manual_seed(0)
+    model = CD2FSAN("small", SMALL).eval()
+    folder = tmp_path_factory.mktemp("cd2fsan")
+    for graph in model.spec.graphs:
+        module = in_precision(model.graph(graph.name), model, request.param, model.keep_fp32)
+        write_graph(module, graph, folder / f"{graph.name}.onnx")
+    return folder
+
+
+def test_cd2fsan_chooses_layers_in_the_graph(small_cd2fsan: Path) -> None:
+    operations = [node.op_type for node in onnx.load(small_cd2fsan / "head.onnx").graph.node]
+    assert "TopK" in operations
+    assert "Gather" in operations[operations.index("TopK") :]
+
+
+def test_tensorrt_parses_the_toy(exported: Exported) -> None:
+    check_that_tensorrt_parses(exported.path)
+
+
+def test_tensorrt_parses_cd2fsan(small_cd2fsan: Path) -> None:
+    check_that_tensorrt_parses(small_cd2fsan)
+
+
+def check_that_tensorrt_parses(folder: Path) -> None:
+    """As a strongly typed network with a dynamic batch; the parser needs no GPU."""
+    tensorrt = pytest.importorskip("tensorrt_rtx")
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    for path in folder.glob("*.onnx"):
+        network = tensorrt.Builder(logger).create_network(0)
+        parser = tensorrt.OnnxParser(network, logger)
+        assert parser.parse_from_file(str(path)), [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        assert {network.get_output(i).dtype for i in range(network.num_outputs)} == {tensorrt.float32}

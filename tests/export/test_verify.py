@@ -1,0 +1,98 @@
+"""Comparing exported graphs with PyTorch: the cut, the IoU, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rsvl.export.verify import compare, mask_cut, mask_ious, run_pytorch
+from rsvl.runtime.errors import VerificationError
+
+HALF = math.log(0.4 / 0.6)
+
+
+def logits(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, np.float32)[:, None, None, :]
+
+
+@pytest.mark.parametrize(
+    ("values", "cut", "name"),
+    [
+        (logits([1, -1], [-1, -1]), HALF, "threshold"),
+        (logits([-3, -1, -2], [-3, -1, -2]), -2.0, "median"),
+        (logits([3, 1, 2], [-3, -1, -2]), 0.0, "median"),
+    ],
+)
+def test_mask_cut_is_the_threshold_where_it_divides_a_sample(values: np.ndarray, cut: float, name: str) -> None:
+    assert mask_cut(values, 0.4) == (pytest.approx(cut), name)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "iou"),
+    [
+        ([1, 1, -1, -1], [1, -1, -1, -1], 0.5),
+        ([-1, -1], [-1, -1], 1.0),
+        ([-1, -1], [1, -1], 0.0),
+        ([1, 1], [1, 1], 1.0),
+    ],
+)
+def test_mask_ious_of_one_sample(expected: list[float], actual: list[float], iou: float) -> None:
+    assert mask_ious(logits(expected), logits(actual), 0.0) == pytest.approx([iou])
+
+
+def test_compare_measures_the_largest_difference_of_each_output(toy, samples) -> None:
+    expected = run_pytorch(toy, toy.spec, samples)
+    actual = {**expected, "sentence": expected["sentence"] + np.float32(0.25)}
+    found = compare(toy.spec, expected, actual, "fp32")
+    assert found.largest_difference == pytest.approx({"layers": 0.0, "sentence": 0.25, "mask_logits": 0.0}, abs=1e-6)
+    assert (found.iou_min, found.iou_mean, found.inputs, found.batches) == (1.0, 1.0, 8, (1, 3, 4))
+
+
+def flip(masks: np.ndarray, share: float) -> np.ndarray:
+    """Logits whose mask lacks that share of one sample's mask."""
+    flipped = masks.copy()
+    inside = np.flatnonzero(masks[5].ravel() > HALF)
+    flipped[5].ravel()[inside[: round(share * len(inside))]] = -9.0
+    return flipped
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "refused"),
+    [("fp32", 0.0, False), ("fp32", 0.008, True), ("fp16", 0.008, False), ("fp16", 0.02, True)],
+)
+def test_compare_refuses_when_one_sample_agrees_too_little(precision: str, share: float, refused: bool, toy) -> None:
+    spec = toy.spec
+    rng = np.random.default_rng(0)
+    expected = {t.name: np.zeros((8, 1), np.float32) for graph in spec.graphs for t in graph.outputs}
+    expected["mask_logits"] = rng.normal(size=(8, 1, 64, 64)).astype(np.float32)
+    actual = {**expected, "mask_logits": flip(expected["mask_logits"], share)}
+    if not refused:
+        assert compare(spec, expected, actual, precision).iou_min == pytest.approx(1 - share, abs=1e-3)
+        return
+    with pytest.raises(VerificationError, match="agree only to IoU"):
+        compare(spec, expected, actual, precision)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_compare_refuses_values_that_are_not_finite(value: float, toy, samples) -> None:
+    expected = run_pytorch(toy, toy.spec, samples)
+    actual = {name: array.copy() for name, array in expected.items()}
+    actual["layers"][3, 0, 0, 0, 0] = value
+    with pytest.raises(VerificationError, match=r"output layers of the exported graph has values that are not finite"):
+        compare(toy.spec, expected, actual, "fp32")
+
+
+def test_compare_refuses_another_shape(toy, samples) -> None:
+    expected = run_pytorch(toy, toy.spec, samples)
+    with pytest.raises(VerificationError, match=r"mask_logits .* \[8, 1, 16, 8\]"):
+        compare(toy.spec, expected, {**expected, "mask_logits": expected["mask_logits"][..., :8]}, "fp32")
+
+
+def test_run_pytorch_equals_the_model_on_all_samples_at_once(toy, samples) -> None:
+    import torch
+
+    with torch.no_grad():
+        whole = toy(torch.from_numpy(samples["image"]), torch.from_numpy(samples["tokens"])).numpy()
+    np.testing.assert_allclose(run_pytorch(toy, toy.spec, samples)["mask_logits"], whole, atol=1e-5)
