@@ -97,11 +97,11 @@ class Session:
         """Runs graphs in order; each takes its inputs by name from what is there and adds its outputs.
 
         Args:
-            tensors: arrays or, on a device, ONNX Runtime values, by tensor name.
+            tensors: arrays, or what an earlier run returned, by tensor name.
             graphs: the graphs' names.
 
         Returns:
-            The outputs of these graphs, by tensor name.
+            The outputs of these graphs by tensor name, as ONNX Runtime's values on its device; see `to_numpy`.
 
         Raises:
             RsvlError: ONNX Runtime failed, out of memory for example.
@@ -130,17 +130,15 @@ class Session:
         return [name for name in names if name not in set(without)]
 
     def _run_graph(self, name: str, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
-        session = self._sessions[name]
-        if self.provider not in ("cuda", "tensorrt"):
-            return session.run(outputs, feeds)
-        # On a GPU the features stay there between graphs: copying them costs more than a small head does.
-        value = onnxruntime().OrtValue
+        """Runs one graph with its tensors bound to the device: on a GPU, features stay there between graphs."""
+        session, value = self._sessions[name], onnxruntime().OrtValue
+        device = "cuda" if self.provider in ("cuda", "tensorrt") else "cpu"
         binding = session.io_binding()
         for key, tensor in feeds.items():
-            on_device = value.ortvalue_from_numpy(tensor, "cuda", 0) if isinstance(tensor, np.ndarray) else tensor
-            binding.bind_ortvalue_input(key, on_device)
+            bound = value.ortvalue_from_numpy(tensor, device, 0) if isinstance(tensor, np.ndarray) else tensor
+            binding.bind_ortvalue_input(key, bound)
         for key in outputs:
-            binding.bind_output(key, "cuda", 0)
+            binding.bind_output(key, device, 0)
         session.run_with_iobinding(binding)
         return list(binding.get_outputs())
 
