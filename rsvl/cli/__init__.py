@@ -13,7 +13,7 @@ import typer
 
 import rsvl
 from rsvl.cli import bench, check, doctor, eval, export, models, run, synth, train
-from rsvl.cli.console import one_line_warnings, print_error, tolerant_streams
+from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.failures import INTERRUPTED, explain
 
 app = typer.Typer(name="rsvl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -29,7 +29,7 @@ for command in (
     bench.bench,
     doctor.doctor,
 ):
-    app.command(command.__name__.rstrip("_"), no_args_is_help=False)(command)
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def _show_version(asked: bool) -> None:
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `rsvl`; by default the process's own.
     """
-    with one_line_warnings(), tolerant_streams():
+    tolerate_missing_characters()
+    with one_line_warnings():
         try:
             code = app(arguments, standalone_mode=False, prog_name="rsvl") or 0
         except (KeyboardInterrupt, Exception) as error:

@@ -18,10 +18,10 @@ def bench(
 
     Prints Markdown: parameters and FLOPs, published and ours, in every convention of counting.
     """
-    from rsvl.benchmarks import report
+    from rsvl.benchmarks import table as counted
 
     with progress(f"counting the models of {table}"):
-        found = report.table(table)
+        found = counted(table)
     if json:
         print_json(found.to_dict())
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -108,18 +109,12 @@ def one_line_warnings() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def tolerant_streams() -> Iterator[None]:
+def tolerate_missing_characters() -> None:
     """Lets a terminal that lacks a character show a question mark for it instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
-        _tolerate(stream)
-    yield
-
-
-def _tolerate(stream: TextIO) -> None:
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _is_number(cell: str) -> bool:
-    return cell.strip("–+-") == "" or cell[:1].isdigit() or cell[:2].lstrip("-+")[:1].isdigit()
+    return cell == "–" or cell[:1].isdigit()

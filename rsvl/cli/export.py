@@ -37,10 +37,11 @@ def export(
     """
     precision = "fp16" if fp16 else "fp32"
     with progress("loading PyTorch") as report:
-        from rsvl.checkpoints import load
-        from rsvl.export import export as write
+        from rsvl.export import export as write  # before all else: it names the extra that exporting needs
 
         report(0, 1, f"loading {model}")
+        from rsvl.checkpoints import load
+
         network = load(model, weights, encoder_weights)
         path = output or Path(f"{model}-{precision}.bundle")
         exported = write(network, path, precision, pack=pack, progress=lambda what, done: report(done, 1, what))

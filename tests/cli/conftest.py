@@ -1,0 +1,80 @@
+"""The command run in this process, and stand-ins for it: a toy bundle, images, a small data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_bundle import write_bundle
+
+from rsvl.cli import main
+from rsvl.data.synth import write
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object on stdout; fails if there is anything else."""
+        assert self.out, self.err
+        data = json.loads(self.out)
+        assert isinstance(data, dict)
+        return data
+
+    @property
+    def error(self) -> str:
+        """The one line that says why the command failed; fails if stdout has anything or stderr more errors."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert self.out == "" and len(lines) == 1 and self.err.endswith(f"{lines[0]}\n") and "Traceback" not in self.err
+        return lines[0]
+
+
+Rsvl = Callable[..., Outcome]
+
+
+@pytest.fixture
+def rsvl(capsys: pytest.CaptureFixture[str]) -> Rsvl:
+    """Runs `rsvl` with the given arguments."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that finds what has the colour that a sentence names; read only."""
+    return write_bundle(tmp_path_factory.mktemp("toy") / "toy.bundle")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A gray picture of the toy bundle's own 32 × 32 pixels with a red square at x 10…20, y 5…15."""
+    pixels = np.full((32, 32, 3), 128, np.uint8)
+    pixels[5:15, 10:20] = (255, 0, 0)
+    path = tmp_path / "square.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a synthetic data set: 4 images to train on, 2 to validate, 2 to test."""
+    root = tmp_path_factory.mktemp("synth") / "root"
+    write(root, 8, seed=1, size=64, val=2, test=2)
+    return root
