@@ -11,20 +11,13 @@ from collections import Counter
 
 import cv2
 import numpy as np
-import pytest
 
-from rsvl.data.synth import CATEGORIES, Expression, Scene, SceneObject, generate
+from rsvl.data.synth import CATEGORIES, Expression, Scene, SceneObject
 from rsvl.data.synth.catalog import VARIANT_NOUNS
 
 _SIZE = 256
 _AXES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 _THIRDS = {"left": -1, "right": 1, "top": -1, "bottom": 1}
-
-
-@pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
-    """A hundred and fifty scenes of one seed."""
-    return [generate((12, k), _SIZE) for k in range(150)]
 
 
 def _centre(thing: SceneObject) -> np.ndarray:
@@ -52,9 +45,9 @@ def _colour_word(rgb: np.ndarray) -> str:
         return "black"
     if saturation < 0.22:
         return "white" if value > 0.72 else "gray"
-    if 12 <= hue * 360 < 38:
-        return "orange" if value > 0.62 else "brown"
-    bounds = {12: "red", 70: "yellow", 180: "green", 270: "blue", 361: "red"}
+    if 12 <= hue * 360 < 43 and value < 0.62:
+        return "brown"
+    bounds = {12: "red", 38: "orange", 70: "yellow", 180: "green", 270: "blue", 361: "red"}
     return next(word for bound, word in bounds.items() if hue * 360 < bound)
 
 

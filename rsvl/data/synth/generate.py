@@ -4,13 +4,16 @@ import numpy as np
 
 from rsvl.data.synth import language, sar
 from rsvl.data.synth.catalog import COLOURS
-from rsvl.data.synth.paint import paint
+from rsvl.data.synth.paint import Painting, paint
 from rsvl.data.synth.scene import Scene, SceneObject, bounding_box
 from rsvl.data.synth.settings import SETTINGS
+from rsvl.data.synth.world import World
 from rsvl.runtime.errors import UsageError
 
 #: Fewest objects of a scene; layouts with less are drawn anew.
 _MIN_OBJECTS = 3
+#: Objects with fewer visible pixels are as good as hidden and not labelled.
+_TRACE = 4
 #: A colour shows when its distance in RGB is less than this share of the next colour's.
 _COLOUR_MARGIN = 0.75
 
@@ -29,37 +32,47 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
     if not 64 <= size <= 2048:
         raise UsageError(f"synthetic scenes are 64 to 2048 pixels wide, not {size}: choose another --size")
     rng = np.random.default_rng(seed)
+    setting, world = _peopled(rng, size)
+    painting = paint(world)
+    objects = _labelled(painting)
+    expressions = language.describe(rng, objects, size)
+    radar = sar.render(np.random.default_rng((size, *np.atleast_1d(seed))), world, painting) if with_sar else None
+    return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
+
+
+def _peopled(rng: np.random.Generator, size: int) -> tuple[str, World]:
+    """Draw settings until one has enough objects."""
     names = list(SETTINGS)
     shares = np.array([SETTINGS[name][1] for name in names])
     while True:
         setting = str(rng.choice(names, p=shares / shares.sum()))
         world = SETTINGS[setting][0](rng, size)
         if sum(item.category is not None for item in world.items) >= _MIN_OBJECTS:
-            break
-    painting = paint(world)
-    objects = []
+            return setting, world
+
+
+def _labelled(painting: Painting) -> list[SceneObject]:
+    """Label the objects of which anything is seen."""
+    found = []
     for item, mask, visible in zip(painting.items, painting.masks, painting.visible, strict=True):
         area = int(np.count_nonzero(mask))
-        if area < 4 or item.category is None:
+        if item.category is None or area < _TRACE:
             continue
         box = bounding_box(mask)
-        obb = (item.x, item.y, item.length, item.width, float(np.degrees(item.angle) % 360))
-        objects.append(
+        found.append(
             SceneObject(
-                item.category,
-                item.colour,
-                item.variant if item.category == "vehicle" else "",
-                mask,
-                box,
-                obb,
-                area,
-                visible,
-                item.colour is None or _shows(painting.image, mask, box, item.colour),
+                category=item.category,
+                colour=item.colour,
+                variant=item.variant if item.category == "vehicle" else "",
+                mask=mask,
+                bbox=box,
+                obb=item.obb,
+                area=area,
+                visible=visible,
+                colour_clear=item.colour is None or _shows(painting.image, mask, box, item.colour),
             )
         )
-    expressions = language.describe(rng, objects, size)
-    radar = sar.render(np.random.default_rng((size, *np.atleast_1d(seed))), world, painting) if with_sar else None
-    return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
+    return found
 
 
 def _shows(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> bool:

@@ -22,7 +22,7 @@ GROUNDS: dict[str, tuple[RGB, float]] = {
 
 def noise(rng: np.random.Generator, size: int, coarsest: int = 3, octaves: int = 5, gain: float = 0.6) -> np.ndarray:
     """Fractal noise: float32 [size, size] of zero mean and about unit deviation."""
-    total = np.zeros((size, size), np.float32)
+    total: np.ndarray = np.zeros((size, size), np.float32)
     amplitude, n = 1.0, coarsest
     for _ in range(octaves):
         grid = rng.standard_normal((min(n, size), min(n, size)), dtype=np.float32)
@@ -47,7 +47,7 @@ def _waves(rng: np.random.Generator, size: int) -> np.ndarray:
     """Ripples across a random direction: noise stretched along the crests."""
     fine = rng.standard_normal((size, max(4, size // 6)), dtype=np.float32)
     crests = cv2.resize(fine, (size * 3 // 2, size * 3 // 2), interpolation=cv2.INTER_LINEAR)
-    turn = cv2.getRotationMatrix2D((size * 0.75, size * 0.75), float(rng.uniform(0, 180)), 1.0)
+    turn: np.ndarray = cv2.getRotationMatrix2D((size * 0.75, size * 0.75), float(rng.uniform(0, 180)), 1.0)
     turn[:, 2] -= size * 0.25
     return 0.6 * cv2.warpAffine(crests, turn, (size, size))
 

@@ -42,24 +42,21 @@ _SUPERLATIVE_WORDS: dict[str, tuple[str, ...]] = {
 #: How often each kind is wanted, relative to the others that are possible for an object.
 _WEIGHTS: dict[str, float] = {
     "category": 1.6, "colour": 1.5, "position": 1.3, "colour+position": 0.9, "size": 1.2, "size+colour": 0.8,
-    "relation": 1.7, "colour+relation": 1.0, "extreme": 0.6, "size+relation": 0.4,
+    "relation": 1.7, "colour+relation": 1.0, "extreme": 0.6,
 }  # fmt: skip
 
 
 def _kind(program: Sequence[Clause]) -> str:
     """Name what a program speaks of besides the category."""
-    words = [word for word, _ in program]
-    parts = []
-    if "superlative" in words:
-        value = dict(program)["superlative"]
-        parts.append("size" if value in ("largest", "smallest", "longest", "shortest") else "position")
-    if "colour" in words:
-        parts.append("colour")
-    if "zone" in words:
-        parts.append("position")
-    if any(word in _RELATION_WORDS for word in words):
-        parts.append("relation")
-    return "+".join(parts) or "category"
+    parts = dict(program)
+    size = parts.get("superlative") in ("largest", "smallest", "longest", "shortest")
+    spoken = {
+        "size": size,
+        "colour": "colour" in parts,
+        "position": "zone" in parts or ("superlative" in parts and not size),
+        "relation": any(word in parts for word in _RELATION_WORDS),
+    }
+    return "+".join(kind for kind, said in spoken.items() if said) or "category"
 
 
 def _nouns(thing: SceneObject) -> list[str]:

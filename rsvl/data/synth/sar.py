@@ -76,7 +76,11 @@ def _corner_returns(
 
 def render(rng: np.random.Generator, world: World, painting: Painting) -> np.ndarray:
     """Render the scene as an amplitude image: uint8 [H, W], square root of speckled power, bright ends clipped."""
-    mean = cv2.GaussianBlur(backscatter(rng, world, painting), (0, 0), 0.6)
-    speckle = rng.standard_gamma(LOOKS, mean.shape).astype(np.float32) / LOOKS
-    amplitude = np.sqrt(mean * speckle)
+    mean = np.asarray(cv2.GaussianBlur(backscatter(rng, world, painting), (0, 0), 0.6))
+    amplitude = np.sqrt(speckled(rng, mean))
     return np.clip(amplitude * 72, 0, 255).astype(np.uint8)
+
+
+def speckled(rng: np.random.Generator, power: np.ndarray) -> np.ndarray:
+    """Multiply mean power, float32 [H, W], by speckle of `LOOKS` looks."""
+    return power * rng.standard_gamma(LOOKS, power.shape).astype(np.float32) / LOOKS

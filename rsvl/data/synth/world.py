@@ -7,7 +7,7 @@ import numpy as np
 
 from rsvl.data.synth import craft, structures
 from rsvl.data.synth.catalog import CATEGORIES, COLOURS
-from rsvl.data.synth.ground import blend, strip
+from rsvl.data.synth.ground import blend, fields, strip, texture
 from rsvl.data.synth.shapes import RGB, Polygon, Shape, disc, rect, rotate, shade
 
 #: Kinds of place, as bits.
@@ -46,6 +46,11 @@ class Item:
     variant: str = ""
     layer: int = 1
     alpha: float = 1.0
+
+    @property
+    def obb(self) -> tuple[float, float, float, float, float]:
+        """Oriented box: centre x, centre y, length, width (pixels), angle (degrees, clockwise from the x axis)."""
+        return float(self.x), float(self.y), float(self.length), float(self.width), float(np.degrees(self.angle) % 360)
 
     def place(self, polygon: Polygon) -> Polygon:
         """Move a polygon from the object's frame to the image's."""
@@ -217,3 +222,19 @@ class World:
         crown = disc(0, 0, radius, n=10) * self.rng.uniform(0.8, 1.15, (10, 1))
         parts = [(crown, shade((44, 80, 42), tone)), (crown * 0.6 - radius * 0.15, shade((62, 104, 54), tone))]
         self.items.append(Item(None, x, y, 0, radius * 2, radius * 2, Shape([crown], parts, radius * 0.9), layer=3))
+
+
+def open_world(rng: np.random.Generator, size: int, extent: tuple[float, float], ground: str, kind: int) -> World:
+    """Open a stage on one kind of ground.
+
+    Args:
+        rng: the source of randomness.
+        size: side of the image, pixels.
+        extent: smallest and largest side of the scene, metres; drawn log-uniformly.
+        ground: a key of `GROUNDS`, or "fields".
+        kind: what kind of place the ground is.
+    """
+    metres = float(np.exp(rng.uniform(np.log(extent[0]), np.log(extent[1]))))
+    canvas = fields(rng, size) if ground == "fields" else texture(rng, size, ground)
+    kinds = np.full((size, size), kind, np.uint8)
+    return World(size, metres / size, rng, canvas, kinds, np.zeros_like(kinds))
