@@ -22,7 +22,7 @@ from rsvl.runtime.check import LIMITS
 from rsvl.runtime.errors import VerificationError
 from rsvl.runtime.features import MASK
 from rsvl.runtime.manifest import GraphSpec, ModelSpec
-from rsvl.runtime.session import Session
+from rsvl.runtime.session import Session, to_numpy
 
 BATCHES = (1, 3, 4)
 """Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
@@ -81,7 +81,7 @@ def run_bundle(directory: Path, samples: Mapping[str, np.ndarray]) -> Tensors:
 
         def run(inputs: Sequence[np.ndarray], graph: GraphSpec = graph, names: list[str] = names) -> list[np.ndarray]:
             outputs = session.run(dict(zip(names, inputs, strict=True)), [graph.name])
-            return [outputs[tensor.name] for tensor in graph.outputs]
+            return [to_numpy(outputs[tensor.name]) for tensor in graph.outputs]
 
         tensors.update(_run_in_batches(graph, tensors, run))
     return tensors
