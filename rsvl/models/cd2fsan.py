@@ -30,6 +30,10 @@ The paper leaves much open. What was chosen here:
 * Widths are those that meet each row of Table 6 (`ablations`, `rsvl bench --table cd2fsan`), and most of them where the
   sentence does not matter yet: the neck's 3×3 convolutions on layer 12, the candidates' adapter, IMC of F_V3. A further
   sentence about the same image costs a quarter of the first.
+* Training adds a text-to-pixel contrast (as CRIS does) to the paper's loss, on the features that the sentence
+  multiplies.
+* The tiny preset learns from nothing on small images: a convolutional stem embeds its patches, and the stem's finer
+  maps, multiplied with the sentence as the pyramid is, join the decoder where it upsamples.
 * The baseline of Table 6 is the top level alone, multiplied with the sentence and decoded by a 1×1 convolution.
 """
 
@@ -53,6 +57,9 @@ from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, paddi
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.registry import register
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
+
+#: A foreground prior of 1 %, as the focal loss paper starts from.
+PRIOR_LOGIT = -4.6
 
 
 @dataclass(frozen=True)
@@ -385,6 +392,8 @@ class CD2FSAN(ReferringSegmenter):
         channels = p.stages[0][0]
         self.reduce = nn.Sequential(nn.Conv2d(p.width, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.GELU())
         self.details = nn.ModuleList(nn.Conv2d(c, out, 1) for c, out, _ in _details(p))
+        self.detail_gains = nn.ModuleList(nn.Linear(p.embed_dim, out) for _, out, _ in _details(p))
+        self.contrast_bias = nn.Parameter(torch.tensor(PRIOR_LOGIT))
         if p.drcd:
             widths = [channels, *(width for width, _ in p.stages)]
             pools = [p.grid_scale * 2**ups for ups in accumulate(up for _, up in p.stages)]
@@ -393,8 +402,7 @@ class CD2FSAN(ReferringSegmenter):
             )
             channels = widths[-1]
         self.mask = nn.Conv2d(channels, p.mask_scale**2, 1)
-        # A foreground prior of 1 %, as the focal loss paper does.
-        nn.init.constant_(self.mask.bias, -4.6)  # type: ignore[arg-type]
+        nn.init.constant_(self.mask.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
         """All of the network that does not depend on the sentence.
@@ -426,22 +434,45 @@ class CD2FSAN(ReferringSegmenter):
     def head(self, *features: Tensor) -> tuple[Tensor]:
         """Everything after the encoders: selection, aggregation to F_F, alignment to F_A, decoding."""
         p = self.preset
-        top, features = features[0], features[1:]
-        if p.dfsm:
-            (layers, pooled), features = features[:2], features[2:]
-        details, features = features[: len(self.details)], features[len(self.details) :]
-        sentence = features[0]
-        gain = self.sentence_gain(sentence)[:, :, None, None]
+        image, text = features[: self._image_features], features[self._image_features :]
+        top, details, sentence = image[0], image[len(image) - len(self.details) :], text[0]
         levels = [top]
         if p.dfsm:
-            low, middle = self.dfsm(layers, pooled, sentence)
+            low, middle = self.dfsm(image[1], image[2], sentence)
             levels = [self.dfsm.down4(self._grid(low)), self.dfsm.down2(self._grid(middle))]
             levels = [*(self.imc(x) if p.maam else x for x in levels), top]
+        gain = self.sentence_gain(sentence)[:, :, None, None]
         x = self._aggregate([level * gain for level in levels])
         if p.maam:
             for layer in self.align:
-                x = layer(x, *features[1:])
-        return (self._decode(x, details),)
+                x = layer(x, *text[1:])
+        return (self._decode(x, self._spoken(details, sentence)),)
+
+    def auxiliary_loss(
+        self, image: tuple[Tensor, ...], text: tuple[Tensor, ...], image_index: Tensor, masks: Tensor
+    ) -> Tensor:
+        """Text-to-pixel contrast: the features' channel-wise product with the sentence, summed, is already a mask.
+
+        It has no weights of its own and teaches the encoders from every sentence directly, where nothing is pretrained.
+        """
+        size = masks.shape[-1] // self.preset.mask_scale
+        top, details, sentence = image[0], image[len(image) - len(self.details) :], text[0]
+        gains = [self.sentence_gain(sentence), *(gain(sentence) for gain in self.detail_gains)]
+        logits = self.contrast_bias.float()[None, None, None]
+        for feature, gain in zip((top, *details), gains, strict=True):
+            pixels = feature.index_select(0, image_index)
+            similarity = torch.bmm(gain[:, None] / math.sqrt(gain.shape[1]), pixels.flatten(2))
+            similarity = similarity.unflatten(2, pixels.shape[-2:]).float()
+            logits = logits + F.interpolate(similarity, size=(size, size), mode="bilinear")
+        return self.loss(logits, F.interpolate(masks, size=(size, size), mode="area"))
+
+    def _spoken(self, details: tuple[Tensor, ...], sentence: Tensor) -> list[Tensor]:
+        gains = [gain(sentence)[:, :, None, None] for gain in self.detail_gains]
+        return [detail * gain for detail, gain in zip(details, gains, strict=True)]
+
+    @property
+    def _image_features(self) -> int:
+        return len(self.spec.graphs[0].outputs)
 
     def _aggregate(self, levels: list[Tensor]) -> Tensor:
         if len(levels) == 1:
@@ -450,7 +481,7 @@ class CD2FSAN(ReferringSegmenter):
         resized = [F.interpolate(x, size=size, mode="bilinear") for x in levels[:-1]]
         return self.aggregate(torch.cat([*resized, levels[-1]], dim=1))
 
-    def _decode(self, x: Tensor, details: tuple[Tensor, ...]) -> Tensor:
+    def _decode(self, x: Tensor, details: list[Tensor]) -> Tensor:
         x = self.reduce(x)
         remaining = list(details)
         for index, (_, upsample) in enumerate(self.preset.stages):

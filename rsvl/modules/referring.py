@@ -44,22 +44,34 @@ class ReferringSegmenter(nn.Module, ABC):
     def tokenizer_json(self) -> str:
         """The model's tokenizer as `tokenizers` JSON text."""
 
-    def forward(self, images: Tensor, tokens: Tensor, image_index: Tensor | None = None) -> Tensor:
-        """Segments.
+    def forward(
+        self, images: Tensor, tokens: Tensor, image_index: Tensor | None = None, masks: Tensor | None = None
+    ) -> Tensor:
+        """Segments, or, given the true masks, computes the training loss.
 
         Args:
             images: float [B, 3, S, S], normalised.
             tokens: int64 [N, T].
             image_index: int64 [N], each sentence's image; by default sentence i belongs to image i. Every image is
                 encoded once however many sentences it has.
+            masks: float [N, 1, h, w] in 0…1.
 
         Returns:
-            Mask logits float [N, 1, h, w].
+            Mask logits float [N, 1, h, w]; with `masks`, the scalar loss.
         """
-        features = self.encode_image(images)
-        if image_index is not None:
-            features = tuple(f.index_select(0, image_index) for f in features)
-        return self.head(*features, *self.encode_text(tokens))[0]
+        if image_index is None:
+            image_index = torch.arange(tokens.shape[0], device=tokens.device)
+        image, text = self.encode_image(images), self.encode_text(tokens)
+        logits = self.head(*(feature.index_select(0, image_index) for feature in image), *text)[0]
+        if masks is None:
+            return logits
+        return self.loss(logits, masks) + self.auxiliary_loss(image, text, image_index, masks)
+
+    def auxiliary_loss(
+        self, image: tuple[Tensor, ...], text: tuple[Tensor, ...], image_index: Tensor, masks: Tensor
+    ) -> Tensor:
+        """What training adds to `loss`, from the features of both encoders; nothing unless a model overrides it."""
+        return masks.new_zeros(())
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Equal-weight focal and Dice loss (CD2FSAN section 3.5), averaged over the sentences.

@@ -135,8 +135,7 @@ class _Run:
 
     def _step(self, batch: Batch) -> Tensor:
         with self.accelerator.autocast():
-            logits = self.model(batch.images, batch.tokens, batch.image_index)
-        loss = self.accelerator.unwrap_model(self.model).loss(logits, batch.masks)
+            loss = self.model(batch.images, batch.tokens, batch.image_index, batch.masks)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
