@@ -1,0 +1,47 @@
+# make test, make lint, make demo: each sets up .venv first, when it is missing or pyproject.toml or constraints.txt changed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test lint constraints clean
+
+demo: $(READY)
+	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
+	$(BIN)/rsvl check demo/cd2fsan-tiny.bundle
+	$(BIN)/rsvl run demo/cd2fsan-tiny.bundle docs/scene.jpg -o demo \
+		--text "the large orange ship" --text "the black vessel" --text "the tiny building"
+	@echo "The picture: $(CURDIR)/demo/scene-overlay.png"
+
+# One thread a worker: torch would otherwise start as many as there are cores in each of them.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+# mypy does not follow setuptools' package-dir: build/typed shows it the rooms as the one package that they install as.
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	rm -rf build/typed && mkdir -p build/typed/rsvl
+	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks) build/typed/rsvl/
+	MYPYPATH=build/typed $(BIN)/mypy -p rsvl
+
+# What pyproject.toml's ranges give today, around the torch that constraints.txt names already.
+constraints:
+	rm -rf build/newest && $(PYTHON) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet $(TORCH)
+	build/newest/bin/python -m pip install --quiet -e '.[dev]'
+	( echo '# The exact versions that .venv gets; pyproject.toml has the ranges. Renewed by: make constraints'; \
+	  build/newest/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' ) > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# torch goes first and by its exact version: asked for it alone, pip takes the build that constraints.txt names.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): some minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,127 @@
+"""The house is as CONTRIBUTING.md and pyproject.toml say, and the documents name only what exists."""
+
+from __future__ import annotations
+
+import ast
+import pydoc
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+import rsvl.cli
+
+ROOT = Path(__file__).parents[1]
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def folder_of(package: str) -> Path:
+    """Where a package's files lie: its nearest mapped ancestor's folder and the rest of its name below that."""
+    mapped, rest = package, []
+    while mapped not in SETUPTOOLS["package-dir"]:
+        mapped, _, last = mapped.rpartition(".")
+        rest.insert(0, last)
+    return ROOT.joinpath(SETUPTOOLS["package-dir"][mapped], *rest)
+
+
+PACKAGES = {package: folder_of(package) for package in SETUPTOOLS["packages"]}
+
+
+def test_every_package_folder_is_listed() -> None:
+    rooms = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+    found = {init.parent for room in rooms for init in room.rglob("__init__.py")}
+    assert found == set(PACKAGES.values())
+
+
+def test_every_data_file_is_installed() -> None:
+    globs = SETUPTOOLS["package-data"]
+    installed = {
+        file for package, folder in PACKAGES.items() for glob in globs.get(package, ()) for file in folder.glob(glob)
+    }
+    rooms = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+    present = {
+        file for room in rooms for file in room.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")
+    }
+    assert present == installed
+
+
+def imports(source: str) -> Iterator[str]:
+    """The modules that a program imports: other people's by their top package, ours by room."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"rsvl.{a.name}" for a in node.names] if node.module == "rsvl" else [str(node.module)]
+        else:
+            continue
+        for name in names:
+            top, *rest = name.split(".")
+            if top not in sys.stdlib_module_names:
+                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest else top
+
+
+RULES = re.findall(r"^\| `(\S+)/` \| `(\S+)` \| .* \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {folder for folder in PACKAGES.values() if folder.parent in (ROOT, ROOT / "rsvl")} - {ROOT / "rsvl"}
+    assert {ROOT / folder for folder, _, _ in RULES} == rooms
+
+
+@pytest.mark.parametrize(("folder", "package", "allowed"), RULES, ids=[package for _, package, _ in RULES])
+def test_room_imports_only_what_its_rule_names(folder: str, package: str, allowed: str) -> None:
+    may = {*re.findall(r"`(\S+)`", allowed), package, "rsvl", "rsvl.__version__"}
+    files = sorted((ROOT / folder).rglob("*.py"))
+    broken = [
+        f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file.read_text()) if name not in may
+    ]
+    assert files and not broken
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text())
+    relative = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in relative if not (document.parent / link).exists()] == []
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """What follows `rsvl` in each command line of code blocks, code spans and Makefile recipes."""
+    for line in re.findall(r"(?:^|`|/|\$ )rsvl ([^`\n]+)", text.replace("\\\n", " "), re.MULTILINE):
+        yield shlex.split(line.partition(" # ")[0])
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile"], ids=lambda path: path.name)
+def test_commands_and_options_exist(document: Path) -> None:
+    known = typer.main.get_command(rsvl.cli.app).commands
+    unknown = []
+    for name, *arguments in commands(document.read_text()):
+        options = (
+            {spelling for parameter in known[name].params for spelling in parameter.opts} if name in known else set()
+        )
+        given = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
+        unknown += [name] * (name not in known) + [f"{name} {option}" for option in sorted(given - options)]
+    assert unknown == []
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name for document in DOCUMENTS for name in re.findall(r"(?:^|`)make (\w+)", document.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_python_examples_name_what_exists() -> None:
+    blocks = [
+        block for document in DOCUMENTS for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL)
+    ]
+    nodes = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)]
+    names = {name for name in map(ast.unparse, nodes) if re.fullmatch(r"rsvl(\.\w+)+", name)}
+    assert names and [name for name in names if pydoc.locate(name) is None] == []
