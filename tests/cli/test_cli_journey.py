@@ -16,13 +16,15 @@ from rsvl.models.cd2fsan import CD2FSAN, TINY
 SMALL = replace(
     TINY,
     image_size=64,
-    vision=(64, 6, 2),
+    vision=(64, 3, 2),
     text=(64, 1, 2),
     embed_dim=64,
+    candidates=(1, 2),
     stem=(8, 16, 32, 64),
     adapter=16,
     width=64,
     imc=16,
+    maam_layers=1,
     stages=((16, False), (16, True), (16, True)),
 )
 
