@@ -197,7 +197,7 @@ def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
 
 
 def timings(times: Mapping[str, list[float]], ious: Mapping[str, float]) -> tuple[Timing, ...]:
-    """Percentiles of each way's milliseconds and, where it is known, its mask's agreement; ratios are to the first way."""
+    """Percentiles of each way's milliseconds; ratios are to the first way, as is the mask's agreement where known."""
     first = float(np.median(next(iter(times.values()))))
     found = []
     for way, values in times.items():
