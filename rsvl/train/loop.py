@@ -155,7 +155,7 @@ class _Run:
                 **report.to_dict(),
             }
             self.state.history.append(row)
-            if report.miou > self.state.best:
+            if self.state.epoch == 1 or report.miou > self.state.best:
                 self.state.best = report.miou
                 save_weights(
                     self.accelerator.unwrap_model(self.model),

@@ -1,0 +1,182 @@
+"""The training loop: what it learns, what it writes, and that a kill costs one epoch at most."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rsvl.checkpoints import load_weights
+from rsvl.data import ReferringDataset, open_dataset
+from rsvl.data.synth import write
+from rsvl.models.cd2fsan import CD2FSAN, TINY
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.text import Tokenizer
+from rsvl.train.batches import SentenceSampler, collate
+from rsvl.train.config import TrainConfig
+from rsvl.train.loop import parameter_groups, train, warmup_cosine
+
+SMALL = replace(
+    TINY,
+    image_size=64,
+    vision=(64, 3, 1),
+    text=(64, 1, 1),
+    candidates=(1, 2),
+    stem=(8, 8, 16, 64),
+    adapter=16,
+    width=64,
+    imc=16,
+    maam_layers=1,
+    stages=((16, False), (8, True), (8, True)),
+)
+CONFIG = TrainConfig(epochs=2, batch=4, sentences=2, lr=1e-3, encoder_rate=0.5, warmup=2, workers=0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve scenes for training, four for validation."""
+    folder = tmp_path_factory.mktemp("scenes") / "synth"
+    write(folder, scenes=16, seed=5, size=64, val=4, test=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sets(root: Path) -> tuple[ReferringDataset, ReferringDataset]:
+    """The training and the validation split."""
+    return open_dataset("rrsis-d", root, "train"), open_dataset("rrsis-d", root, "val")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def small() -> CD2FSAN:
+    """A small CD2FSAN whose weights are the same each time."""
+    torch.manual_seed(0)
+    return CD2FSAN("small", SMALL)
+
+
+def test_training_writes_the_best_epoch_and_its_history(sets, tmp_path):
+    model = small()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = train(model, *sets, tmp_path, CONFIG)
+    history = json.loads((tmp_path / "history.json").read_text())["epochs"]
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert state.best == max(row["mIoU"] for row in history)
+    best = small()
+    load_weights(best, tmp_path / "best.safetensors")
+    moved = [name for name, tensor in best.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert {"mask.weight", "image_encoder.stem.stages.0.0.0.weight", "text_encoder.text_projection.weight"} <= {*moved}
+
+
+def test_loss_falls_on_scenes_seen_again_and_again(sets, tmp_path):
+    losses = []
+
+    class Recorder:
+        def step(self, epoch: int, step: int, steps: int, loss: float) -> None: ...
+
+        def epoch(self, row: dict) -> None:
+            losses.append(row["loss"])
+
+    train(small(), *sets, tmp_path, replace(CONFIG, epochs=8, encoder_rate=1.0), progress=Recorder())
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path):
+    whole = small()
+    train(whole, *sets, tmp_path / "whole", CONFIG)
+
+    class KillInSecondEpoch:
+        def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+        def epoch(self, row: dict) -> None: ...
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), *sets, tmp_path / "killed", CONFIG, progress=KillInSecondEpoch())
+    torch.manual_seed(99)  # another process would have another state
+    resumed = CD2FSAN("small", SMALL)
+    state = train(resumed, *sets, tmp_path / "killed", CONFIG, resume=True)
+    assert state.epoch == 2
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_existing_run_is_not_overwritten_without_resume(sets, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"a run")
+    with pytest.raises(UsageError, match="--resume"):
+        train(small(), *sets, tmp_path, CONFIG)
+    assert (tmp_path / "last.pt").read_bytes() == b"a run"
+
+
+def test_resuming_from_a_damaged_file_is_refused(sets, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"PK\x03\x04 truncated")
+    with pytest.raises(InputError, match=r"last\.pt cannot be read"):
+        train(small(), *sets, tmp_path, CONFIG, resume=True)
+
+
+def test_resuming_with_other_options_names_them(sets, tmp_path):
+    train(small(), *sets, tmp_path, replace(CONFIG, epochs=1))
+    with pytest.raises(InputError, match="epochs, lr"):
+        train(small(), *sets, tmp_path, replace(CONFIG, lr=5e-4), resume=True)
+
+
+def test_encoders_have_their_own_rate_and_biases_no_decay():
+    model = small()
+    groups = parameter_groups(model, replace(CONFIG, lr=1.0, encoder_rate=0.1, weight_decay=0.2))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    seen = {names[id(parameter)]: (g["lr"], g["weight_decay"]) for g in groups for parameter in g["params"]}
+    assert len(seen) == len(names)
+    assert seen["text_encoder.text_model.encoder.layers.0.mlp.fc1.weight"] == (0.1, 0.2)
+    assert seen["image_encoder.visual_projection.weight"] == (0.1, 0.2)
+    assert seen["aggregate.weight"] == (1.0, 0.2)
+    assert seen["aggregate.bias"] == (1.0, 0.0)
+    assert seen["text_encoder.text_model.embeddings.token_embedding.weight"] == (0.1, 0.0)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    factors = [warmup_cosine(step, 10, 110) for step in range(111)]
+    assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert factors[60] == pytest.approx(0.5)  # half of the cosine
+    assert factors[110] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_sampler_gives_sentences_with_their_own_masks(sets):
+    model, train_set = small(), sets[0]
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+    sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=20, seed=0)
+    batch = collate([sampler[0], sampler[1]])
+    assert batch.images.shape == (2, 3, 64, 64)
+    assert batch.masks.shape == (40, 1, 32, 32)
+    assert batch.image_index.tolist() == [0] * 20 + [1] * 20
+    for image in (0, 1):
+        record = train_set[image]
+        known = {
+            tuple(tokenizer([text])[0]): train_set.mask(record, referring)
+            for referring in record.referrings
+            for text in referring.sentences
+        }
+        for row in range(20 * image, 20 * image + 20):
+            mask = known[tuple(batch.tokens[row].numpy())]
+            # Averaging halves each side: a 2×2 block's share of covered pixels.
+            expected = mask.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+            np.testing.assert_allclose(batch.masks[row, 0].numpy(), expected, atol=1e-6)
+
+
+def test_sampler_draws_anew_each_epoch_and_the_same_for_a_seed(sets):
+    model = small()
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+
+    def drawn(seed: int, epoch: int) -> list[list[int]]:
+        sampler = SentenceSampler(sets[0], model.spec, tokenizer, sentences=3, seed=seed)
+        sampler.epoch = epoch
+        return torch.cat([sampler[i].tokens for i in range(6)]).tolist()
+
+    assert drawn(0, 0) == drawn(0, 0)
+    assert drawn(0, 0) != drawn(0, 1)
+    assert drawn(0, 0) != drawn(1, 0)
