@@ -18,6 +18,7 @@ from rsvl.checkpoints import save_weights
 from rsvl.data.records import ReferringDataset
 from rsvl.evaluate import evaluate
 from rsvl.metrics import MetricsReport
+from rsvl.modules.referring import ReferringSegmenter
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.text import Tokenizer
@@ -48,7 +49,7 @@ class Progress(Protocol):
 
 
 def train(
-    model: nn.Module,
+    model: ReferringSegmenter,
     train_set: ReferringDataset,
     val_set: ReferringDataset,
     output: Path,
@@ -59,7 +60,7 @@ def train(
     """Trains; writes `best.safetensors`, `last.pt` (to resume from) and `history.json` into `output` after each epoch.
 
     Args:
-        model: a model with `spec`, `tokenizer_json()`, `loss()` and the forward pass of `rsvl.modules.referring`.
+        model: a model of the registry.
         train_set: images to train on.
         val_set: images that choose the best epoch.
         output: folder of the run; made if missing.
@@ -85,7 +86,7 @@ def train(
 class _Run:
     def __init__(
         self,
-        model: nn.Module,
+        model: ReferringSegmenter,
         train_set: ReferringDataset,
         val_set: ReferringDataset,
         output: Path,
@@ -135,7 +136,9 @@ class _Run:
 
     def _step(self, batch: Batch) -> Tensor:
         with self.accelerator.autocast():
-            loss = self.model(batch.images, batch.tokens, batch.image_index, batch.masks)
+            loss = self.model(
+                batch.images, batch.tokens, batch.image_index, batch.masks, batch.class_tokens, batch.class_masks
+            )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from outcome import Outcome, Rsvl
 from PIL import Image
 from toy_bundle import write_bundle
 
 from rsvl.cli import main
 from rsvl.data.synth import write
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one JSON object on stdout; fails if there is anything else."""
-        assert self.out, self.err
-        data = json.loads(self.out)
-        assert isinstance(data, dict)
-        return data
-
-    @property
-    def error(self) -> str:
-        """The one line that says why the command failed; fails if stdout has anything or stderr more errors."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert self.out == "" and len(lines) == 1 and self.err.endswith(f"{lines[0]}\n") and "Traceback" not in self.err
-        return lines[0]
-
-
-Rsvl = Callable[..., Outcome]
 
 
 @pytest.fixture

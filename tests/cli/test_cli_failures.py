@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Rsvl
+from outcome import Rsvl
 
 from rsvl.cli.failures import explain
 from rsvl.runtime.errors import BundleError, MissingComponentError, OutputError, VerificationError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Rsvl
+from outcome import Rsvl
 
 from rsvl import registry
 from rsvl.models.cd2fsan import CD2FSAN, TINY

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import Rsvl
+from outcome import Rsvl
 from PIL import Image
 from rasterio import Affine
 
