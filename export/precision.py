@@ -63,8 +63,7 @@ def matching(path: str, kept: Mapping[str, str]) -> str | None:
 
 def is_layer(module: nn.Module) -> bool:
     """Whether the module has floating-point parameters or buffers of its own."""
-    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    return any(tensor.is_floating_point() for tensor in own)
+    return any(True for _ in _own(module))
 
 
 @contextmanager
@@ -75,15 +74,13 @@ def watch_ranges(model: nn.Module) -> Iterator[dict[str, float]]:
 
     def watch(path: str) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            seen = [float(t.detach().abs().amax()) for t in _floats((args, kwargs, output)) if t.numel()]
-            largest[path] = max([largest.get(path, 0.0), *seen])
+            largest[path] = max(largest[path], _largest(_floats((args, kwargs, output))))
 
         return hook
 
     for path, module in model.named_modules():
         if path and is_layer(module):
-            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-            largest[path] = max(float(t.detach().abs().amax()) for t in _floats(own) if t.numel())
+            largest[path] = _largest(_own(module))
             handles.append(module.register_forward_hook(watch(path), with_kwargs=True))
     try:
         yield largest
@@ -98,7 +95,7 @@ def overflowing(largest: Mapping[str, float]) -> dict[str, str]:
     return {
         path: f"its values reach {value:.3g}, within a factor {OVERFLOW_MARGIN:g} of float16's largest, {limit:.0f}"
         for path, value in largest.items()
-        if not value * OVERFLOW_MARGIN <= limit
+        if value * OVERFLOW_MARGIN > limit
     }
 
 
@@ -113,8 +110,7 @@ class _HalfInside(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with _PromotedConcatenation():
             outputs = self.inner(*_cast(inputs, self.dtype))
-        cast: tuple[Tensor, ...] = _cast(tuple(outputs), torch.float32)
-        return cast
+        return tuple(_cast(output, torch.float32) for output in outputs)
 
 
 class _PromotedConcatenation(TorchFunctionMode):
@@ -150,6 +146,16 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, dict):
         return {key: _cast(v, dtype) for key, v in value.items()}
     return value
+
+
+def _own(module: nn.Module) -> Iterator[Tensor]:
+    """The floating-point parameters and buffers of the module itself."""
+    return _floats([*module.parameters(recurse=False), *module.buffers(recurse=False)])
+
+
+def _largest(tensors: Iterator[Tensor]) -> float:
+    """The largest magnitude in them; NaN counts as infinite."""
+    return max((float(t.detach().abs().amax().nan_to_num(nan=torch.inf)) for t in tensors if t.numel()), default=0.0)
 
 
 def _floats(value: Any) -> Iterator[Tensor]:

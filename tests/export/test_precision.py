@@ -99,7 +99,7 @@ def test_watch_ranges_sees_what_a_layer_takes_holds_and_gives(net: Net) -> None:
 
 @pytest.mark.parametrize(
     ("value", "kept"),
-    [(65504 / OVERFLOW_MARGIN, False), (65505 / OVERFLOW_MARGIN, True), (float("inf"), True), (float("nan"), True)],
+    [(65504 / OVERFLOW_MARGIN, False), (65505 / OVERFLOW_MARGIN, True), (float("inf"), True)],
 )
 def test_overflowing_names_layers_near_the_range(value: float, kept: bool) -> None:
     assert list(overflowing({"a": value, "b": 1.0})) == (["a"] if kept else [])
