@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rsvl.benchmarks.plain_export import export_plainly
 from rsvl.modules.referring import ReferringSegmenter
@@ -61,7 +61,7 @@ class Inputs:
         return cls(pixels, preprocess(pixels, model.spec.image)[None], tokenizer([SENTENCES[0]]))
 
 
-def pytorch(model: nn.Module, inputs: Inputs) -> Way:
+def pytorch(model: Callable[..., Tensor], inputs: Inputs) -> Way:
     """A model, compiled or not, in PyTorch."""
     image, tokens = torch.from_numpy(inputs.image), torch.from_numpy(inputs.tokens)
 

@@ -46,7 +46,7 @@ class Scene(Protocol):
 class ArrayScene:
     """An image in memory, uint8 [H, W, 3], all of it valid."""
 
-    georeference = None
+    georeference: geo.Georeference | None = None
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels

@@ -85,7 +85,7 @@ class Segmenter:
         return self.manifest.model
 
     @overload
-    def segment(
+    def segment(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
         self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
     ) -> Segmentation: ...
 

@@ -72,7 +72,7 @@ class CLIPImageEncoder(nn.Module):
         self.visual_projection = nn.Linear(config.hidden_size, embed_dim, bias=False)
         self.stem = stem
         if stem is not None:
-            self.vision_model.embeddings.patch_embedding = nn.Identity()
+            self.vision_model.embeddings.patch_embedding = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Encodes images.
