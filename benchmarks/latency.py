@@ -121,17 +121,19 @@ class Latency:
 def measure(
     name: str,
     bundles: Sequence[str | Path] = (),
+    precisions: Sequence[str] = ("fp32",),
     weights: str | None = None,
     threads: int | None = None,
     rounds: int = 15,
     compiled: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Latency:
-    """Measures a model; for a full-size one count a few minutes and 6 GB of memory.
+    """Measures a model; for a full-size one count a few minutes and several GB of memory and disk.
 
     Args:
         name: a preset of the registry.
-        bundles: bundles made from the same weights; by default one in fp32 is exported for the occasion.
+        bundles: bundles made from the same weights, one a precision; by default exported for the occasion.
+        precisions: of the bundles that are exported.
         weights: as `rsvl.load` takes them.
         threads: threads of each way; None takes all cores of this process.
         rounds: how often each way is timed; many sentences a third as often.
@@ -148,20 +150,20 @@ def measure(
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as scratch:
         say(f"building {name}")
+        torch.manual_seed(0)  # random weights, where they are, are the same in every run
         model = load(name, weights)
         inputs = Inputs.of(model)
         if not bundles:
-            say("exporting a bundle")
-            bundles = [export(model, Path(scratch, "fp32.bundle")).path]
+            say(f"exporting in {', '.join(precisions)}")
+            bundles = [export(model, Path(scratch, f"{precision}.bundle"), precision).path for precision in precisions]
         opened = [open_bundle(path, model) for path in bundles]
+        say("exporting plainly and running each way once")
         ways = {EAGER: pytorch(model, inputs)}
         if compiled:
             ways["torch.compile"] = pytorch(torch.compile(model), inputs)
-        say("exporting plainly")
         ways["plain ONNX export"] = plain_onnx(model, inputs, threads, Path(scratch, "plain.onnx"))
         for bundle in opened:
             ways[f"rsvl bundle, {bundle.manifest.precision}"] = bundle_graphs(bundle, inputs, threads)
-        say("running each way once")
         outputs = {way: run() for way, run in ways.items()}  # compiles and allocates
         say(f"timing {rounds} rounds of one sentence")
         one = interleaved(ways, rounds)
@@ -249,8 +251,9 @@ def write(found: Latency, folder: Path) -> list[Path]:
 def main(
     model: Annotated[str, typer.Option(help="A preset: see rsvl models.")] = "cd2fsan",
     bundle: Annotated[
-        list[str] | None, typer.Option(help="A bundle of the same weights; may be repeated. Default: a fresh one.")
+        list[str] | None, typer.Option(help="A bundle of the same weights; may be repeated. Default: fresh ones.")
     ] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Of the fresh bundles; may be repeated.")] = None,
     weights: Annotated[str | None, typer.Option(help="A checkpoint, or 'random'.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="How often each way is timed.")] = 15,
@@ -260,7 +263,14 @@ def main(
     """Measure a model's latency in PyTorch, as a plain ONNX export and as a bundle, side by side."""
     try:
         found = measure(
-            model, bundle or (), weights, threads, rounds, compiled, lambda what: typer.echo(what, err=True)
+            model,
+            bundle or (),
+            precision or ("fp32",),
+            weights,
+            threads,
+            rounds,
+            compiled,
+            progress=lambda what: typer.echo(what, err=True),
         )
         paths = write(found, output)
     except RsvlError as error:

@@ -78,5 +78,6 @@ def test_count_of_a_model_agrees_with_pytorchs_own_counter_and_adds_up() -> None
     assert total.operations == counter.get_total_flops()
     assert sum(counted.graphs.values(), MultiplyAdds()) == total
     assert sum((part.multiply_adds for part in counted.parts().values()), MultiplyAdds()) == total
-    assert sum(part.parameters for part in counted.parts().values()) == counted.total.parameters
+    own = sum(parameter.numel() for parameter in model.parameters(recurse=False))
+    assert own + sum(part.parameters for part in counted.parts().values()) == counted.total.parameters
     assert counted.total.parameters == sum(p.numel() for p in model.parameters())

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import typer
 from torch import Tensor, nn
 
 from rsvl.benchmarks import latency
@@ -116,3 +117,10 @@ def test_report_is_written_as_json_and_markdown_named_by_hardware_and_model(tmp_
     assert "| bundle | 1.0 | 1.0–1.0 | 2.00 | 0.9980 |" in report
     assert "| one call | 4.0 | 4.0–4.0 | 4.00 |" in report
     assert "Some CPU @ 2 GHz, 2 cores" in report
+
+
+def test_an_unknown_model_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        latency.main(model="cd2fsam")
+    assert ended.value.exit_code == 2
+    assert "did you mean cd2fsan" in capsys.readouterr().err.splitlines()[-1]
