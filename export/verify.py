@@ -1,9 +1,13 @@
 """Running the exported graphs in ONNX Runtime against the model in PyTorch float32, before a bundle exists.
 
-What is compared: every output of every graph (largest absolute difference), and the masks. A mask is where the
-probability exceeds the declared threshold. Where no sample has such a mask that is neither empty nor full, as with
-random weights, that comparison says nothing: the masks are then cut at the median of all reference logits instead,
-where half of the pixels are inside and most of them have a chance to fall on the wrong side.
+What is compared: every output of every graph (largest absolute difference), and the masks, each sample's on its own.
+A mask is where the probability exceeds the declared threshold. Two rules keep the comparison meaningful:
+
+- A small mask cannot agree to 1 % and still differ in a pixel, and a pixel on the border is within rounding: samples
+  with fewer than `LEAST_PIXELS` in both masks together count in the IoU of all samples taken as one mask.
+- Where all samples' masks at the threshold together have fewer than that inside or outside, as with random weights,
+  they say nothing: the masks are then cut at the median of all reference logits, where half of the pixels are inside
+  and most of them have a chance to fall on the wrong side.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from rsvl.runtime.session import Session, to_numpy
 BATCHES = (1, 3, 4)
 """Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
 
+LEAST_PIXELS = 1000
+
 Tensors = dict[str, np.ndarray]
 Runner = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
@@ -41,8 +47,9 @@ class Verification:
         largest_difference: of each output, absolute, by name.
         largest_value: the largest magnitude of each output in PyTorch, to read the difference against.
         cut: the logit above which a pixel belongs to the mask.
-        cut_is: ``threshold``, or ``median`` where no mask at the threshold is neither empty nor full.
-        iou_mean, iou_min: intersection over union of the masks, over the samples; two empty masks agree (1).
+        cut_is: ``threshold``, or ``median`` where masks at the threshold say nothing.
+        iou_mean: intersection over union of the masks, mean over the samples; two empty masks agree (1).
+        iou_min: the least over the samples large enough to tell and over all samples taken as one.
         iou_limit: what `iou_min` must reach.
     """
 
@@ -98,7 +105,7 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
     for name in outputs:
         _check_output(name, expected[name], actual[name])
     cut, cut_is = mask_cut(expected[MASK], spec.threshold)
-    ious = mask_ious(expected[MASK], actual[MASK], cut)
+    ious, iou_min = mask_ious(expected[MASK], actual[MASK], cut)
     found = Verification(
         inputs=len(ious),
         batches=tuple(stop - start for start, stop in _batches(len(ious))),
@@ -107,7 +114,7 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
         cut=cut,
         cut_is=cut_is,
         iou_mean=float(ious.mean()),
-        iou_min=float(ious.min()),
+        iou_min=iou_min,
         iou_limit=LIMITS[precision].iou,
     )
     if found.iou_min < found.iou_limit:
@@ -127,17 +134,24 @@ def mask_cut(logits: np.ndarray, threshold: float) -> tuple[float, str]:
         threshold: probability in (0, 1).
     """
     cut = math.log(threshold / (1 - threshold))
-    inside = (logits > cut).reshape(len(logits), -1)
-    if np.any(inside.any(axis=1) & ~inside.all(axis=1)):
+    inside = int((logits > cut).sum())
+    if min(inside, logits.size - inside) >= LEAST_PIXELS:
         return cut, "threshold"
     return float(np.median(logits)), "median"
 
 
-def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> np.ndarray:
-    """Intersection over union, float64 [N], of the masks ``logits > cut`` of [N, 1, h, w]; 1 where both are empty."""
+def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> tuple[np.ndarray, float]:
+    """Agreement of the masks ``logits > cut`` of two arrays of logits [N, 1, h, w].
+
+    Returns:
+        Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the least that counts:
+        over the samples with `LEAST_PIXELS` or more, and over all samples taken as one mask.
+    """
     a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))
-    union = (a | b).sum(axis=1)
-    return np.where(union == 0, 1.0, (a & b).sum(axis=1) / np.maximum(union, 1))
+    both, either = (a & b).sum(axis=1), (a | b).sum(axis=1)
+    ious = np.where(either == 0, 1.0, both / np.maximum(either, 1))
+    together = both.sum() / either.sum() if either.any() else 1.0
+    return ious, float(min([together, *ious[either >= LEAST_PIXELS]]))
 
 
 def _run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:
