@@ -31,7 +31,7 @@ The paper leaves much open. What was chosen here:
   sentence does not matter yet: the neck's 3×3 convolutions on layer 12, the candidates' adapter, IMC of F_V3. A further
   sentence about the same image costs a quarter of the first.
 * Training adds a text-to-pixel contrast (as CRIS does) to the paper's loss, on the features that the sentence
-  multiplies.
+  multiplies, for the sentences and for the names of the data set's classes.
 * The tiny preset learns from nothing on small images: a convolutional stem embeds its patches, and the stem's finer
   maps, multiplied with the sentence as the pyramid is, join the decoder where it upsamples.
 * The baseline of Table 6 is the top level alone, multiplied with the sentence and decoded by a 1×1 convolution.
@@ -449,22 +449,37 @@ class CD2FSAN(ReferringSegmenter):
         return (self._decode(x, self._spoken(details, sentence)),)
 
     def auxiliary_loss(
-        self, image: tuple[Tensor, ...], text: tuple[Tensor, ...], image_index: Tensor, masks: Tensor
+        self,
+        image: tuple[Tensor, ...],
+        text: tuple[Tensor, ...],
+        image_index: Tensor,
+        masks: Tensor,
+        class_masks: Tensor | None,
     ) -> Tensor:
-        """Text-to-pixel contrast: the features' channel-wise product with the sentence, summed, is already a mask.
+        """Text-to-pixel contrast: the features' channel-wise product with a sentence, summed, is already its mask.
 
-        It has no weights of its own and teaches the encoders from every sentence directly, where nothing is pretrained.
+        It has no weights of its own and teaches the encoders directly, from every sentence and from the classes' names,
+        where nothing is pretrained.
         """
         size = masks.shape[-1] // self.preset.mask_scale
-        top, details, sentence = image[0], image[len(image) - len(self.details) :], text[0]
-        gains = [self.sentence_gain(sentence), *(gain(sentence) for gain in self.detail_gains)]
-        logits = self.contrast_bias.float()[None, None, None]
-        for feature, gain in zip((top, *details), gains, strict=True):
-            pixels = feature.index_select(0, image_index)
-            similarity = torch.bmm(gain[:, None] / math.sqrt(gain.shape[1]), pixels.flatten(2))
-            similarity = similarity.unflatten(2, pixels.shape[-2:]).float()
-            logits = logits + F.interpolate(similarity, size=(size, size), mode="bilinear")
-        return self.loss(logits, F.interpolate(masks, size=(size, size), mode="area"))
+        similarity = self._similarity(image, text[0], size)
+        count = masks.shape[0]
+        own = similarity[torch.arange(count, device=masks.device), image_index][:, None]
+        loss = self.loss(own, F.interpolate(masks, size=(size, size), mode="area"))
+        if class_masks is not None and class_masks.shape[1]:
+            named = F.interpolate(class_masks, size=(size, size), mode="area").transpose(0, 1)
+            loss = loss + self.loss(similarity[count:].flatten(0, 1)[:, None], named.flatten(0, 1)[:, None])
+        return loss
+
+    def _similarity(self, image: tuple[Tensor, ...], sentence: Tensor, size: int) -> Tensor:
+        """Logits [N, B, size, size] of N sentences [N, E] at the pixels of B images, summed over the feature levels."""
+        features = (image[0], *image[len(image) - len(self.details) :])
+        logits = self.contrast_bias.float()
+        for feature, gain in zip(features, (self.sentence_gain, *self.detail_gains), strict=True):
+            weight = gain(sentence) / math.sqrt(feature.shape[1])
+            level = F.conv2d(feature, weight[:, :, None, None].to(feature.dtype)).float()
+            logits = logits + F.interpolate(level, size=(size, size), mode="bilinear")
+        return logits.transpose(0, 1)
 
     def _spoken(self, details: tuple[Tensor, ...], sentence: Tensor) -> list[Tensor]:
         gains = [gain(sentence)[:, :, None, None] for gain in self.detail_gains]

@@ -12,7 +12,7 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float
 
     Args:
         logits: float [B, 1, H, W].
-        target: float [B, 1, H, W] in {0, 1}.
+        target: float [B, 1, H, W] in 0…1; between them (a pixel covered in part) p_t is e^-H, H the cross entropy.
         alpha: weight of the foreground; the background weighs ``1 - alpha``.
         gamma: focusing exponent.
 

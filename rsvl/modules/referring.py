@@ -45,7 +45,13 @@ class ReferringSegmenter(nn.Module, ABC):
         """The model's tokenizer as `tokenizers` JSON text."""
 
     def forward(
-        self, images: Tensor, tokens: Tensor, image_index: Tensor | None = None, masks: Tensor | None = None
+        self,
+        images: Tensor,
+        tokens: Tensor,
+        image_index: Tensor | None = None,
+        masks: Tensor | None = None,
+        class_tokens: Tensor | None = None,
+        class_masks: Tensor | None = None,
     ) -> Tensor:
         """Segments, or, given the true masks, computes the training loss.
 
@@ -55,22 +61,41 @@ class ReferringSegmenter(nn.Module, ABC):
             image_index: int64 [N], each sentence's image; by default sentence i belongs to image i. Every image is
                 encoded once however many sentences it has.
             masks: float [N, 1, h, w] in 0…1.
+            class_tokens: int64 [K, T], the names of K classes, for the auxiliary loss; K may be 0.
+            class_masks: float [B, K, h, w] in 0…1, all that is known of each class in each image.
 
         Returns:
             Mask logits float [N, 1, h, w]; with `masks`, the scalar loss.
         """
         if image_index is None:
             image_index = torch.arange(tokens.shape[0], device=tokens.device)
+        count = tokens.shape[0]
+        if class_tokens is not None:
+            tokens = torch.cat([tokens, class_tokens])
         image, text = self.encode_image(images), self.encode_text(tokens)
-        logits = self.head(*(feature.index_select(0, image_index) for feature in image), *text)[0]
+        spoken = (feature[:count] for feature in text)
+        logits = self.head(*(feature.index_select(0, image_index) for feature in image), *spoken)[0]
         if masks is None:
             return logits
-        return self.loss(logits, masks) + self.auxiliary_loss(image, text, image_index, masks)
+        return self.loss(logits, masks) + self.auxiliary_loss(image, text, image_index, masks, class_masks)
 
     def auxiliary_loss(
-        self, image: tuple[Tensor, ...], text: tuple[Tensor, ...], image_index: Tensor, masks: Tensor
+        self,
+        image: tuple[Tensor, ...],
+        text: tuple[Tensor, ...],
+        image_index: Tensor,
+        masks: Tensor,
+        class_masks: Tensor | None,
     ) -> Tensor:
-        """What training adds to `loss`, from the features of both encoders; nothing unless a model overrides it."""
+        """What training adds to `loss`; nothing unless a model overrides it.
+
+        Args:
+            image: the image graph's features of B images.
+            text: the text graph's features of N sentences and, after them, K class names.
+            image_index: int64 [N], each sentence's image.
+            masks: float [N, 1, h, w].
+            class_masks: float [B, K, h, w], or none for K = 0.
+        """
         return masks.new_zeros(())
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:

@@ -18,12 +18,18 @@ from rsvl.runtime.text import Tokenizer
 
 @dataclass
 class Batch:
-    """Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1."""
+    """What a training step takes; the forward pass of `rsvl.modules.referring.ReferringSegmenter` says more.
+
+    Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1, and of the
+    data set's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].
+    """
 
     images: Tensor
     tokens: Tensor
     image_index: Tensor
     masks: Tensor
+    class_tokens: Tensor
+    class_masks: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
@@ -48,6 +54,9 @@ class SentenceSampler(Dataset):
         self.seed = seed
         self.epoch = 0
         self.mask_size = int(spec.graphs[-1].outputs[0].shape[-1])
+        names = list(dataset.categories)
+        self.class_tokens = torch.from_numpy(tokenizer(names)) if names else torch.zeros(0, spec.text.tokens).long()
+        self.class_index = {name: index for index, name in enumerate(names)}
 
     def __len__(self) -> int:
         """The number of images."""
@@ -65,7 +74,18 @@ class SentenceSampler(Dataset):
             tokens=torch.from_numpy(self.tokenizer([text for _, text in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
             masks=torch.stack([self._mask(record, referring) for referring, _ in chosen]),
+            class_tokens=self.class_tokens,
+            class_masks=self._class_masks(record),
         )
+
+    def _class_masks(self, record: ImageRecord) -> Tensor:
+        """All that the image's references say of each class, [1, K, h, w]."""
+        masks = torch.zeros(1, len(self.class_index), self.mask_size, self.mask_size)
+        for referring in record.referrings:
+            if referring.category in self.class_index and not referring.no_target:
+                plane = masks[0, self.class_index[referring.category]]
+                torch.maximum(plane, self._mask(record, referring)[0], out=plane)
+        return masks
 
     def _mask(self, record: ImageRecord, referring: Referring) -> Tensor:
         mask = self.dataset.mask(record, referring).astype(np.float32)
@@ -80,4 +100,6 @@ def collate(parts: list[Batch]) -> Batch:
         tokens=torch.cat([part.tokens for part in parts]),
         image_index=torch.cat([part.image_index + index for index, part in enumerate(parts)]),
         masks=torch.cat([part.masks for part in parts]),
+        class_tokens=parts[0].class_tokens,
+        class_masks=torch.cat([part.class_masks for part in parts]),
     )

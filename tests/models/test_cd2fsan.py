@@ -198,10 +198,48 @@ def test_loss_is_focal_plus_dice() -> None:
 
 
 def _loss(logits: np.ndarray, target: np.ndarray) -> float:
-    """Of one sample: Lin et al.'s focal loss (alpha 0.25, gamma 2) over the foreground's pixels, and 1 - soft Dice."""
+    """Of one sample: Lin et al.'s focal loss (alpha 0.25, gamma 2) over the foreground's pixels, and 1 - soft Dice.
+
+    At a pixel that the object covers in part, the focal loss's p_t is e^-H, H the cross entropy.
+    """
     probability = 1 / (1 + np.exp(-logits))
-    foreground = -0.25 * (1 - probability) ** 2 * np.log(probability) * target
-    background = -0.75 * probability**2 * np.log(1 - probability) * (1 - target)
-    focal = (foreground + background).sum() / max(target.sum(), target.size / 1000)
+    entropy = -target * np.log(probability) - (1 - target) * np.log(1 - probability)
+    focal = (0.25 * target + 0.75 * (1 - target)) * (1 - np.exp(-entropy)) ** 2 * entropy
     dice = (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
-    return float(focal + 1 - dice)
+    return float(focal.sum() / max(target.sum(), target.size / 1000) + 1 - dice)
+
+
+def test_auxiliary_loss_is_that_of_the_features_product_with_each_sentence(model: CD2FSAN) -> None:
+    generator = torch.Generator().manual_seed(5)
+    pictures, tokens, index = images(2, model.preset), sentences([5], [6, 7], [8, 9, 10]), torch.tensor([0, 1, 1])
+    classes = sentences([20], [21, 22])
+    side = model.preset.mask_size
+    masks = (torch.rand(3, 1, side, side, generator=generator) > 0.8).float()
+    named = (torch.rand(2, 2, side, side, generator=generator) > 0.9).float()
+    with torch.no_grad():
+        image, text = model.encode_image(pictures), model.encode_text(torch.cat([tokens, classes]))
+        found = model.auxiliary_loss(image, text, index, masks, named).item()
+        whole = model(pictures, tokens, index, masks, classes, named).item()
+        plain = model.loss(model(pictures, tokens, index), masks).item()
+    coarse = side // model.preset.mask_scale
+    logits = [[_similarity(model, image, text[0][n], b, coarse) for b in range(2)] for n in range(5)]
+    asked = [_loss(logits[n][index[n]], _shrunk(masks[n, 0], coarse)) for n in range(3)]
+    of_classes = [_loss(logits[3 + k][b], _shrunk(named[b, k], coarse)) for k in range(2) for b in range(2)]
+    assert found == pytest.approx(np.mean(asked) + np.mean(of_classes), rel=1e-4)
+    assert whole == pytest.approx(plain + found, rel=1e-4)
+
+
+def _similarity(model: CD2FSAN, image: tuple[Tensor, ...], sentence: Tensor, b: int, side: int) -> np.ndarray:
+    """The sum over the levels of Σ_c feature·gain / √C, resized, one channel and one level at a time."""
+    levels = (image[0], *image[len(image) - len(model.details) :])
+    logits = model.contrast_bias.double()
+    for feature, gain in zip(levels, (model.sentence_gain, *model.detail_gains), strict=True):
+        weight = gain(sentence).double()
+        plane = sum(weight[c] * feature[b, c].double() for c in range(len(weight))) / len(weight) ** 0.5
+        logits = logits + torch.nn.functional.interpolate(plane[None, None], (side, side), mode="bilinear")[0, 0]
+    return logits.detach().numpy()
+
+
+def _shrunk(mask: Tensor, side: int) -> np.ndarray:
+    factor = mask.shape[-1] // side
+    return mask.double().reshape(side, factor, side, factor).mean(dim=(1, 3)).numpy()

@@ -180,3 +180,17 @@ def test_sampler_draws_anew_each_epoch_and_the_same_for_a_seed(sets):
     assert drawn(0, 0) == drawn(0, 0)
     assert drawn(0, 0) != drawn(0, 1)
     assert drawn(0, 0) != drawn(1, 0)
+
+
+def test_class_masks_unite_what_is_said_of_each_class(sets):
+    model, train_set = small(), sets[0]
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+    sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=2, seed=0)
+    batch = collate([sampler[2], sampler[3]])
+    assert batch.class_tokens.tolist() == tokenizer(list(train_set.categories)).tolist()
+    for row, image in enumerate((2, 3)):
+        record = train_set[image]
+        for plane, name in zip(batch.class_masks[row], train_set.categories, strict=True):
+            masks = [train_set.mask(record, r) for r in record.referrings if r.category == name and not r.no_target]
+            shares = [m.reshape(32, 2, 32, 2).mean(axis=(1, 3)) for m in masks]
+            np.testing.assert_allclose(plane.numpy(), np.max([np.zeros((32, 32)), *shares], axis=0), atol=1e-6)
