@@ -61,15 +61,16 @@ def test_graph_tells_nothing_of_the_machine_that_made_it(exported: Exported, nam
     assert str(Path(__file__).parent).encode() not in (exported.path / f"{name}.onnx").read_bytes()
 
 
-def test_half_graph_holds_half_weights_but_for_what_is_kept(exported: Exported) -> None:
-    if exported.manifest.precision != "fp16":
-        pytest.skip("about fp16")
+def test_fp16_holds_half_weights_but_for_what_is_kept_and_fp32_none(exported: Exported) -> None:
     floats = {FLOAT: set[str](), FLOAT16: set[str]()}
     for name in ("image", "text", "head"):
         for weight in graph_of(exported, name).graph.initializer:
             if weight.data_type in floats and len(weight.dims) > 0:
                 floats[weight.data_type].add(weight.name.split("model.")[-1])
     assert {"norm.weight", "norm.bias", "route.bias"} <= floats[FLOAT]
+    if exported.manifest.precision == "fp32":
+        assert not floats[FLOAT16]
+        return
     assert {"patch.weight", "blocks.0.weight", "embed.weight", "out.weight"} <= floats[FLOAT16]
     assert not {name for name in floats[FLOAT16] if name.startswith(("norm", "route"))}
 
@@ -109,20 +110,45 @@ def test_weights_over_the_limit_are_a_file_beside_the_graph(tmp_path: Path, monk
 
 
 @pytest.fixture(scope="module")
-def small_cd2fsan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The graphs of a small CD2FSAN in fp16, the precision with types to get wrong."""
+def cd2fsan() -> CD2FSAN:
+    """A small CD2FSAN with seeded weights."""
     torch.manual_seed(0)
-    model = CD2FSAN("small", SMALL).eval()
+    return CD2FSAN("small", SMALL).eval()
+
+
+@pytest.fixture(scope="module")
+def cd2fsan_graphs(cd2fsan: CD2FSAN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its graphs in fp16, the precision with types to get wrong."""
     folder = tmp_path_factory.mktemp("cd2fsan")
-    for graph in model.spec.graphs:
-        module = in_precision(model.graph(graph.name), model, "fp16", model.keep_fp32)
+    for graph in cd2fsan.spec.graphs:
+        module = in_precision(cd2fsan.graph(graph.name), cd2fsan, "fp16", cd2fsan.keep_fp32)
         write_graph(module, graph, folder / f"{graph.name}.onnx")
     return folder
 
 
-def test_cd2fsan_chooses_layers_in_the_graph(small_cd2fsan: Path) -> None:
-    operations = [node.op_type for node in onnx.load(small_cd2fsan / "head.onnx").graph.node]
-    assert "TopK" in operations
+def test_cd2fsan_sentences_of_one_batch_choose_different_layers(cd2fsan: CD2FSAN, cd2fsan_graphs: Path) -> None:
+    torch.manual_seed(1)
+    head = cd2fsan.spec.graphs[2]
+    features = {tensor.name: torch.randn(64, *tensor.shape[1:]) for tensor in head.inputs}
+    with torch.no_grad():
+        scores = cd2fsan.dfsm.scores(features["globals"], features["sentence"]).sort(dim=1, descending=True)
+    clear = (scores.values[:, 1] - scores.values[:, 2]).argsort(descending=True).tolist()  # no near ties
+    chosen = {row: frozenset(scores.indices[row, :2].tolist()) for row in clear}
+    second = next(row for row in clear if chosen[row] != chosen[clear[0]])
+    rows = [clear[0], second]
+    feeds = {name: values[rows].numpy() for name, values in features.items()}
+    session = onnxruntime.InferenceSession(cd2fsan_graphs / "head.onnx", providers=["CPUExecutionProvider"])
+    before = session.run(None, feeds)[0]
+    for row, sentence in enumerate(rows):
+        for layer in range(SMALL.layers):
+            layers = feeds["layers"].copy()
+            layers[row, layer] += 1
+            changed = np.any(session.run(None, {**feeds, "layers": layers})[0] != before, axis=(1, 2, 3))
+            assert changed.tolist() == [row == r and layer in chosen[sentence] for r in (0, 1)]
+
+
+def test_cd2fsan_chooses_layers_by_topk_and_gather(cd2fsan_graphs: Path) -> None:
+    operations = [node.op_type for node in onnx.load(cd2fsan_graphs / "head.onnx").graph.node]
     assert "Gather" in operations[operations.index("TopK") :]
 
 
@@ -130,8 +156,8 @@ def test_tensorrt_parses_the_toy(exported: Exported) -> None:
     check_that_tensorrt_parses(exported.path)
 
 
-def test_tensorrt_parses_cd2fsan(small_cd2fsan: Path) -> None:
-    check_that_tensorrt_parses(small_cd2fsan)
+def test_tensorrt_parses_cd2fsan(cd2fsan_graphs: Path) -> None:
+    check_that_tensorrt_parses(cd2fsan_graphs)
 
 
 def check_that_tensorrt_parses(folder: Path) -> None:
