@@ -46,6 +46,9 @@ def train(
     warmup: Annotated[int, typer.Option(min=0, help="Steps of linear warm-up.")] = _DEFAULT.warmup,
     precision: Annotated[Precision, typer.Option(help="Mixed precision.")] = _PRECISION,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = _DEFAULT.workers,
+    epoch_images: Annotated[
+        int | None, typer.Option(min=1, help="Training images an epoch, drawn anew each time. Default: all.")
+    ] = _DEFAULT.epoch_images,
     val_limit: Annotated[
         int | None, typer.Option(min=1, help="Validation images an epoch. Default: all.")
     ] = _DEFAULT.val_limit,
@@ -79,6 +82,7 @@ def train(
         warmup=warmup,
         precision=precision.value,
         workers=workers,
+        epoch_images=epoch_images,
         val_limit=val_limit,
         seed=seed,
     )

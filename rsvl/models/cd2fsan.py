@@ -19,6 +19,7 @@ The paper leaves much open. What was chosen here:
   F_V3 (layer 12 for every sentence) therefore belongs to the image graph too. Its first 1×1 convolution "adjusts the
   channel dimension" (3.4), in the full preset to 768; the branches work in that width.
 * Directional and dilated convolutions are depthwise separable, batch-normalised and followed by GELU.
+* The aligned map is told its cells' places by sines and cosines (Figure 4 shows none; relations need them).
 * Self-attention takes keys and values from the 2× or 4× pooled map (the multi-scale part); cross-attention follows,
   then a feed-forward layer; all pre-normalised and residual.
 * Routing network of DRC: average pooling to the token grid, depthwise 3×3, layer norm over channels, ReLU, global
@@ -53,6 +54,7 @@ from transformers.models.clip.modeling_clip import CLIPEncoder
 from rsvl.modules.attention import Attention
 from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder, ConvStem
 from rsvl.modules.clip_tokenizer import clip_tokenizer_json
+from rsvl.modules.position import grid_position
 from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.registry import register
@@ -386,7 +388,9 @@ class CD2FSAN(ReferringSegmenter):
             self.imc = IMC(p.width, p.imc)
             self.tmc = TMC(p.text[0], p.width)
             self.align = nn.ModuleList(AlignmentLayer(p) for _ in range(p.maam_layers))
+            self.register_buffer("position", grid_position(p.width, p.grid * p.grid_scale), persistent=False)
         self._build_decoder(p)
+        self._start_from_nothing()
 
     def _build_decoder(self, p: Preset) -> None:
         channels = p.stages[0][0]
@@ -403,6 +407,15 @@ class CD2FSAN(ReferringSegmenter):
             channels = widths[-1]
         self.mask = nn.Conv2d(channels, p.mask_scale**2, 1)
         nn.init.constant_(self.mask.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
+
+    def _start_from_nothing(self) -> None:
+        """Starting values for training without a checkpoint: places are told apart, gains start around 1."""
+        embeddings = self.image_encoder.vision_model.embeddings.position_embedding.weight
+        grid = grid_position(embeddings.shape[1], self.preset.grid).flatten(1).T
+        with torch.no_grad():
+            embeddings[1:] = grid / 2
+        for gain in (self.sentence_gain, *self.detail_gains):
+            nn.init.ones_(gain.bias)
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
         """All of the network that does not depend on the sentence.
@@ -444,6 +457,7 @@ class CD2FSAN(ReferringSegmenter):
         gain = self.sentence_gain(sentence)[:, :, None, None]
         x = self._aggregate([level * gain for level in levels])
         if p.maam:
+            x = x + self.position.to(x.dtype)
             for layer in self.align:
                 x = layer(x, *text[1:])
         return (self._decode(x, self._spoken(details, sentence)),)

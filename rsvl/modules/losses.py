@@ -33,12 +33,14 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     Args:
         logits: float [B, 1, H, W].
         target: float [B, 1, H, W] in {0, 1}.
-        smooth: added to numerator and denominator, in pixels; makes an empty prediction of an empty target cost 0.
+        smooth: added to numerator and denominator, in pixels.
 
     Returns:
-        [B], each in 0…1.
+        [B], each in 0…1; 0 where the target is empty: overlap says nothing there, and its gradient would push every
+        probability of a large image far below what an empty mask needs.
     """
     probability = logits.sigmoid().flatten(1)
     target = target.flatten(1)
     overlap = (probability * target).sum(1)
-    return 1 - (2 * overlap + smooth) / (probability.sum(1) + target.sum(1) + smooth)
+    area = target.sum(1)
+    return (1 - (2 * overlap + smooth) / (probability.sum(1) + area + smooth)) * (area > 0)

@@ -69,28 +69,28 @@ class SentenceSampler(Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         chosen = [pairs[i] for i in np.resize(rng.permutation(len(pairs)), self.sentences)]
         image = preprocess(read_image(record.path), self.spec.image)
+        masks = {referring.ref_id: self._mask(record, referring) for referring in record.referrings}
         return Batch(
             images=torch.from_numpy(image)[None],
             tokens=torch.from_numpy(self.tokenizer([text for _, text in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
-            masks=torch.stack([self._mask(record, referring) for referring, _ in chosen]),
+            masks=torch.stack([masks[referring.ref_id][None] for referring, _ in chosen]),
             class_tokens=self.class_tokens,
-            class_masks=self._class_masks(record),
+            class_masks=self._class_masks(record, masks),
         )
 
-    def _class_masks(self, record: ImageRecord) -> Tensor:
+    def _class_masks(self, record: ImageRecord, masks: dict[int, Tensor]) -> Tensor:
         """All that the image's references say of each class, [1, K, h, w]."""
-        masks = torch.zeros(1, len(self.class_index), self.mask_size, self.mask_size)
+        classes = torch.zeros(1, len(self.class_index), self.mask_size, self.mask_size)
         for referring in record.referrings:
             if referring.category in self.class_index and not referring.no_target:
-                plane = masks[0, self.class_index[referring.category]]
-                torch.maximum(plane, self._mask(record, referring)[0], out=plane)
-        return masks
+                plane = classes[0, self.class_index[referring.category]]
+                torch.maximum(plane, masks[referring.ref_id], out=plane)
+        return classes
 
     def _mask(self, record: ImageRecord, referring: Referring) -> Tensor:
         mask = self.dataset.mask(record, referring).astype(np.float32)
-        small = cv2.resize(mask, (self.mask_size, self.mask_size), interpolation=cv2.INTER_AREA)
-        return torch.from_numpy(small)[None]
+        return torch.from_numpy(cv2.resize(mask, (self.mask_size, self.mask_size), interpolation=cv2.INTER_AREA))
 
 
 def collate(parts: list[Batch]) -> Batch:

@@ -20,6 +20,7 @@ class TrainConfig:
         clip: largest gradient norm.
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
         workers: processes that load data.
+        epoch_images: training images an epoch, drawn anew each time; None for all.
         val_limit: validation images an epoch, None for all.
         seed: of weights, order and sentence choice.
     """
@@ -34,5 +35,6 @@ class TrainConfig:
     clip: float = 1.0
     precision: str = "no"
     workers: int = 2
+    epoch_images: int | None = None
     val_limit: int | None = None
     seed: int = 0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from rsvl.checkpoints import save_weights
 from rsvl.data.records import ReferringDataset
@@ -101,14 +101,15 @@ class _Run:
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
         self.sampler = SentenceSampler(train_set, model.spec, self.tokenizer, config.sentences, config.seed)
+        images = min(config.epoch_images or len(train_set), len(train_set))
+        self.order = torch.Generator()
         loader = DataLoader(
             self.sampler,
             batch_size=config.batch,
-            shuffle=True,
-            drop_last=len(train_set) > config.batch,
+            sampler=RandomSampler(self.sampler, num_samples=images, generator=self.order),
+            drop_last=images > config.batch,
             num_workers=config.workers,
             collate_fn=collate,
-            generator=torch.Generator().manual_seed(config.seed),
         )
         optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr)
         # Custom batches move themselves: accelerate would not know the dataclass.
@@ -123,7 +124,7 @@ class _Run:
         self.model.train()
         self.sampler.epoch = self.state.epoch
         self.loader.set_epoch(self.state.epoch)
-        self.loader.base_dataloader.generator.manual_seed(self.config.seed * 100_003 + self.state.epoch)
+        self.order.manual_seed(self.config.seed * 100_003 + self.state.epoch)
         self.started, smoothed = time.monotonic(), None
         for step, batch in enumerate(self.loader, 1):
             loss = float(self._step(batch.to(self.accelerator.device)))

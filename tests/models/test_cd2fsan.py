@@ -200,13 +200,15 @@ def test_loss_is_focal_plus_dice() -> None:
 def _loss(logits: np.ndarray, target: np.ndarray) -> float:
     """Of one sample: Lin et al.'s focal loss (alpha 0.25, gamma 2) over the foreground's pixels, and 1 - soft Dice.
 
-    At a pixel that the object covers in part, the focal loss's p_t is e^-H, H the cross entropy.
+    At a pixel that the object covers in part, the focal loss's p_t is e^-H, H the cross entropy. An empty target has no
+    Dice loss.
     """
     probability = 1 / (1 + np.exp(-logits))
     entropy = -target * np.log(probability) - (1 - target) * np.log(1 - probability)
     focal = (0.25 * target + 0.75 * (1 - target)) * (1 - np.exp(-entropy)) ** 2 * entropy
     dice = (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
-    return float(focal.sum() / max(target.sum(), target.size / 1000) + 1 - dice)
+    overlap = 1 - dice if target.any() else 0
+    return float(focal.sum() / max(target.sum(), target.size / 1000) + overlap)
 
 
 def test_auxiliary_loss_is_that_of_the_features_product_with_each_sentence(model: CD2FSAN) -> None:
