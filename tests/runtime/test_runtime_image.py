@@ -116,7 +116,7 @@ def test_pillow_image_of_any_mode_becomes_rgb(mode: str) -> None:
         None,
         b"bytes",
     ],
-    ids=repr,
+    ids=lambda source: f"{type(source).__name__} {getattr(source, 'size', '')}",
 )
 def test_unusable_value_is_refused_in_one_line(source: object) -> None:
     with pytest.raises(InputError) as caught:
