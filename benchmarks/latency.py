@@ -178,7 +178,7 @@ def measure(
         threads=threads,
         rounds=rounds,
         mask_cut=cut_is,
-        one=timings(one, {way: float(mask_ious(outputs[EAGER], y, cut)[0]) for way, y in outputs.items()}),
+        one=timings(one, agreements(outputs, cut)),
         many=timings(many, {}),
         versions={package: metadata.version(package) for package in ("rsvl", "torch", "onnxruntime")},
     )
@@ -196,6 +196,12 @@ def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
             times[way].append(1e3 * (time.perf_counter() - start))
         order.append(order.pop(0))
     return times
+
+
+def agreements(outputs: Mapping[str, np.ndarray], cut: float) -> dict[str, float]:
+    """IoU of each way's mask with PyTorch eager's, from logits [1, 1, h, w] cut at a logit."""
+    ious = {way: mask_ious(outputs[EAGER], logits, cut)[0] for way, logits in outputs.items()}
+    return {way: float(iou[0]) for way, iou in ious.items()}
 
 
 def timings(times: Mapping[str, list[float]], ious: Mapping[str, float]) -> tuple[Timing, ...]:

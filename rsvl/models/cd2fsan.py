@@ -486,11 +486,14 @@ class CD2FSAN(ReferringSegmenter):
         return loss
 
     def _similarity(self, image: tuple[Tensor, ...], sentence: Tensor, size: int) -> Tensor:
-        """Logits [N, B, size, size] of N sentences [N, E] at the pixels of B images, summed over the feature levels."""
+        """Logits [N, B, size, size] of N sentences [N, E] at the pixels of B images, summed over the feature levels.
+
+        Only what a sentence adds to the gains counts: their common part would lift every pixel's logit.
+        """
         features = (image[0], *image[len(image) - len(self.details) :])
         logits = self.contrast_bias.float()
         for feature, gain in zip(features, (self.sentence_gain, *self.detail_gains), strict=True):
-            weight = gain(sentence) / math.sqrt(feature.shape[1])
+            weight = F.linear(sentence, gain.weight) / math.sqrt(feature.shape[1])
             level = F.conv2d(feature, weight[:, :, None, None].to(feature.dtype)).float()
             logits = logits + F.interpolate(level, size=(size, size), mode="bilinear")
         return logits.transpose(0, 1)

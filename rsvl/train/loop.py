@@ -111,6 +111,9 @@ class _Run:
             num_workers=config.workers,
             collate_fn=collate,
         )
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):  # the layout that convolutions in half precision are fast in
+                module.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr)
         # Custom batches move themselves: accelerate would not know the dataclass.
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
@@ -137,8 +140,9 @@ class _Run:
 
     def _step(self, batch: Batch) -> Tensor:
         with self.accelerator.autocast():
+            images = batch.images.contiguous(memory_format=torch.channels_last)
             loss = self.model(
-                batch.images, batch.tokens, batch.image_index, batch.masks, batch.class_tokens, batch.class_masks
+                images, batch.tokens, batch.image_index, batch.masks, batch.class_tokens, batch.class_masks
             )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)

@@ -124,3 +124,10 @@ def test_an_unknown_model_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixt
         latency.main(model="cd2fsam")
     assert ended.value.exit_code == 2
     assert "did you mean cd2fsan" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_agreement_is_each_ways_mask_against_eagers() -> None:
+    eager = np.array([[[[1.0, 1.0], [-1.0, -1.0]]]])
+    half = np.array([[[[1.0, -1.0], [-1.0, -1.0]]]])
+    found = latency.agreements({latency.EAGER: eager, "same": eager + 0.5, "half": half}, cut=0.0)
+    assert found == {latency.EAGER: 1.0, "same": 1.0, "half": 0.5}

@@ -236,7 +236,7 @@ def _similarity(model: CD2FSAN, image: tuple[Tensor, ...], sentence: Tensor, b: 
     levels = (image[0], *image[len(image) - len(model.details) :])
     logits = model.contrast_bias.double()
     for feature, gain in zip(levels, (model.sentence_gain, *model.detail_gains), strict=True):
-        weight = gain(sentence).double()
+        weight = gain.weight.double() @ sentence.double()
         plane = sum(weight[c] * feature[b, c].double() for c in range(len(weight))) / len(weight) ** 0.5
         logits = logits + torch.nn.functional.interpolate(plane[None, None], (side, side), mode="bilinear")[0, 0]
     return logits.detach().numpy()
