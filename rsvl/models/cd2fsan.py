@@ -371,6 +371,8 @@ class CD2FSAN(ReferringSegmenter):
         preset: its sizes.
     """
 
+    position: Tensor
+
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         p = self.preset = preset
