@@ -113,7 +113,7 @@ class _Run:
         )
         for module in model.modules():
             if isinstance(module, nn.Conv2d):  # the layout that convolutions in half precision are fast in
-                module.to(memory_format=torch.channels_last)
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr)
         # Custom batches move themselves: accelerate would not know the dataclass.
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
