@@ -11,7 +11,8 @@ demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
 	$(BIN)/rsvl check demo/cd2fsan-tiny.bundle
 	$(BIN)/rsvl run demo/cd2fsan-tiny.bundle docs/scene.jpg -o demo \
-		--text "the large orange ship" --text "the black vessel" --text "the tiny building"
+		--text "the white building" --text "the blue building located above the white building" \
+		--text "the red vehicle to the right of the white building"
 	@echo "The picture: $(CURDIR)/demo/scene-overlay.png"
 
 # One thread a worker: torch would otherwise start as many as there are cores in each of them.
