@@ -537,15 +537,6 @@ class CD2FSAN(ReferringSegmenter):
         return resources.files("rsvl.modules").joinpath("overhead_bpe.json").read_text(encoding="utf-8")
 
 
-class _Upsample(nn.Module):
-    def __init__(self, scale: int) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=self.scale, mode="bilinear")
-
-
 def _neck(p: Preset) -> nn.Sequential:
     """Layer 12's tokens [B, D, h, w] to F_V3 [B, C, H, W]."""
 
@@ -554,7 +545,9 @@ def _neck(p: Preset) -> nn.Sequential:
 
     hidden = p.vision[0]
     layers = [*conv(hidden, p.neck, 3), *conv(p.neck, p.width, 3)] if p.neck else conv(hidden, p.width, 1)
-    return nn.Sequential(*layers, *([_Upsample(p.grid_scale)] if p.grid_scale > 1 else []))
+    return nn.Sequential(
+        *layers, *([nn.Upsample(scale_factor=p.grid_scale, mode="bilinear")] if p.grid_scale > 1 else [])
+    )
 
 
 def _details(p: Preset) -> list[tuple[int, int, int]]:
