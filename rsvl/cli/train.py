@@ -25,7 +25,15 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Optimizer(StrEnum):
+    """Optimizers."""
+
+    ADAMW = "adamw"
+    MUON = "muon"
+
+
 _PRECISION = Precision(_DEFAULT.precision)
+_OPTIMIZER = Optimizer(_DEFAULT.optimizer)
 
 
 def train(
@@ -42,7 +50,10 @@ def train(
     encoder_rate: Annotated[
         float, typer.Option(min=0, help="The encoders' share of it: 0.1 for pretrained ones, 1 from scratch.")
     ] = _DEFAULT.encoder_rate,
-    weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's, on matrices only.")] = _DEFAULT.weight_decay,
+    optimizer: Annotated[
+        Optimizer, typer.Option(help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest.")
+    ] = _OPTIMIZER,
+    weight_decay: Annotated[float, typer.Option(min=0, help="On matrices only.")] = _DEFAULT.weight_decay,
     warmup: Annotated[int, typer.Option(min=0, help="Steps of linear warm-up.")] = _DEFAULT.warmup,
     precision: Annotated[Precision, typer.Option(help="Mixed precision.")] = _PRECISION,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = _DEFAULT.workers,
@@ -78,6 +89,7 @@ def train(
         sentences=sentences,
         lr=lr,
         encoder_rate=encoder_rate,
+        optimizer=optimizer.value,
         weight_decay=weight_decay,
         warmup=warmup,
         precision=precision.value,

@@ -15,7 +15,8 @@ class TrainConfig:
         sentences: sentences of an image a step.
         lr: peak learning rate of everything but the encoders.
         encoder_rate: the encoders' share of it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
-        weight_decay: of AdamW, on matrices only.
+        optimizer: ``adamw``, or ``muon``: Muon on the matrices of linear layers and AdamW on all else.
+        weight_decay: on matrices only.
         warmup: steps of linear warm-up; cosine decay to zero follows.
         clip: largest gradient norm.
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
@@ -30,6 +31,7 @@ class TrainConfig:
     sentences: int = 4
     lr: float = 5e-5
     encoder_rate: float = 0.1
+    optimizer: str = "adamw"
     weight_decay: float = 0.01
     warmup: int = 200
     clip: float = 1.0

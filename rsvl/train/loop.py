@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, RandomSampler
 
 from rsvl.checkpoints import save_weights
@@ -114,14 +117,15 @@ class _Run:
         for module in model.modules():
             if isinstance(module, nn.Conv2d):  # the layout that convolutions in half precision are fast in
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr)
+        self.model = self.accelerator.prepare(model)
+        self.optimizers = [self.accelerator.prepare(optimizer) for optimizer in optimizers(model, config)]
         # Custom batches move themselves: accelerate would not know the dataclass.
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.loader = self.accelerator.prepare_data_loader(loader, device_placement=False)
         steps = len(self.loader) * config.epochs
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: warmup_cosine(step, config.warmup, steps)
-        )
+        self.schedulers = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, config.warmup, steps))
+            for optimizer in self.optimizers
+        ]
 
     def train_epoch(self) -> None:
         self.model.train()
@@ -139,16 +143,17 @@ class _Run:
         self.smoothed = smoothed
 
     def _step(self, batch: Batch) -> Tensor:
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), attention_for_training(batch.images.device):
             images = batch.images.contiguous(memory_format=torch.channels_last)
             loss = self.model(
                 images, batch.tokens, batch.image_index, batch.masks, batch.class_tokens, batch.class_masks
             )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        self.optimizer.step()
-        self.scheduler.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     def finish_epoch(self) -> None:
@@ -183,8 +188,8 @@ class _Run:
     def _save(self) -> None:
         content = {
             "model": self.accelerator.unwrap_model(self.model).state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "state": asdict(self.state),
             "config": asdict(self.config),
             "name": self.spec.name,
@@ -208,15 +213,43 @@ class _Run:
                 "give the options it was started with"
             )
         self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
+        for name in ("optimizers", "schedulers"):
+            for part, saved in zip(getattr(self, name), content[name], strict=True):
+                part.load_state_dict(saved)
         self.state = State(**state)
 
 
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices of linear layers and AdamW for the rest.
+
+    Muon's steps are scaled to AdamW's, so that one learning rate serves both.
+
+    Raises:
+        UsageError: an unknown optimizer.
+    """
+    if config.optimizer not in ("adamw", "muon"):
+        raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw or muon")
+    if config.optimizer == "adamw":
+        return [torch.optim.AdamW(parameter_groups(model.named_parameters(), config), fused=True)]
+    named = dict(model.named_parameters())
+    matrices = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        # An orthogonal step says nothing for a few rows.
+        if isinstance(module, nn.Linear) and min(module.weight.shape) > 8
+    }
+    rest = {name: value for name, value in named.items() if name not in matrices}
+    groups = parameter_groups(((name, named[name]) for name in named if name in matrices), config)
+    return [
+        torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(parameter_groups(rest.items(), config), fused=True),
+    ]
+
+
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], config: TrainConfig) -> list[dict[str, Any]]:
     """Encoders at their own rate; no weight decay on biases, norms and embeddings."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in named:
         decays = parameter.dim() > 1 and "embedding" not in name
         groups.setdefault((name.startswith(ENCODERS), decays), []).append(parameter)
     return [
@@ -227,6 +260,11 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         }
         for (encoder, decays), parameters in groups.items()
     ]
+
+
+def attention_for_training(device: torch.device) -> AbstractContextManager[None]:
+    """On CPUs plain matrix products: for the short sequences here they train faster than the fused kernel."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def warmup_cosine(step: int, warmup: int, steps: int) -> float:

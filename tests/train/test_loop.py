@@ -16,7 +16,7 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.text import Tokenizer
 from rsvl.train.batches import SentenceSampler, collate
 from rsvl.train.config import TrainConfig
-from rsvl.train.loop import parameter_groups, train, warmup_cosine
+from rsvl.train.loop import optimizers, train, warmup_cosine
 
 SMALL = replace(
     TINY,
@@ -85,9 +85,11 @@ def test_loss_falls_on_scenes_seen_again_and_again(sets, tmp_path):
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path, optimizer):
+    config = replace(CONFIG, optimizer=optimizer)
     whole = small()
-    train(whole, *sets, tmp_path / "whole", CONFIG)
+    train(whole, *sets, tmp_path / "whole", config)
 
     class KillInSecondEpoch:
         def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
@@ -97,10 +99,10 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path):
         def epoch(self, row: dict) -> None: ...
 
     with pytest.raises(KeyboardInterrupt):
-        train(small(), *sets, tmp_path / "killed", CONFIG, progress=KillInSecondEpoch())
+        train(small(), *sets, tmp_path / "killed", config, progress=KillInSecondEpoch())
     torch.manual_seed(99)  # another process would have another state
     resumed = CD2FSAN("small", SMALL)
-    state = train(resumed, *sets, tmp_path / "killed", CONFIG, resume=True)
+    state = train(resumed, *sets, tmp_path / "killed", config, resume=True)
     assert state.epoch == 2
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
@@ -125,17 +127,29 @@ def test_resuming_with_other_options_names_them(sets, tmp_path):
         train(small(), *sets, tmp_path, replace(CONFIG, lr=5e-4), resume=True)
 
 
-def test_encoders_have_their_own_rate_and_biases_no_decay():
-    model = small()
-    groups = parameter_groups(model, replace(CONFIG, lr=1.0, encoder_rate=0.1, weight_decay=0.2))
+def settings(model: CD2FSAN, config: TrainConfig) -> dict[str, tuple[str, float, float]]:
+    """Each parameter's optimizer, rate and weight decay; every parameter is in exactly one group."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    seen = {names[id(parameter)]: (g["lr"], g["weight_decay"]) for g in groups for parameter in g["params"]}
-    assert len(seen) == len(names)
-    assert seen["text_encoder.text_model.encoder.layers.0.mlp.fc1.weight"] == (0.1, 0.2)
-    assert seen["image_encoder.visual_projection.weight"] == (0.1, 0.2)
-    assert seen["aggregate.weight"] == (1.0, 0.2)
-    assert seen["aggregate.bias"] == (1.0, 0.0)
-    assert seen["text_encoder.text_model.embeddings.token_embedding.weight"] == (0.1, 0.0)
+    rows = [
+        (names[id(parameter)], (type(optimizer).__name__, group["lr"], group["weight_decay"]))
+        for optimizer in optimizers(model, config)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+    assert sorted(name for name, _ in rows) == sorted(names.values())
+    return dict(rows)
+
+
+@pytest.mark.parametrize(("choice", "of_matrices"), [("adamw", "AdamW"), ("muon", "Muon")])
+def test_every_parameter_has_its_optimizer_rate_and_decay(choice, of_matrices):
+    seen = settings(small(), replace(CONFIG, lr=1.0, encoder_rate=0.1, weight_decay=0.2, optimizer=choice))
+    assert seen["text_encoder.text_model.encoder.layers.0.mlp.fc1.weight"] == (of_matrices, 0.1, 0.2)
+    assert seen["image_encoder.visual_projection.weight"] == (of_matrices, 0.1, 0.2)
+    assert seen["sentence_gain.weight"] == (of_matrices, 1.0, 0.2)
+    assert seen["drc.0.gate.weight"] == ("AdamW", 1.0, 0.2)  # three rows
+    assert seen["aggregate.weight"] == ("AdamW", 1.0, 0.2)
+    assert seen["aggregate.bias"] == ("AdamW", 1.0, 0.0)
+    assert seen["text_encoder.text_model.embeddings.token_embedding.weight"] == ("AdamW", 0.1, 0.0)
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():
