@@ -57,7 +57,7 @@ class Inputs:
         """Inputs for a model."""
         size = model.spec.image.size
         pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-        tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+        tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
         return cls(pixels, preprocess(pixels, model.spec.image)[None], tokenizer([SENTENCES[0]]))
 
 

@@ -93,7 +93,8 @@ def export(
                 write_graph(module, graph, directory / _file(graph.name))
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
-            (directory / spec.text.tokenizer).write_text(model.tokenizer_json(), encoding="utf-8")
+            if spec.text is not None:
+                (directory / spec.text.tokenizer).write_text(model.tokenizer_json(), encoding="utf-8")
             draft = Manifest(
                 model=replace(spec, graphs=tuple(replace(g, file=_file(g.name)) for g in spec.graphs)),
                 precision=precision,
@@ -138,8 +139,7 @@ def _reference(
 
 
 def _checked(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
-    made = {tensor.name for graph in spec.graphs for tensor in graph.outputs}
-    raw = {tensor.name: tensor for graph in spec.graphs for tensor in graph.inputs if tensor.name not in made}
+    raw = spec.raw_inputs
     if set(samples) != set(raw):
         raise InputError(f"samples are {', '.join(sorted(samples))}: this model takes {', '.join(sorted(raw))}")
     counts = {len(array) for array in samples.values()}

@@ -23,7 +23,7 @@ def default_samples(spec: ModelSpec, tokenizer_json: str) -> dict[str, np.ndarra
     Returns:
         `image` float32 [8, 3, S, S] and `tokens` int64 [8, T], the raw inputs of the model's graphs.
     """
-    tokenizer = Tokenizer.from_file(tokenizer_json, spec.text)
+    tokenizer = Tokenizer.from_file(tokenizer_json, spec.words)
     rng = np.random.default_rng(_SEED)
     scenes = [_scene((_SEED, index), spec) for index in range(SCENES)]
     images = [*(image for image, _ in scenes), *(_noise(rng, spec.image.size) for _ in range(RANDOM))]

@@ -108,7 +108,9 @@ class Bundle:
         for name in self._present():
             if name not in self.manifest.files:
                 raise BundleError(f"{self.source}: {name} is not in the manifest: remove it")
-        for name in [self.manifest.model.text.tokenizer, *(graph.file for graph in self.manifest.model.graphs)]:
+        model = self.manifest.model
+        tokenizer = [] if model.text is None else [model.text.tokenizer]
+        for name in [*tokenizer, *(graph.file for graph in model.graphs)]:
             self.path(name)
 
     def _present(self) -> Iterator[str]:

@@ -11,9 +11,15 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rsvl.runtime.errors import BundleError
+from rsvl.runtime.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
+
+#: The tasks that rsvl itself knows, by their public names.
+SEGMENTATION = "referring-segmentation"
+GROUNDING = "visual-grounding"
+ANSWERING = "visual-question-answering"
+MATCHING = "image-text-matching"
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,25 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How an image becomes the `image` tensor: resized to `size`×`size`, to 0…1, (x - mean) / std per channel."""
+    """How an image becomes a raw input: resized to `size`×`size`, to 0…1, (x - mean) / std per channel.
+
+    Attributes:
+        size: side of the square input in pixels.
+        mean: of each channel, 0…1.
+        std: of each channel, positive.
+        channels: 3 for colour, 1 for a single band such as SAR amplitude.
+        resize: resampling, a Pillow filter's name.
+        name: the graph input's name.
+        sensors: what may be given: ``optical``, ``sar`` or both.
+    """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: int = 3
     resize: str = "bilinear"
+    name: str = "image"
+    sensors: tuple[str, ...] = ("optical",)
 
 
 @dataclass(frozen=True)
@@ -67,21 +85,52 @@ class ModelSpec:
 
     Attributes:
         name: the preset's registry name, such as ``cd2fsan-tiny``.
-        task: ``referring-segmentation``, and later tasks by their public names.
+        task: one of the constants above, or any other word for a module of the user's own, which is then run by its
+            raw inputs' names only.
         paper: the paper's title, for `rsvl models`.
-        image: image preprocessing.
-        text: text preprocessing.
+        images: preprocessing of each image input; may be empty for a module of the user's own.
+        text: text preprocessing; None for a model that takes no text.
         graphs: the graphs to export, in the order in which they run.
-        threshold: probability above which a pixel belongs to the mask.
+        threshold: probability above which a pixel belongs to the mask, or a box counts as found.
+        answers: the answer vocabulary of a model that answers questions, in the order of its logits.
     """
 
     name: str
     task: str
     paper: str
-    image: ImageSpec
-    text: TextSpec
+    images: tuple[ImageSpec, ...]
+    text: TextSpec | None
     graphs: tuple[GraphSpec, ...]
     threshold: float = 0.5
+    answers: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> ImageSpec:
+        """The first image input, which is the only one of most models.
+
+        Raises:
+            UsageError: the model takes no image.
+        """
+        if not self.images:
+            raise UsageError(f"{self.name} takes no image: run it by the names of its raw inputs")
+        return self.images[0]
+
+    @property
+    def words(self) -> TextSpec:
+        """The text preprocessing of a model that takes text.
+
+        Raises:
+            UsageError: the model takes no text.
+        """
+        if self.text is None:
+            raise UsageError(f"{self.name} takes no text: run it by the names of its raw inputs")
+        return self.text
+
+    @property
+    def raw_inputs(self) -> dict[str, TensorSpec]:
+        """What the graphs take and none of them makes, by name: what the runtime must give."""
+        made = {tensor.name for graph in self.graphs for tensor in graph.outputs}
+        return {t.name: t for graph in self.graphs for t in graph.inputs if t.name not in made}
 
 
 @dataclass(frozen=True)
@@ -134,20 +183,25 @@ class Manifest:
 
 
 def _model(data: dict[str, Any]) -> ModelSpec:
+    if len({image["name"] for image in data["images"]}) != len(data["images"]):
+        raise ValueError("images: two have the same name")
     return ModelSpec(
         **{
             **data,
-            "image": _image(data["image"]),
-            "text": _text(data["text"]),
+            "images": tuple(_image(image) for image in data["images"]),
+            "text": None if data["text"] is None else _text(data["text"]),
             "graphs": tuple(_graph(g) for g in data["graphs"]),
             "threshold": float(data["threshold"]),
+            "answers": tuple(str(answer) for answer in data["answers"]),
         }
     )
 
 
 def _image(data: dict[str, Any]) -> ImageSpec:
     mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-    spec = ImageSpec(int(data["size"]), mean, std, int(data["channels"]), str(data["resize"]))
+    sensors = tuple(str(sensor) for sensor in data["sensors"])
+    size, channels = int(data["size"]), int(data["channels"])
+    spec = ImageSpec(size, mean, std, channels, str(data["resize"]), str(data["name"]), sensors)
     if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
         raise ValueError("image: size, channels, mean and std do not fit together")
     return spec

@@ -75,7 +75,7 @@ class Segmenter:
             raise BundleError(f"{bundle.source}: a model for {self.spec.task} gives no mask: run it with a newer rsvl")
         self._bundle = bundle  # keeps a packed bundle's unpacked files
         session = Session(bundle, provider, threads)
-        tokenizer = Tokenizer.from_file(bundle.path(self.spec.text.tokenizer), self.spec.text)
+        tokenizer = Tokenizer.from_file(bundle.path(self.spec.words.tokenizer), self.spec.words)
         self.provider = session.provider
         self._features = Features(session, tokenizer, self.spec.image)
 

@@ -15,7 +15,7 @@ def models(json: options.Json = False) -> None:
         print_json({"models": found})
         return
     rows = [
-        [m["name"], m["task"], f"{m['parameters'] / 1e6:.2f} M", f"{m['image_size']}", f"{m['tokens']}", m["paper"]]
+        [m["name"], m["task"], f"{m['parameters'] / 1e6:.2f} M", _cell(m["image_size"]), _cell(m["tokens"]), m["paper"]]
         for m in found
     ]
     print_table(["name", "task", "params", "image px", "tokens", "paper"], rows)
@@ -38,7 +38,11 @@ def _describe(name: str) -> dict[str, Any]:
         "name": name,
         "task": model.spec.task,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "image_size": model.spec.image.size,
-        "tokens": model.spec.text.tokens,
+        "image_size": model.spec.images[0].size if model.spec.images else None,
+        "tokens": model.spec.text.tokens if model.spec.text else None,
         "paper": model.spec.paper,
     }
+
+
+def _cell(value: int | None) -> str:
+    return "–" if value is None else str(value)

@@ -612,7 +612,7 @@ def _spec(name: str, p: Preset) -> ModelSpec:
         name=name,
         task="referring-segmentation",
         paper="CD2FSAN: CLIP-Driven with Dynamic Feature Selection and Alignment Network (Remote Sensing 2025)",
-        image=image,
+        images=(image,),
         text=TextSpec(tokens=p.tokens),
         graphs=late_fusion_graphs(image, p.tokens, image_features, text_features, p.mask_size),
         threshold=0.35,

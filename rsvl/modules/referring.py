@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from rsvl.modules.exportable import ExportableModel
 from rsvl.modules.losses import dice_loss, focal_loss
-from rsvl.runtime.manifest import GraphSpec, ImageSpec, ModelSpec, TensorSpec
+from rsvl.runtime.manifest import GraphSpec, ImageSpec, TensorSpec
 
 
-class ReferringSegmenter(nn.Module, ABC):
+class ReferringSegmenter(ExportableModel, ABC):
     """A model that segments what a sentence names, in three graphs: image, text, head.
 
-    A subclass sets `spec` and implements `encode_image`, `encode_text` and `head`; each returns the tensors that the
-    graph of the same name in `spec.graphs` lists as outputs, in that order, and `head` takes the outputs of the image
-    graph followed by those of the text graph.
-
-    Attributes:
-        spec: the model's declaration.
-        keep_fp32: submodules that stay in float32 in half-precision exports: module path → reason.
+    A subclass sets `spec` and implements `encode_image`, `encode_text` and `head`; `head` takes the outputs of the
+    image graph followed by those of the text graph.
     """
-
-    spec: ModelSpec
-    keep_fp32: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -39,10 +30,6 @@ class ReferringSegmenter(nn.Module, ABC):
     @abstractmethod
     def head(self, *features: Tensor) -> tuple[Tensor]:
         """Decodes image and text features of equal batch into mask logits float [B, 1, h, w]."""
-
-    @abstractmethod
-    def tokenizer_json(self) -> str:
-        """The model's tokenizer as `tokenizers` JSON text."""
 
     def forward(
         self,
@@ -108,32 +95,12 @@ class ReferringSegmenter(nn.Module, ABC):
         logits, masks = logits.float(), masks.float()
         return (focal_loss(logits, masks) + dice_loss(logits, masks)).mean()
 
-    def graph(self, name: str) -> nn.Module:
-        """The module to export as graph `name` of `spec.graphs`.
-
-        Raises:
-            KeyError: no such graph.
-        """
-        return _Graph(self, {"image": self.encode_image, "text": self.encode_text, "head": self.head}[name])
-
-
-class _Graph(nn.Module):
-    """One method of a model as a module of its own, as `torch.export` wants it."""
-
-    def __init__(self, model: nn.Module, method: object) -> None:
-        super().__init__()
-        self.model = model
-        self.method = method
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return self.method(*inputs)  # type: ignore[operator]
-
 
 def late_fusion_graphs(
     image: ImageSpec, tokens: int, image_features: list[TensorSpec], text_features: list[TensorSpec], mask_size: int
 ) -> tuple[GraphSpec, ...]:
     """The graphs of a late-fusion segmenter from the features its encoders give and its mask's side in pixels."""
-    pixels = TensorSpec("image", ("batch", image.channels, image.size, image.size))
+    pixels = TensorSpec(image.name, ("batch", image.channels, image.size, image.size))
     ids = TensorSpec("tokens", ("batch", tokens), "int64")
     logits = TensorSpec("mask_logits", ("batch", 1, mask_size, mask_size))
     return (

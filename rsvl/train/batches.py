@@ -55,7 +55,7 @@ class SentenceSampler(Dataset):
         self.epoch = 0
         self.mask_size = int(spec.graphs[-1].outputs[0].shape[-1])
         names = list(dataset.categories)
-        self.class_tokens = torch.from_numpy(tokenizer(names)) if names else torch.zeros(0, spec.text.tokens).long()
+        self.class_tokens = torch.from_numpy(tokenizer(names)) if names else torch.zeros(0, spec.words.tokens).long()
         self.class_index = {name: index for index, name in enumerate(names)}
 
     def __len__(self) -> int:

@@ -102,7 +102,7 @@ class _Run:
         self.last = output / "last.pt"
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
-        self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
+        self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
         self.sampler = SentenceSampler(train_set, model.spec, self.tokenizer, config.sentences, config.seed)
         images = min(config.epoch_images or len(train_set), len(train_set))
         self.order = torch.Generator()

@@ -27,7 +27,7 @@ def torch_predictor(model: Any) -> Predict:
     model.eval()
     spec = model.spec
     device = next(model.parameters()).device
-    tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.text)
+    tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
 
     @torch.inference_mode()
     def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:

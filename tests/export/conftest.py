@@ -33,7 +33,7 @@ class ToySegmenter(ReferringSegmenter):
             name="toy",
             task="referring-segmentation",
             paper="none",
-            image=image,
+            images=(image,),
             text=TextSpec(tokens=TOKENS),
             graphs=late_fusion_graphs(image, TOKENS, image_features, text_features, side),
             threshold=0.4,

@@ -17,7 +17,7 @@ from rsvl.runtime.bundle import sha256
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec, TextSpec
 
-MANIFEST = Manifest(ModelSpec("m", "t", "p", ImageSpec(8, (0.5,) * 3, (0.5,) * 3), TextSpec(4), ()), "fp32")
+MANIFEST = Manifest(ModelSpec("m", "t", "p", (ImageSpec(8, (0.5,) * 3, (0.5,) * 3),), TextSpec(4), ()), "fp32")
 
 
 def write(output: Path, text: str, pack: bool = False) -> None:

@@ -61,7 +61,7 @@ CONSTANTS = {
 
 def toy_spec(graphs: tuple[GraphSpec, ...] = SPLIT) -> ModelSpec:
     image = ImageSpec(SIZE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return ModelSpec("toy", "referring-segmentation", "none", image, TextSpec(LENGTH), graphs)
+    return ModelSpec("toy", "referring-segmentation", "none", (image,), TextSpec(LENGTH), graphs)
 
 
 def tokenizer_json() -> str:

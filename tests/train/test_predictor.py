@@ -20,7 +20,7 @@ class _ColourModel(nn.Module):
         self.encoded = 0
         image = ImageSpec(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         text = TextSpec(tokens=2, pad=0)
-        self.spec = ModelSpec("colour", "referring-segmentation", "", image, text, (), threshold)
+        self.spec = ModelSpec("colour", "referring-segmentation", "", (image,), text, (), threshold)
 
     def tokenizer_json(self) -> str:
         return tokenizers.Tokenizer(tokenizers.models.WordLevel(WORDS, "[UNK]")).to_str()
