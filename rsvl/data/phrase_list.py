@@ -9,13 +9,13 @@ own code, values above 50 belong to the object. There are no classes and no boxe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from rsvl.data.records import ImageRecord, Referring, ReferringDataset, inside
+from rsvl.data.files import image_size, inside, read_lines
+from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
 
 MASK_ABOVE = 50
@@ -66,7 +66,7 @@ class PhraseListDataset(ReferringDataset):
     def _record(self, index: int) -> ImageRecord:
         file_name, phrases = self._samples[index]
         path = inside(self._images, file_name)
-        width, height = _image_size(path)
+        width, height = image_size(path)
         referring = Referring(index, phrases, object_id=file_name, segmentation=file_name)
         return ImageRecord(path, width, height, (referring,))
 
@@ -84,11 +84,7 @@ class PhraseListDataset(ReferringDataset):
 
 def _read(path: Path, suffix: str) -> dict[str, tuple[str, ...]]:
     grouped: dict[str, tuple[str, ...]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} is not readable text ({error}): download it again") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         name, _, phrase = line.strip().partition(" ")
@@ -102,13 +98,3 @@ def _splits(root: Path, layout: PhraseLayout) -> str:
     before, after = layout.phrases.split("{split}")
     found = sorted(p.name[len(before) : -len(after)] for p in root.glob(f"{before}*{after}"))
     return f"the splits {', '.join(found)}" if found else "no phrase lists at all"
-
-
-# Records are made on each access; the size costs opening the file, so it is remembered.
-@lru_cache(maxsize=1 << 17)
-def _image_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DatasetError(f"{path} is not a readable image ({error}): download it again") from error

@@ -1,16 +1,26 @@
-"""The one inner form that every data set is converted into: images with the expressions that refer to parts of them."""
+"""The inner forms that data sets are converted into: one record an image, by what there is to learn from it.
+
+Expressions that refer to parts of images (`ReferringDataset`: segmentation and grounding), questions with answers
+(`QuestionDataset`), scene classes (`ClassificationDataset`) and captions (`CaptionDataset`). Each is a `Split`: a
+sequence of records in the order of the published files.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
+from rsvl.data.files import image_size
 from rsvl.runtime.errors import DatasetError
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -38,38 +48,96 @@ class Referring:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a split: its file, its size in pixels and all that is referred to in it."""
+    """One image of a split: its file, its size in pixels and all that is referred to in it.
+
+    `sensor` says what took it: ``optical`` or ``sar``.
+    """
 
     path: Path
     width: int
     height: int
     referrings: tuple[Referring, ...]
+    sensor: str = "optical"
 
 
-class ReferringDataset(Sequence[ImageRecord], ABC):
-    """One split of a data set: a sequence of `ImageRecord`, in the order of the published files.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about an image and its answer; `type` is the data set's own word for the kind of question."""
+
+    question_id: int
+    text: str
+    answer: str
+    type: str
+
+
+@dataclass(frozen=True)
+class QuestionRecord:
+    """What is asked about one place: its optical and its SAR picture, either of which may be absent, and questions.
+
+    `width` and `height` are the pictures' size in pixels; a pair is of one size.
+    """
+
+    optical: Path | None
+    sar: Path | None
+    width: int
+    height: int
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image and the name of its scene class."""
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """An image and the sentences that describe it, at least one."""
+
+    path: Path
+    sentences: tuple[str, ...]
+
+
+class Split(Sequence[Record], ABC, Generic[Record]):
+    """One split of a data set: a sequence of records, one an image, in the order of the published files.
 
     Attributes:
         name: the data set's name in `rsvl.data.DATASETS`.
         split: the split's name, such as ``train``.
-        categories: the class names, sorted; empty where the data set has no classes.
     """
 
     name: str
     split: str
-    categories: tuple[str, ...]
 
     @overload
-    def __getitem__(self, index: int) -> ImageRecord: ...
+    def __getitem__(self, index: int) -> Record: ...
     @overload
-    def __getitem__(self, index: slice) -> list[ImageRecord]: ...
-    def __getitem__(self, index: int | slice) -> ImageRecord | list[ImageRecord]:
-        """The image at that position, or a list of images for a slice."""
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        """The record at that position, or a list of records for a slice."""
         if isinstance(index, slice):
             return [self._record(i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         return self._record(index % len(self))
+
+    @abstractmethod
+    def _record(self, index: int) -> Record:
+        """The record at a position from 0 to len(self) - 1."""
+
+
+class ReferringDataset(Split[ImageRecord]):
+    """One split of a data set whose sentences refer to parts of its images.
+
+    Attributes:
+        categories: the class names, sorted; empty where the data set has no classes.
+        has_masks: whether there are masks, not boxes alone.
+    """
+
+    categories: tuple[str, ...]
+    has_masks: bool = True
 
     @property
     def sentence_count(self) -> int:
@@ -99,24 +167,106 @@ class ReferringDataset(Sequence[ImageRecord], ABC):
         """The share of the image's pixels that the mask covers, 0…1 (decodes the mask)."""
         return float(self.mask(record, referring).mean())
 
-    @abstractmethod
-    def _record(self, index: int) -> ImageRecord:
-        """The image at a position from 0 to len(self) - 1."""
+    def box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
+        """What the expressions refer to as a box: `Referring.bbox`, or the mask's where the data set gives none.
+
+        Returns:
+            (x, y, width, height) in pixels of the image, or None for an expression that names nothing.
+
+        Raises:
+            DatasetError: the mask is needed and damaged, missing, or not of the image's size.
+        """
+        if referring.no_target:
+            return None
+        if referring.bbox is not None:
+            return referring.bbox
+        rows, columns = np.nonzero(self.mask(record, referring))
+        if not rows.size:
+            return None
+        left, top = columns.min(), rows.min()
+        return float(left), float(top), float(columns.max() + 1 - left), float(rows.max() + 1 - top)
 
     @abstractmethod
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         """The mask of an expression that has a target, bool [H, W]."""
 
 
-def inside(folder: Path, file_name: object) -> Path:
-    """The path of a file that an annotation names, which must lie in its folder.
+class QuestionDataset(Split[QuestionRecord]):
+    """One split of a data set of questions about images."""
 
-    Raises:
-        DatasetError: not a name, absolute, or climbing out of the folder.
+    def __init__(self, name: str, split: str, records: Iterable[tuple[Path | None, Path | None, tuple[Question, ...]]]):
+        """Holds the (optical, SAR, questions) of each image; the pictures' sizes are read on request.
+
+        Raises:
+            DatasetError: no image has a question.
+        """
+        self.name, self.split = name, split
+        self._records = [record for record in records if record[2]]
+        if not self._records:
+            raise DatasetError(f"{name}: the split {split!r} has no questions: download its annotations again")
+
+    def __len__(self) -> int:
+        """How many images the split has questions about."""
+        return len(self._records)
+
+    def _record(self, index: int) -> QuestionRecord:
+        optical, sar, questions = self._records[index]
+        sizes = [(path, image_size(path)) for path in (optical, sar) if path is not None]
+        (first, size), (last, other) = sizes[0], sizes[-1]
+        if size != other:
+            raise DatasetError(
+                f"{first} is {size[0]}x{size[1]} and {last} {other[0]}x{other[1]}: a pair must be of one size: "
+                "resample one of them"
+            )
+        return QuestionRecord(optical, sar, *size, questions)
+
+    @property
+    def questions(self) -> list[Question]:
+        """All questions, image by image; no picture is opened."""
+        return [question for _, _, questions in self._records for question in questions]
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """The kinds of question, sorted."""
+        return tuple(sorted({question.type for question in self.questions}))
+
+    @cached_property
+    def answers(self) -> tuple[str, ...]:
+        """The answers, the commonest in this split first, equally common ones in the order of the alphabet."""
+        counts = Counter(question.answer for question in self.questions)
+        return tuple(sorted(counts, key=lambda answer: (-counts[answer], answer)))
+
+
+class ClassificationDataset(Split[LabelledImage]):
+    """One split of a data set of scenes with classes.
+
+    Attributes:
+        classes: all the data set's class names, sorted; those without an image in this split too.
     """
-    if not isinstance(file_name, str) or not file_name:
-        raise DatasetError(f"an annotation names {file_name!r} as a file in {folder}: the annotation file is damaged")
-    path = Path(file_name)
-    if path.is_absolute() or ".." in path.parts:
-        raise DatasetError(f"an annotation names {file_name!r}, which leads out of {folder}: refusing to read it")
-    return folder / path
+
+    def __init__(self, name: str, split: str, images: Iterable[LabelledImage], classes: Iterable[str]) -> None:
+        self.name, self.split = name, split
+        self._images = tuple(images)
+        self.classes = tuple(sorted(classes))
+
+    def __len__(self) -> int:
+        """How many images the split has."""
+        return len(self._images)
+
+    def _record(self, index: int) -> LabelledImage:
+        return self._images[index]
+
+
+class CaptionDataset(Split[CaptionedImage]):
+    """One split of a data set of images with captions."""
+
+    def __init__(self, name: str, split: str, images: Iterable[CaptionedImage]) -> None:
+        self.name, self.split = name, split
+        self._images = tuple(images)
+
+    def __len__(self) -> int:
+        """How many images the split has."""
+        return len(self._images)
+
+    def _record(self, index: int) -> CaptionedImage:
+        return self._images[index]

@@ -9,7 +9,6 @@ a list of polygons; several parts are united. References with ``no_target`` true
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.data.files import existing, existing_folder, inside, read_json
 from rsvl.data.plain_pickle import load_plain_pickle
-from rsvl.data.records import ImageRecord, Referring, ReferringDataset, inside
+from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.data.segmentation import decode_segmentation
 from rsvl.runtime.errors import DatasetError
 
@@ -45,15 +45,15 @@ class ReferDataset(ReferringDataset):
             DatasetError: a file is missing or not laid out as published, or the split has no references.
         """
         refs_path, instances_path = root / layout.refs, root / layout.instances
-        refs = _references(load_plain_pickle(_existing(refs_path, name)), refs_path)
+        refs = _references(load_plain_pickle(existing(refs_path, name)), refs_path)
         chosen = [ref for ref in refs if in_split(ref.get("split"), split)]
         if not chosen:
             splits = ", ".join(sorted({str(ref.get("split")) for ref in refs})) or "none"
             raise DatasetError(f"{refs_path} has no split {split!r}: it has {splits}")
         self.name, self.split = name, split
-        self._records = _Index(_read_json(_existing(instances_path, name)), instances_path).records(
-            chosen, _existing_folder([root / folder for folder in layout.images], name)
-        )
+        self._records = _Index(
+            read_json(existing(instances_path, name), "a COCO instances file"), instances_path
+        ).records(chosen, existing_folder([root / folder for folder in layout.images], name))
         self.categories = tuple(sorted({r.category for record in self._records for r in record.referrings} - {""}))
 
     def __len__(self) -> int:
@@ -149,26 +149,3 @@ def _references(refs: Any, path: Path) -> list[dict[str, Any]]:
     if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
         raise DatasetError(f"{path} is not a list of references: download it again")
     return refs
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not readable JSON ({error}): download it again") from error
-    if not isinstance(data, dict):
-        raise DatasetError(f"{path} is not a COCO instances file: it holds a {type(data).__name__}")
-    return data
-
-
-def _existing(path: Path, name: str) -> Path:
-    if not path.is_file():
-        raise DatasetError(f"{name}: {path} is missing: point the root at the folder that holds {path.parent.name}/")
-    return path
-
-
-def _existing_folder(folders: Sequence[Path], name: str) -> Path:
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise DatasetError(f"{name}: the image folder {folders[0]} is missing: unpack the images there")
