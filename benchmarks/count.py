@@ -8,6 +8,10 @@ not composite counts once it has a formula (`torch.utils.flop_counter.register_f
 Publications count differently, so two sums are kept apart: products with weights (linear and convolution layers), and
 products of activations with each other (attention: queries with keys, scores with values). An operation is a
 multiplication or an addition: a multiply-add is two.
+
+Of what is computed, some may be for nothing: a mixture of experts multiplies all of them and masks those not chosen. A
+module that has `idle_multiply_adds` (which takes what its `forward` takes) says how much; a sparse execution would do
+without. `rsvl.modules.lora_moe.LoRAMoE` is one.
 """
 
 from __future__ import annotations
@@ -36,10 +40,12 @@ class MultiplyAdds:
     Attributes:
         layers: in linear and convolution layers, and in combining kernels.
         attention: in products of activations with activations.
+        idle: of both, those of experts that the gates switch off.
     """
 
     layers: int = 0
     attention: int = 0
+    idle: int = 0
 
     @property
     def total(self) -> int:
@@ -47,15 +53,20 @@ class MultiplyAdds:
         return self.layers + self.attention
 
     @property
+    def sparse(self) -> int:
+        """What a sparse execution would compute: all products but those of experts that are switched off."""
+        return self.total - self.idle
+
+    @property
     def operations(self) -> int:
         """Multiplications and additions of all products."""
         return 2 * self.total
 
     def __add__(self, other: MultiplyAdds) -> MultiplyAdds:
-        return MultiplyAdds(self.layers + other.layers, self.attention + other.attention)
+        return MultiplyAdds(self.layers + other.layers, self.attention + other.attention, self.idle + other.idle)
 
     def __sub__(self, other: MultiplyAdds) -> MultiplyAdds:
-        return MultiplyAdds(self.layers - other.layers, self.attention - other.attention)
+        return MultiplyAdds(self.layers - other.layers, self.attention - other.attention, self.idle - other.idle)
 
 
 @dataclass(frozen=True)
@@ -144,8 +155,10 @@ class _Counter(TorchDispatchMode):
             for hook in hooks:
                 hook.remove()
 
-    def _enter(self, name: str, module: nn.Module, inputs: object) -> None:
+    def _enter(self, name: str, module: Any, inputs: tuple[Any, ...]) -> None:
         self._running.append(name)
+        if hasattr(module, "idle_multiply_adds"):
+            self._add(MultiplyAdds(idle=module.idle_multiply_adds(*inputs)))
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         self._running.pop()
@@ -159,9 +172,12 @@ class _Counter(TorchDispatchMode):
         if operator in flop_registry:
             products = flop_registry[operator](*args, **kwargs, out_val=result) // 2
             kind = "layers" if operator in _WITH_WEIGHTS else "attention"
-            name = self._running[-1]
-            self.by_module[name] = self.by_module.get(name, MultiplyAdds()) + MultiplyAdds(**{kind: products})
+            self._add(MultiplyAdds(**{kind: products}))
         return result
+
+    def _add(self, products: MultiplyAdds) -> None:
+        name = self._running[-1]
+        self.by_module[name] = self.by_module.get(name, MultiplyAdds()) + products
 
 
 def _inputs(graph: GraphSpec) -> list[Tensor]:

@@ -11,13 +11,16 @@ from typing import Any
 
 import onnx
 
-from rsvl.export.symbolics import rotated_conv
+from rsvl.export.symbolics import lora_moe, rotated_conv
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
 
 #: Operation name → builder of its function: the node's attributes by name, and the model's opset → FunctionProto.
-FUNCTIONS: dict[str, Callable[[dict[str, Any], int], onnx.FunctionProto]] = {"RotatedConv2d": rotated_conv.function}
+FUNCTIONS: dict[str, Callable[[dict[str, Any], int], onnx.FunctionProto]] = {
+    "LoRAMoE": lora_moe.function,
+    "RotatedConv2d": rotated_conv.function,
+}
 
 
 def add_functions(model: onnx.ModelProto) -> None:
