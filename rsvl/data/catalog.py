@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from rsvl.data.captions import open_captions
+from rsvl.data.described_objects import DescribedObjects
 from rsvl.data.phrase_list import PhraseLayout, PhraseListDataset
+from rsvl.data.questions import QuestionLayout, open_questions
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
 from rsvl.data.refer import ReferDataset, ReferLayout
+from rsvl.data.scene_classes import open_scene_classes
 from rsvl.runtime.errors import DatasetError, UsageError
 
 
@@ -59,6 +63,23 @@ def _open_risbench(name: str, root: Path, split: str) -> ReferringDataset:
     return PhraseListDataset(name, unpacked if unpacked.is_dir() else root, split, PhraseLayout("img_rgb", "mask"))
 
 
+def _open_described(name: str, root: Path, split: str) -> ReferringDataset:
+    unpacked = [root / folder for folder in ("DIOR_RSVG", "OptSAR_RSVG") if (root / folder).is_dir()]
+    return DescribedObjects(name, unpacked[0] if unpacked else root, split)
+
+
+def _questions(tables: str, *folders: str, count_ranges: bool = False) -> Callable[[str, Path, str], QuestionDataset]:
+    layout = QuestionLayout(tables, folders, count_ranges)
+    return lambda name, root, split: open_questions(name, root, split, layout)
+
+
+def _captions(captions: str, *images: str) -> Callable[[str, Path, str], CaptionDataset]:
+    return lambda name, root, split: open_captions(name, root, split, captions, images)
+
+
+_DESCRIBED = "Annotations/*.xml, JPEGImages/, {train,val,test}.txt of running object numbers"
+_TABLES = "_split_{train,val,test}_{images,questions,answers}.json"
+
 DATASETS: dict[str, DatasetInfo] = {
     info.name: info
     for info in (
@@ -85,6 +106,62 @@ DATASETS: dict[str, DatasetInfo] = {
             "RefSegRS",
             "images/*.tif, masks/*.tif, output_phrase_{train,val,test}.txt",
             _open_refsegrs,
+        ),
+        DatasetInfo("dior-rsvg", "DIOR-RSVG", _DESCRIBED, _open_described),
+        DatasetInfo(
+            "optsar-rsvg",
+            "DIOR-RSVG's form with a sensor a picture, for OptSAR-RSVG (not public), and what `rsvl synth` writes",
+            f"{_DESCRIBED}; <sensor>optical or sar</sensor> in each annotation",
+            _open_described,
+        ),
+        DatasetInfo(
+            "rsvqa-lr",
+            "RSVQA, low resolution",
+            f"LR{_TABLES}, Images_LR/*.tif",
+            _questions("LR_split_{split}_{table}.json", "Images_LR", "data", count_ranges=True),
+            QuestionDataset,
+        ),
+        DatasetInfo(
+            "rsvqa-hr",
+            "RSVQA, high resolution (second test split: test_phili)",
+            f"USGS{_TABLES}, Data/*.tif",
+            _questions("USGS_split_{split}_{table}.json", "Data"),
+            QuestionDataset,
+        ),
+        DatasetInfo(
+            "osvqa",
+            "RSVQA's form with optical and SAR files, for OSVQA (not public), and what `rsvl synth` writes",
+            f"OSVQA{_TABLES}; images name their files as optical and sar",
+            _questions("OSVQA_split_{split}_{table}.json"),
+            QuestionDataset,
+        ),
+        DatasetInfo(
+            "scenes",
+            "a folder a class: AID, EuroSAT, UC Merced, NWPU-RESISC45, and what `rsvl synth` writes",
+            "CLASS/*.{jpg,png,tif} as split all; for others SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE",
+            open_scene_classes,
+            ClassificationDataset,
+        ),
+        DatasetInfo(
+            "rsicd",
+            "RSICD",
+            "dataset_rsicd.json, RSICD_images/",
+            _captions("dataset_rsicd.json", "RSICD_images", "images"),
+            CaptionDataset,
+        ),
+        DatasetInfo(
+            "rsitmd",
+            "RSITMD",
+            "dataset_RSITMD.json, images/",
+            _captions("dataset_RSITMD.json", "images"),
+            CaptionDataset,
+        ),
+        DatasetInfo(
+            "ucm-captions",
+            "UCM-captions and Sydney-captions",
+            "dataset.json, imgs/",
+            _captions("dataset.json", "imgs"),
+            CaptionDataset,
         ),
     )
 }

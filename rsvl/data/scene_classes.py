@@ -1,0 +1,82 @@
+"""Scene classification data sets: a folder a class (AID, EuroSAT, UC Merced, NWPU-RESISC45 and `rsvl synth`).
+
+The class folders lie under the root or under its only folders (``UCMerced_LandUse/Images/…``). A split is
+
+- ``all``: every image;
+- otherwise a folder of class folders of that name (``<root>/train/<class>/…``), or a text file of that name
+  (``<root>/train.txt``) whose lines are images as ``<class>/<file>``. The public sets have neither: their papers draw
+  training shares at random, so write the lists of the shares that you compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsvl.data.files import inside, read_lines
+from rsvl.data.records import ClassificationDataset, LabelledImage
+from rsvl.runtime.errors import DatasetError
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+_SPLITS = ("train", "val", "test")
+
+
+def open_scene_classes(name: str, root: Path, split: str) -> ClassificationDataset:
+    """Lists one split's images; none is opened.
+
+    Raises:
+        DatasetError: no class folders, no such split, or a list that names a missing file.
+    """
+    top = _top(root)
+    divided = [folder for folder in (top / split for split in _SPLITS) if folder.is_dir()]
+    homes = divided or [top]
+    classes = sorted({folder.name for home in homes for folder in _folders(home) if any(_images(folder))})
+    if not classes:
+        raise DatasetError(f"{name}: a folder a class is missing under {root}: unpack the images there")
+    if split == "all":
+        images = [image for home in homes for image in _labelled(home)]
+    elif top / split in divided:
+        images = list(_labelled(top / split))
+    elif (listed := _list(root, top, split)) is not None:
+        images = list(_listed(listed, top))
+    else:
+        there = ", ".join(["all", *(folder.name for folder in divided)])
+        raise DatasetError(
+            f"{name}: {root} has no split {split!r}: it has {there}; or list its images in {split}.txt as CLASS/FILE"
+        )
+    return ClassificationDataset(name, split, images, classes)
+
+
+def _top(root: Path) -> Path:
+    """The folder of the class folders: below the root as long as there is one folder that has folders itself."""
+    while len(inner := _folders(root)) == 1 and inner[0].name not in _SPLITS and _folders(inner[0]):
+        root = inner[0]
+    return root
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES)
+
+
+def _labelled(home: Path) -> Iterator[LabelledImage]:
+    for folder in _folders(home):
+        for path in _images(folder):
+            yield LabelledImage(path, folder.name)
+
+
+def _list(root: Path, top: Path, split: str) -> Path | None:
+    return next((path for path in (root / f"{split}.txt", top / f"{split}.txt") if path.is_file()), None)
+
+
+def _listed(path: Path, top: Path) -> Iterator[LabelledImage]:
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        image = inside(top, line.strip())
+        if len(Path(line.strip()).parts) < 2 or not image.is_file():
+            raise DatasetError(f"{path}, line {number}: {line.strip()!r} is no image under {top}: expected CLASS/FILE")
+        yield LabelledImage(image, image.parent.name)
