@@ -52,11 +52,12 @@ from transformers import CLIPTextConfig, CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from rsvl.modules.attention import Attention
-from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder, ConvStem
+from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder
 from rsvl.modules.clip_tokenizer import clip_tokenizer_json
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
 from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.stem import ConvStem
 from rsvl.registry import register
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
 
