@@ -14,6 +14,7 @@ from rsvl.runtime.errors import CheckpointError
 
 VISION_POSITIONS = "vision_model.embeddings.position_embedding.weight"
 TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
+SCALE = "logit_scale"
 
 _TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
 _RENAMED = (
@@ -35,15 +36,19 @@ _RENAMED_IN_LAYER = (
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
 _IN_PROJECTION = re.compile(r"(.+)\.attn\.in_proj_(weight|bias)$")
-# Neither encoder needs these: the contrastive loss's scalars, constants that old versions saved, OpenAI's sizes.
-_NOT_WEIGHTS = re.compile(
-    r"(.*\.)?(logit_scale|logit_bias|position_ids|attn_mask)$|input_resolution$|context_length$|vocab_size$"
-)
+# No model needs these: the sigmoid loss's bias, constants that old versions saved, OpenAI's sizes.
+_NOT_WEIGHTS = re.compile(r"(.*\.)?(logit_bias|position_ids|attn_mask)$|input_resolution$|context_length$|vocab_size$")
+_OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
 
 
 def is_clip(state: Mapping[str, Tensor]) -> bool:
     """Whether these are the weights of a CLIP with a vision transformer, in any of the layouts that are read."""
     return "visual.conv1.weight" in state or _is_hugging_face(state)
+
+
+def is_openai(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are OpenAI's own weights, as the sizes that only their archives hold give away."""
+    return state.keys() >= _OPENAI_SIZES
 
 
 def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,9 +74,10 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     | ….attn.in_proj_weight [3D, D], in_proj_bias [3D] | ….self_attn.q_proj.*, .k_proj.*, .v_proj.*, in thirds |
     | ….attn.out_proj.*                                | ….self_attn.out_proj.*                              |
     | ….mlp.c_fc.*, ….mlp.c_proj.*                     | ….mlp.fc1.*, ….mlp.fc2.*                            |
+    | logit_scale [] or [1]                            | logit_scale []                                      |
 
-    `logit_scale`, `logit_bias` and saved constants are left out; other keys stay as they are. The state dict does not
-    say which activation its model had: OpenAI's have QuickGELU, most of LAION's GELU.
+    `logit_bias` and saved constants are left out; other keys stay as they are. Seldom does a state dict say which
+    activation its model had (`is_openai`): OpenAI's have QuickGELU, most of LAION's GELU.
 
     Raises:
         CheckpointError: the state dict is of none of these layouts, such as a CLIP with a ResNet.
@@ -83,6 +89,8 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "Hugging Face published for a CLIP ViT"
         )
     state = {key: value for key, value in state.items() if not _NOT_WEIGHTS.match(key)}
+    if SCALE in state:
+        state[SCALE] = state[SCALE].reshape(())
     if _is_hugging_face(state):
         return state
     converted: dict[str, Tensor] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 
 import rsvl.models
 from rsvl import __version__, registry
-from rsvl.checkpoints.clip_keys import TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
+from rsvl.checkpoints.activation import follow_activation
+from rsvl.checkpoints.clip_keys import SCALE, TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
+from rsvl.checkpoints.notes import notes_of, restored
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import CheckpointError, UsageError
@@ -65,6 +66,9 @@ def load(name: str, weights: str | Path | None = None, encoder_weights: str | Pa
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Fills a model from a checkpoint of it; a CLIP checkpoint fills its encoders, with a warning about the rest.
 
+    What the model noted when the weights were saved (`notes`, such as the answers that it had learned to give) it takes
+    up again (`restore`).
+
     Args:
         model: the model; its dtypes and devices stay.
         path: what `read_state_dict` reads.
@@ -74,18 +78,22 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """
     state = read_state_dict(path)
     if is_clip(state):
-        warnings.warn(f"{path} holds CLIP's encoders only: the rest of the model stays as it was", stacklevel=2)
+        if any(not key.startswith(_ENCODERS) and key != SCALE for key in model.state_dict()):
+            warnings.warn(f"{path} holds CLIP's encoders only: the rest of the model stays as it was", stacklevel=2)
         load_encoder_weights(model, path)
         return
-    written_for = read_metadata(path).get("rsvl_model", "")
-    _check_fit(state, model.state_dict(), f"{path} ({written_for})" if written_for else str(path), _name(model))
+    notes = read_metadata(path)
+    written_for = notes.get("rsvl_model", "")
+    with restored(model, notes):
+        _check_fit(state, model.state_dict(), f"{path} ({written_for})" if written_for else str(path), _name(model))
     model.load_state_dict(state)
 
 
 def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     """Fills a model's CLIP encoders (`image_encoder`, `text_encoder`) from an OpenAI, open_clip or Hugging Face file.
 
-    Position embeddings are fitted to the model's image size and sentence length (`fit_positions`).
+    Position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model that has a
+    `logit_scale` gets that, too. A file that rsvl wrote for another model with such encoders gives its encoders.
 
     Args:
         model: the model; its dtypes and devices stay.
@@ -95,18 +103,23 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
         CheckpointError: unreadable, not a CLIP, of another architecture (patch size, width, layers), or the model has
             no CLIP encoders; the model is then unchanged.
     """
-    expected = {key: value for key, value in model.state_dict().items() if key.startswith(_ENCODERS)}
+    weights = model.state_dict()
+    expected = {key: value for key, value in weights.items() if key.startswith(_ENCODERS)}
     vision, text = expected.get(f"image_encoder.{VISION_POSITIONS}"), expected.get(f"text_encoder.{TEXT_POSITIONS}")
     if vision is None or text is None:
         raise CheckpointError(f"{_name(model)} has no CLIP encoders: give weights of the whole model instead")
-    state = read_state_dict(path)
+    published = read_state_dict(path)
     try:
-        state = fit_positions(convert_clip(state), vision_tokens=len(vision), text_tokens=len(text))
+        state = convert_clip(_encoders_of_ours(published) or published)
     except CheckpointError as error:
         raise CheckpointError(f"{path} is {error}") from None
+    scale = state.pop(SCALE, None)
+    state = fit_positions(state, vision_tokens=len(vision), text_tokens=len(text))
     state = {_place(key): value for key, value in state.items()}
     _check_fit(state, expected, str(path), f"the encoders of {_name(model)}")
-    _warn_of_activation(model, Path(path))
+    follow_activation(model, published, Path(path))
+    if scale is not None and SCALE in weights:
+        state[SCALE] = scale
     model.load_state_dict(state, strict=False)
 
 
@@ -118,7 +131,8 @@ def save_weights(
     Args:
         model: the model.
         path: the file to write.
-        metadata: strings to store beside; `rsvl_model` (the preset's name) and `rsvl_version` are added.
+        metadata: strings to store beside; the model's own `notes`, `rsvl_model` (the preset's name) and
+            `rsvl_version` are added.
         dtype: stores the parameters in this type, such as ``torch.float16`` for a file of half the size; buffers
             (running statistics) keep theirs, and loading gives the model's own types again.
 
@@ -128,7 +142,7 @@ def save_weights(
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if dtype is not None:
         tensors |= {key: tensors[key].to(dtype) for key, _ in model.named_parameters()}
-    notes = {**(metadata or {}), "rsvl_model": _name(model), "rsvl_version": __version__}
+    notes = {**(metadata or {}), **notes_of(model), "rsvl_model": _name(model), "rsvl_version": __version__}
     with replacing(path) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors, notes))
 
@@ -142,14 +156,19 @@ def _default_weights(name: str, encoder_weights: str | Path | None) -> str | Pat
     return RANDOM
 
 
+def _encoders_of_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The CLIP encoders of a model that rsvl saved, in transformers' names; empty for other checkpoints."""
+    return {key.split(".", 1)[1]: value for key, value in state.items() if key.startswith(_ENCODERS)}
+
+
 def _name(model: nn.Module) -> str:
     spec: Any = getattr(model, "spec", None)
     return str(spec.name) if spec is not None else type(model).__name__
 
 
 def _place(key: str) -> str:
-    """Where a CLIP weight in transformers' names belongs in a model."""
-    if key.startswith(("vision_model.", "visual_projection.")):
+    """Where a CLIP weight in transformers' names (or of a convolutional stem) belongs in a model."""
+    if key.startswith(("vision_model.", "visual_projection.", "stem.")):
         return f"image_encoder.{key}"
     return f"text_encoder.{key}" if key.startswith(("text_model.", "text_projection.")) else key
 
@@ -174,21 +193,6 @@ def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], sour
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _warn_of_activation(model: nn.Module, directory: Path) -> None:
-    # Weights trained with the other activation fit in shape and silently give worse features; of the formats that are
-    # read, only a Hugging Face directory says which one it was.
-    config = directory / "config.json"
-    if not config.is_file():
-        return
-    theirs = json.loads(config.read_text(encoding="utf-8")).get("vision_config", {}).get("hidden_act", "quick_gelu")
-    ours: Any = model.get_submodule("image_encoder.vision_model").config
-    if theirs != ours.hidden_act:
-        warnings.warn(
-            f"{directory} was trained with {theirs}, {_name(model)} has {ours.hidden_act}: its features will differ",
-            stacklevel=3,
-        )
 
 
 def _sha256(path: str | Path) -> str:

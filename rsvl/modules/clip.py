@@ -7,14 +7,57 @@ The state-dict keys are those of transformers' `CLIPModel` (``vision_model.*``, 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
+from rsvl.modules.position import grid_position
 from rsvl.modules.stem import ConvStem
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+#: (width, layers, heads) of a transformer; its feed-forward layers are four times as wide.
+Size = tuple[int, int, int]
+
+
+def vision_config(size: Size, image_size: int, patch: int, activation: str = "quick_gelu") -> CLIPVisionConfig:
+    """Configures transformers' CLIP as a vision transformer over square images of `image_size` pixels.
+
+    `activation` is "quick_gelu", which OpenAI's weights and most made from them need, or "gelu", open_clip's own.
+    """
+    width, layers, heads = size
+    config = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        image_size=image_size,
+        patch_size=patch,
+        hidden_act=activation,
+    )
+    config._attn_implementation = "sdpa"
+    return config
+
+
+def text_config(size: Size, tokens: int, vocabulary: int, activation: str = "quick_gelu") -> CLIPTextConfig:
+    """Configures transformers' CLIP as a text transformer over sentences of `tokens` ids out of `vocabulary`."""
+    width, layers, heads = size
+    config = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        vocab_size=vocabulary,
+        max_position_embeddings=tokens,
+        hidden_act=activation,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    config._attn_implementation = "sdpa"
+    return config
 
 
 class CLIPImageEncoder(nn.Module):
@@ -34,23 +77,36 @@ class CLIPImageEncoder(nn.Module):
         if stem is not None:
             self.vision_model.embeddings.patch_embedding = nn.Identity()  # type: ignore[assignment]
 
-    def forward(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, image: Tensor, stem: ConvStem | None = None) -> tuple[list[Tensor], list[Tensor]]:
         """Encodes images.
 
         Args:
             image: float [B, 3, S, S], normalised.
+            stem: embeds the patches in place of the encoder's own, as for the images of another sensor.
 
         Returns:
             The tokens [B, 1 + N, D] after each layer, class token first; and the stem's maps before the last
             (empty without a stem).
         """
-        maps = self.stem(image) if self.stem is not None else [self.vision_model.embeddings.patch_embedding(image)]
+        stem = stem if stem is not None else self.stem
+        maps = stem(image) if stem is not None else [self.vision_model.embeddings.patch_embedding(image)]
         x = self.vision_model.pre_layrnorm(self._tokens(maps[-1]))
         states = []
         for layer in self.vision_model.encoder.layers:
             x = layer(x, None)
             states.append(x)
         return states, maps[:-1]
+
+    def start_positions(self) -> None:
+        """Tells places apart by sines and cosines from the start, for training without a checkpoint."""
+        positions = self.vision_model.embeddings.position_embedding.weight
+        side = math.isqrt(positions.shape[0] - 1)
+        with torch.no_grad():
+            positions[1:] = grid_position(positions.shape[1], side).flatten(1).T / 2
+
+    def embedding(self, tokens: Tensor) -> Tensor:
+        """The image's embedding [B, E]: the last layer's class token, from tokens [B, 1 + N, D], projected."""
+        return self.visual_projection(self.vision_model.post_layernorm(tokens[:, 0]))
 
     def _tokens(self, patches: Tensor) -> Tensor:
         embeddings = self.vision_model.embeddings

@@ -7,6 +7,7 @@ still encodes, byte by byte, without an unknown token.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.resources import files
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -14,6 +15,11 @@ PAD, BOS, EOS = "<|pad|>", "<|startoftext|>", "<|endoftext|>"
 
 _BYTES = 256
 _MIN_VOCAB_SIZE = _BYTES + len((PAD, BOS, EOS))
+
+
+def overhead_tokenizer_json() -> str:
+    """The tokenizer of 1024 ids that ships with the tiny presets, as JSON text: trained on synthetic expressions."""
+    return files("rsvl.modules").joinpath("overhead_bpe.json").read_text(encoding="utf-8")
 
 
 def train_tokenizer(sentences: Iterable[str], vocab_size: int) -> str:

@@ -1,0 +1,50 @@
+"""Which activation a CLIP's weights were trained with, as far as their files tell.
+
+Weights trained with the other one fit in shape and silently give worse features.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from rsvl.checkpoints.clip_keys import is_openai
+from rsvl.checkpoints.notes import Noting
+
+
+def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Gives a model the activation of a CLIP checkpoint that names it, or warns that the model has another.
+
+    Args:
+        model: a model with an `image_encoder`; one that notes its activation takes up the checkpoint's.
+        state: the checkpoint's tensors as they were read.
+        path: its file or directory.
+    """
+    theirs = _of_directory(path) or ("quick_gelu" if is_openai(state) else None)
+    if theirs is None:
+        return
+    if isinstance(model, Noting):
+        model.restore({"activation": theirs})
+    ours: Any = model.get_submodule("image_encoder.vision_model").config
+    if theirs != ours.hidden_act:
+        name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
+        warnings.warn(
+            f"{path} was trained with {theirs}, {name} has {ours.hidden_act}: its features will differ", stacklevel=4
+        )
+
+
+def _of_directory(path: Path) -> str | None:
+    """What the configuration beside the weights says, Hugging Face's or open_clip's."""
+    theirs, open_clips = path / "config.json", path / "open_clip_config.json"
+    if theirs.is_file():
+        vision = json.loads(theirs.read_text(encoding="utf-8")).get("vision_config", {})
+        return str(vision.get("hidden_act", "quick_gelu"))
+    if open_clips.is_file():
+        quick = json.loads(open_clips.read_text(encoding="utf-8")).get("model_cfg", {}).get("quick_gelu", False)
+        return "quick_gelu" if quick else "gelu"
+    return None

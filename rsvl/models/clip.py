@@ -1,0 +1,226 @@
+"""CLIP as a dual encoder: zero-shot scene classification and retrieval between images and texts.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021. RemoteCLIP, GeoRSCLIP,
+SkyScript, FarSLIP and PriorCLIP are released as weights of this architecture; any file that `rsvl.checkpoints` reads
+fills it whole (``--weights``), the logit scale included.
+
+Which activation the weights were trained with cannot be seen from their shapes, and the wrong one costs accuracy
+without a word:
+
+* A Hugging Face directory says it in `config.json` or `open_clip_config.json`, OpenAI's own archives carry constants
+  that nobody else's do (theirs is QuickGELU), and files that `rsvl` wrote record it: the model follows them, whatever
+  its preset.
+* All others follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16`` and ``clip-vit-l-14``
+  have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its model card builds
+  open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
+
+What was chosen here:
+
+* Images are resized to the square as a whole; CLIP's own preprocessing crops the middle of what is not square.
+* `clip-tiny` has a convolutional stem and learns from nothing. Its encoders are as large as `tgfnet-tiny`'s.
+* Training takes equal texts of a batch for one text, so that two images of a class are no counter-examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from rsvl.modules.clip import (
+    CLIP_MEAN,
+    CLIP_STD,
+    CLIPImageEncoder,
+    CLIPTextEncoder,
+    ConvStem,
+    Size,
+    text_config,
+    vision_config,
+)
+from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
+from rsvl.modules.exportable import ExportableModel
+from rsvl.modules.word_tokenizer import overhead_tokenizer_json
+from rsvl.registry import register
+from rsvl.runtime.errors import CheckpointError
+from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, TensorSpec, TextSpec
+
+#: The scale of cosines that CLIP's training starts from, and the largest that it allows.
+START_SCALE, MAX_SCALE = 1 / 0.07, 100.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a CLIP.
+
+    Attributes:
+        image_size, patch: pixels of the square input and of a token.
+        tokens: words per sentence with start and end token.
+        vision, text: (width, layers, heads) of the encoders.
+        vocabulary: size of the token vocabulary.
+        embed_dim: width of the space shared by image and text, E.
+        activation: of the feed-forward layers, "gelu" or "quick_gelu".
+        stem: widths of a convolutional patch embedding, or none for CLIP's single convolution.
+    """
+
+    image_size: int
+    patch: int
+    tokens: int
+    vision: Size
+    text: Size
+    vocabulary: int
+    embed_dim: int
+    activation: str = "gelu"
+    stem: tuple[int, ...] = ()
+
+
+VIT_B_32 = Preset(
+    image_size=224,
+    patch=32,
+    tokens=77,
+    vision=(768, 12, 12),
+    text=(512, 12, 8),
+    vocabulary=VOCABULARY_SIZE,
+    embed_dim=512,
+)
+VIT_B_16 = replace(VIT_B_32, patch=16)
+VIT_L_14 = replace(VIT_B_32, patch=14, vision=(1024, 24, 16), text=(768, 12, 12), embed_dim=768)
+
+TINY = Preset(
+    image_size=256,
+    patch=16,
+    tokens=32,
+    vision=(128, 3, 4),
+    text=(96, 2, 4),
+    vocabulary=1024,
+    embed_dim=128,
+    activation="quick_gelu",
+    stem=(16, 48, 80, 128),
+)
+
+_PUBLISHED = {"clip": VIT_B_32, "clip-vit-b-16": VIT_B_16, "clip-vit-l-14": VIT_L_14}
+PRESETS = {
+    **_PUBLISHED,
+    **{f"{name}-quickgelu": replace(preset, activation="quick_gelu") for name, preset in _PUBLISHED.items()},
+    "clip-tiny": TINY,
+}
+
+
+@register("clip", presets=PRESETS)
+class CLIP(ExportableModel):
+    """Image and text encoder into one space, and the scale of their similarity.
+
+    Args:
+        name: the preset's name.
+        preset: its sizes.
+    """
+
+    def __init__(self, name: str, preset: Preset) -> None:
+        super().__init__()
+        p = self.preset = preset
+        self.spec = _spec(name, p)
+        vision = vision_config(p.vision, p.image_size, p.patch, p.activation)
+        self.image_encoder = CLIPImageEncoder(vision, p.embed_dim, ConvStem(p.stem) if p.stem else None)
+        text = text_config(p.text, p.tokens, p.vocabulary, p.activation)
+        self.text_encoder = CLIPTextEncoder(text, p.embed_dim)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
+        self.image_encoder.start_positions()
+
+    def encode_image(self, image: Tensor) -> tuple[Tensor]:
+        """Images float [B, 3, S, S] → embeddings of length one [B, E]."""
+        states, _ = self.image_encoder(image)
+        return (F.normalize(self.image_encoder.embedding(states[-1]).float(), dim=-1),)
+
+    def encode_text(self, tokens: Tensor) -> tuple[Tensor]:
+        """Sentences int64 [B, T] → embeddings of length one [B, E]."""
+        return (F.normalize(self.text_encoder(tokens)[1].float(), dim=-1),)
+
+    def head(self, image: Tensor, text: Tensor) -> tuple[Tensor]:
+        """The similarity [B] of each image's embedding [B, E] to its text's: their cosine times the logit scale."""
+        return (self.scale() * (image.float() * text.float()).sum(-1),)
+
+    def scale(self) -> Tensor:
+        """What cosines are multiplied with before a softmax over texts or images, at most 100."""
+        return self.logit_scale.float().exp().clamp(max=MAX_SCALE)
+
+    def forward(self, images: Tensor, tokens: Tensor, contrast: bool = False) -> Tensor:
+        """Compares every image with every text, or computes the training loss of their pairs.
+
+        Args:
+            images: float [B, 3, S, S], normalised.
+            tokens: int64 [N, T].
+            contrast: text i is about image i (N = B): gives the loss.
+
+        Returns:
+            Similarities float [B, N]; with `contrast`, the scalar symmetric InfoNCE loss.
+        """
+        similarity = self.scale() * self.encode_image(images)[0] @ self.encode_text(tokens)[0].T
+        return info_nce(similarity, tokens) if contrast else similarity
+
+    def set_activation(self, activation: str) -> None:
+        """Changes the activation of both encoders' feed-forward layers to "gelu" or "quick_gelu".
+
+        Raises:
+            CheckpointError: another activation.
+        """
+        if activation not in ("gelu", "quick_gelu"):
+            raise CheckpointError(f"a CLIP with activation {activation!r} is not supported: gelu and quick_gelu are")
+        for config in (self.image_encoder.vision_model.config, self.text_encoder.text_model.config):
+            config.hidden_act = activation
+        towers = (self.image_encoder.vision_model, self.text_encoder.text_model)
+        for layer in (layer for tower in towers for layer in tower.encoder.layers):
+            layer.mlp.activation_fn = ACT2FN[activation]
+
+    def notes(self) -> dict[str, str]:
+        """What the weights' shapes do not tell, to be saved beside them."""
+        return {"activation": str(self.image_encoder.vision_model.config.hidden_act)}
+
+    def restore(self, notes: Mapping[str, str]) -> None:
+        """Takes up what `notes` gave when the weights were saved; other entries are passed over."""
+        if "activation" in notes:
+            self.set_activation(notes["activation"])
+
+    def tokenizer_json(self) -> str:
+        """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
+        return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else overhead_tokenizer_json()
+
+
+def info_nce(similarity: Tensor, tokens: Tensor) -> Tensor:
+    """CLIP's symmetric contrastive loss, with equal texts of the batch counted as one.
+
+    Args:
+        similarity: float [B, B], of image i (row) and text j (column).
+        tokens: int64 [B, T], the texts.
+
+    Returns:
+        The mean of the cross-entropy over texts for each image and over images for each text; where several pairs have
+        the same text, each is an equal share of the target.
+    """
+    same = (tokens[:, None] == tokens[None]).all(-1).to(similarity.dtype)
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
+
+
+def _spec(name: str, p: Preset) -> ModelSpec:
+    image, text = (
+        TensorSpec("image_embedding", ("batch", p.embed_dim)),
+        TensorSpec("text_embedding", ("batch", p.embed_dim)),
+    )
+    pixels = TensorSpec("image", ("batch", 3, p.image_size, p.image_size))
+    ids = TensorSpec("tokens", ("batch", p.tokens), "int64")
+    return ModelSpec(
+        name=name,
+        task=MATCHING,
+        paper="CLIP: Learning Transferable Visual Models From Natural Language Supervision (ICML 2021)",
+        images=(ImageSpec(size=p.image_size, mean=CLIP_MEAN, std=CLIP_STD, resize="bicubic"),),
+        text=TextSpec(tokens=p.tokens),
+        graphs=(
+            GraphSpec("image", (pixels,), (image,)),
+            GraphSpec("text", (ids,), (text,)),
+            GraphSpec("head", (image, text), (TensorSpec("similarity", ("batch",)),)),
+        ),
+    )

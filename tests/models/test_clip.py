@@ -1,0 +1,229 @@
+"""The dual encoder against transformers' CLIP, its loss against the formula, its activation against what files say."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_clip import IMAGES, TOKENS, OpenAICLIP, hugging_face_state, openai_state, randomised
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel
+
+from rsvl import registry
+from rsvl.checkpoints import load_weights, save_weights
+from rsvl.export.graphs import write_graph
+from rsvl.export.precision import in_precision
+from rsvl.models.clip import CLIP, PRESETS, TINY, VIT_B_32, Preset, info_nce
+from rsvl.runtime.errors import CheckpointError
+
+# The sizes of `tiny_clip`.
+SMALL = Preset(
+    image_size=16,
+    patch=4,
+    tokens=7,
+    vision=(16, 2, 2),
+    text=(12, 2, 2),
+    vocabulary=62,
+    embed_dim=8,
+    activation="quick_gelu",
+)
+
+
+def build(preset: Preset = SMALL) -> CLIP:
+    """A small model, random in every weight, in evaluation mode."""
+    return randomised(CLIP("test", preset))  # type: ignore[return-value]
+
+
+def theirs(activation: str) -> CLIPModel:
+    """CLIP of transformers itself, with the same weights and an activation."""
+    config = CLIPConfig(
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 64, "image_size": 16, "patch_size": 4, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "hidden_act": activation,
+        },
+        text_config={
+            "hidden_size": 12, "intermediate_size": 48, "vocab_size": 62, "max_position_embeddings": 7,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "eos_token_id": 61, "bos_token_id": 60,
+            "pad_token_id": 0, "hidden_act": activation,
+        },
+        projection_dim=8,
+    )  # fmt: skip
+    model = CLIPModel(config).eval()
+    model.load_state_dict(hugging_face_state())
+    return model
+
+
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
+def test_similarity_is_that_of_transformers(activation: str, tmp_path: Path) -> None:
+    save_file(hugging_face_state(), tmp_path / "clip.safetensors")
+    model = CLIP("test", replace(SMALL, activation=activation)).eval()
+    load_weights(model, tmp_path / "clip.safetensors")
+    with torch.no_grad():
+        expected = theirs(activation)(pixel_values=IMAGES, input_ids=TOKENS).logits_per_image
+        torch.testing.assert_close(model(IMAGES, TOKENS), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_openai_weights_fill_the_model_whole_without_a_warning(tmp_path: Path) -> None:
+    original = randomised(OpenAICLIP())
+    torch.save(openai_state(), tmp_path / "clip.pt")
+    model = CLIP("test", SMALL).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("error")
+        load_weights(model, tmp_path / "clip.pt")
+        image, text = (nn.functional.normalize(x, dim=-1) for x in original.features(IMAGES, TOKENS))
+        expected = original.logit_scale.exp() * image @ text.T
+        torch.testing.assert_close(model(IMAGES, TOKENS), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_scale_is_read_in_both_published_shapes(shape: tuple[int, ...], tmp_path: Path) -> None:
+    torch.save({**openai_state(), "logit_scale": torch.full(shape, 2.5)}, tmp_path / "clip.pt")
+    model = CLIP("test", SMALL)
+    load_weights(model, tmp_path / "clip.pt")
+    assert model.logit_scale.item() == 2.5
+
+
+def test_scale_is_at_most_a_hundred() -> None:
+    model = CLIP("test", SMALL)
+    nn.init.constant_(model.logit_scale, 9.0)
+    assert model.scale().item() == 100
+
+
+def activation_of(model: CLIP) -> set[str]:
+    """The activations that its layers have, by their value at 1."""
+    towers = (model.image_encoder.vision_model, model.text_encoder.text_model)
+    values = {layer.mlp.activation_fn(torch.ones(())).item() for tower in towers for layer in tower.encoder.layers}
+    names = {0.8413: "gelu", 0.8458: "quick_gelu"}  # Φ(1), σ(1.702)
+    return {names[round(value, 4)] for value in values}
+
+
+def write_plain(folder: Path) -> Path:
+    torch.save({k: v for k, v in openai_state().items() if k != "input_resolution"}, folder / "clip.pt")
+    return folder / "clip.pt"
+
+
+def write_openai(folder: Path) -> Path:
+    constants = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+    torch.save({**openai_state(), **constants}, folder / "clip.pt")
+    return folder / "clip.pt"
+
+
+def write_hugging_face(folder: Path) -> Path:
+    save_file(hugging_face_state(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"vision_config": {"hidden_act": "gelu"}}))
+    return folder
+
+
+def write_open_clip(folder: Path) -> Path:
+    save_file(hugging_face_state(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": True}}))
+    return folder
+
+
+def write_ours(folder: Path) -> Path:
+    save_weights(CLIP("other", replace(SMALL, activation="quick_gelu")), folder / "clip.safetensors")
+    return folder / "clip.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("write", "preset", "expected"),
+    [
+        (write_plain, "gelu", "gelu"),
+        (write_plain, "quick_gelu", "quick_gelu"),
+        (write_openai, "gelu", "quick_gelu"),
+        (write_hugging_face, "quick_gelu", "gelu"),
+        (write_open_clip, "gelu", "quick_gelu"),
+        (write_ours, "gelu", "quick_gelu"),
+    ],
+)
+def test_activation_is_what_the_file_says_or_else_the_presets(
+    write: object, preset: str, expected: str, tmp_path: Path
+) -> None:
+    model = CLIP("test", replace(SMALL, activation=preset))
+    load_weights(model, write(tmp_path))  # type: ignore[operator]
+    assert activation_of(model) == {expected}
+
+
+def test_an_activation_that_clip_never_had_is_refused(tmp_path: Path) -> None:
+    write_hugging_face(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"hidden_act": "relu"}}))
+    with pytest.raises(CheckpointError, match="activation 'relu' is not supported"):
+        load_weights(CLIP("test", SMALL), tmp_path)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_graph_gives_the_shapes_that_its_declaration_names(name: str) -> None:
+    with torch.device("meta"), torch.no_grad():
+        model = registry.create(name).eval()
+        assert activation_of_config(model) == PRESETS[name].activation
+        for graph in model.spec.graphs:
+            inputs = [torch.empty([2, *t.shape[1:]], dtype=getattr(torch, t.dtype)) for t in graph.inputs]
+            outputs = model.graph(graph.name)(*inputs)
+            assert [(2, *t.shape[1:]) for t in graph.outputs] == [tuple(o.shape) for o in outputs], graph.name
+
+
+def activation_of_config(model: CLIP) -> str:
+    return str(model.image_encoder.vision_model.config.hidden_act)
+
+
+def test_published_presets_have_clips_parameters() -> None:
+    with torch.device("meta"):
+        counts = {name: sum(p.numel() for p in registry.create(name).parameters()) for name in PRESETS}
+    # open_clip's own counts of ViT-B-32, ViT-B-16 and ViT-L-14, in millions.
+    published = {"clip": 151.28, "clip-vit-b-16": 149.62, "clip-vit-l-14": 427.62}
+    assert {name: round(counts[name] / 1e6, 2) for name in published} == published
+    assert VIT_B_32.activation == "gelu"
+
+
+def test_loss_is_the_symmetric_cross_entropy_of_the_pairs() -> None:
+    similarity = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    texts = torch.arange(4)[:, None]
+    s = similarity.numpy()
+    rows = [-np.log(np.exp(s[i, i]) / np.exp(s[i]).sum()) for i in range(4)]
+    columns = [-np.log(np.exp(s[i, i]) / np.exp(s[:, i]).sum()) for i in range(4)]
+    assert info_nce(similarity, texts).item() == pytest.approx((np.mean(rows) + np.mean(columns)) / 2)
+
+
+def test_equal_texts_of_a_batch_are_no_counter_examples() -> None:
+    # Two images of one class: the best similarities give each of its two texts half of the probability.
+    best = torch.tensor([[9.0, 9.0, -9.0], [9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    named = torch.tensor([[1, 2], [1, 2], [1, 3]])
+    entropy = 2 / 3 * np.log(2)  # of the targets themselves: nothing is left to learn
+    assert info_nce(best, named).item() == pytest.approx(entropy, abs=1e-4)
+    assert info_nce(best - 12 * torch.eye(3), named).item() > entropy + 1
+
+
+@pytest.mark.parametrize("preset", [SMALL, replace(TINY, image_size=32)], ids=["published", "tiny"])
+def test_contrast_teaches_every_parameter(preset: Preset) -> None:
+    torch.manual_seed(0)
+    model = CLIP("test", preset).train()
+    tokens = torch.zeros(3, preset.tokens, dtype=torch.long)
+    tokens[:, 0], tokens[:, 1] = torch.tensor([3, 4, 5]), preset.vocabulary - 1
+    images = torch.randn(3, 3, preset.image_size, preset.image_size)
+    model(images, tokens, contrast=True).backward()
+    unused = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert [name for name in unused if not name.endswith("k_proj.bias")] == []  # softmax ignores the keys' bias
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 2e-2)])
+def test_exported_graphs_give_the_similarity_of_pytorch(precision: str, tolerance: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = CLIP("test", replace(SMALL, image_size=16)).eval()
+    images = IMAGES.repeat(2, 1, 1, 1)[:3]
+    known: dict[str, Tensor] = {"image": images, "tokens": TOKENS[[0, 1, 1]]}
+    with torch.no_grad():
+        expected = model(images, known["tokens"]).diagonal()
+    for graph in model.spec.graphs:
+        path = tmp_path / f"{graph.name}.onnx"
+        write_graph(in_precision(model.graph(graph.name), model, precision, {}), graph, path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs = session.run(None, {t.name: np.asarray(known[t.name]) for t in graph.inputs})
+        known |= {t.name: output for t, output in zip(graph.outputs, outputs, strict=True)}
+    np.testing.assert_allclose(known["similarity"], expected, atol=tolerance * model.scale().item())
