@@ -17,12 +17,16 @@ class Task(StrEnum):
     """Tasks that there are synthetic labels for."""
 
     REFERRING_SEGMENTATION = "referring-segmentation"
+    GROUNDING = "grounding"
+    VQA = "vqa"
+    CLASSIFICATION = "classification"
 
 
 class Sensor(StrEnum):
     """What the pictures show."""
 
     OPTICAL = "optical"
+    SAR = "sar"
     BOTH = "both"
 
 
@@ -33,25 +37,25 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
     size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the images in pixels.")] = 256,
     sensor: Annotated[
-        Sensor, typer.Option("--sensor", help="Optical pictures, or both those and their SAR twins (SARImages/).")
-    ] = Sensor.OPTICAL,
+        Sensor | None, typer.Option("--sensor", help="What the pictures show. Default: optical, and both for vqa.")
+    ] = None,
     val: Annotated[float, typer.Option("--val", min=0, help="Validation scenes: a share below 1, or a number.")] = 0.1,
     test: Annotated[float, typer.Option("--test", min=0, help="Test scenes: a share below 1, or a number.")] = 0.1,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
     json: options.Json = False,
 ) -> None:
-    """Make a labelled synthetic data set in RRSIS-D's layout.
+    """Make a labelled synthetic data set in a public data set's layout.
 
-    Read it with --data rrsis-d --root OUT.
+    Read it with --root OUT and --data rrsis-d, optsar-rsvg for grounding, osvqa for vqa, scenes for
+    classification.
     """
     from rsvl.data.synth import write
 
     with progress("drawing scenes") as report:
-        written = write(out, scenes, seed, size, val, test, workers, sensor is Sensor.BOTH, report)
+        chosen = None if sensor is None else sensor.value
+        written = write(out, scenes, seed, size, val, test, workers, report, task=task.value, sensor=chosen)
     if json:
         print_json({"task": task.value, "seed": seed, **asdict(written), "root": str(written.root)})
         return
     splits = ", ".join(f"{count} {split}" for split, count in written.scenes.items())
-    typer.echo(
-        f"{out}: {splits} scenes with {written.objects} objects, {sum(written.expressions.values())} expressions"
-    )
+    typer.echo(f"{out}: {splits} scenes with {written.objects} objects, {sum(written.labels.values())} {written.unit}")

@@ -6,7 +6,8 @@
 
 The tables list everything and mark what is not of the split by ``active`` false; such an entry may have no other field
 but its id. RSVQA's pictures are called by the image's id, such as ``Images_LR/17.tif``. OSVQA is not public; here an
-image of it names its own files, ``optical`` and ``sar``, relative to the root, either of which may be null.
+image of it names its own files, ``optical`` and ``sar``, relative to the root, either of which may be null, and may
+say the ``condition`` of the optical one.
 
 RSVQA's own code answers in ranges, and so do these records: areas such as ``35m2`` become ``between 10m2 and 100m2``,
 and in LR counts become ``between 0 and 10`` and so on (0 stays 0).
@@ -58,7 +59,11 @@ def open_questions(name: str, root: Path, split: str, layout: QuestionLayout) ->
     pictures = _by_id(existing_folder([root / f for f in layout.folders], name)) if layout.folders else _named(root)
     try:
         found = [
-            (*pictures(image), tuple(_questions(image, questions, answers, layout.count_ranges)))
+            (
+                *pictures(image),
+                tuple(_questions(image, questions, answers, layout.count_ranges)),
+                str(image.get("condition", "")),
+            )
             for image in images.values()
         ]
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:

@@ -74,7 +74,8 @@ class Question:
 class QuestionRecord:
     """What is asked about one place: its optical and its SAR picture, either of which may be absent, and questions.
 
-    `width` and `height` are the pictures' size in pixels; a pair is of one size.
+    `width` and `height` are the pictures' size in pixels; a pair is of one size. `condition` is what the data set says
+    of the optical picture, such as ``cloudy``; empty where it says nothing.
     """
 
     optical: Path | None
@@ -82,6 +83,11 @@ class QuestionRecord:
     width: int
     height: int
     questions: tuple[Question, ...]
+    condition: str = ""
+
+
+QuestionEntry = tuple[Path | None, Path | None, tuple[Question, ...], str]
+"""What a `QuestionRecord` is made of, before its pictures' size is known: optical, SAR, questions, condition."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +200,8 @@ class ReferringDataset(Split[ImageRecord]):
 class QuestionDataset(Split[QuestionRecord]):
     """One split of a data set of questions about images."""
 
-    def __init__(self, name: str, split: str, records: Iterable[tuple[Path | None, Path | None, tuple[Question, ...]]]):
-        """Holds the (optical, SAR, questions) of each image; the pictures' sizes are read on request.
+    def __init__(self, name: str, split: str, records: Iterable[QuestionEntry]) -> None:
+        """Holds the (optical, SAR, questions, condition) of each image; the pictures' sizes are read on request.
 
         Raises:
             DatasetError: no image has a question.
@@ -210,7 +216,7 @@ class QuestionDataset(Split[QuestionRecord]):
         return len(self._records)
 
     def _record(self, index: int) -> QuestionRecord:
-        optical, sar, questions = self._records[index]
+        optical, sar, questions, condition = self._records[index]
         sizes = [(path, image_size(path)) for path in (optical, sar) if path is not None]
         (first, size), (last, other) = sizes[0], sizes[-1]
         if size != other:
@@ -218,12 +224,12 @@ class QuestionDataset(Split[QuestionRecord]):
                 f"{first} is {size[0]}x{size[1]} and {last} {other[0]}x{other[1]}: a pair must be of one size: "
                 "resample one of them"
             )
-        return QuestionRecord(optical, sar, *size, questions)
+        return QuestionRecord(optical, sar, *size, questions, condition)
 
     @property
     def questions(self) -> list[Question]:
         """All questions, image by image; no picture is opened."""
-        return [question for _, _, questions in self._records for question in questions]
+        return [question for _, _, questions, _ in self._records for question in questions]
 
     @cached_property
     def types(self) -> tuple[str, ...]:

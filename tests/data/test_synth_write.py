@@ -20,7 +20,7 @@ _SEED, _SIZE, _SCENES = 5, 128, 8
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synth") / "set"
-    write(folder, _SCENES, _SEED, _SIZE, val=0.25, test=1, with_sar=True)
+    write(folder, _SCENES, _SEED, _SIZE, val=0.25, test=1, sensor="both")
     return folder
 
 
@@ -90,7 +90,7 @@ def test_pictures_are_the_scenes_but_for_jpeg_loss(root: Path, scenes: dict[int,
 
 
 def test_number_of_workers_does_not_change_the_files(root: Path, tmp_path: Path) -> None:
-    write(tmp_path / "two", _SCENES, _SEED, _SIZE, val=0.25, test=1, with_sar=True, workers=2)
+    write(tmp_path / "two", _SCENES, _SEED, _SIZE, val=0.25, test=1, sensor="both", workers=2)
     assert _digest(tmp_path / "two") == _digest(root)
 
 
@@ -128,7 +128,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     def full(path: Path, image: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.write"), "_write_jpeg", full)
+    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.referring"), "write_jpeg", full)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "set", 2, size=64)
     assert list(tmp_path.iterdir()) == []

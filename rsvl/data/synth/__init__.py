@@ -1,13 +1,13 @@
 """Synthetic overhead scenes with labels: objects, masks, boxes, and sentences that name one object or none.
 
-`generate` makes one scene from one seed; `write` makes a data set on disk in RRSIS-D's own layout.
+`generate` makes one scene from one seed; `write` makes a data set on disk, in the public layout of one of `TASKS`.
 """
 
 from rsvl.data.synth.catalog import CATEGORIES, COLOURS, Category
 from rsvl.data.synth.generate import generate
 from rsvl.data.synth.scene import Expression, Scene, SceneObject
-from rsvl.data.synth.write import Written, write
+from rsvl.data.synth.write import TASKS, Written, write
 
 __all__ = [
-    "CATEGORIES", "COLOURS", "Category", "Expression", "Scene", "SceneObject", "Written", "generate", "write",
+    "CATEGORIES", "COLOURS", "TASKS", "Category", "Expression", "Scene", "SceneObject", "Written", "generate", "write",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from rsvl.data.synth.catalog import COLOURS
 from rsvl.data.synth.paint import Painting, paint
 from rsvl.data.synth.scene import Scene, SceneObject, bounding_box
 from rsvl.data.synth.settings import SETTINGS
-from rsvl.data.synth.world import World
+from rsvl.data.synth.world import WATER, World
 from rsvl.runtime.errors import UsageError
 
 #: Fewest objects of a scene; layouts with less are drawn anew.
@@ -18,13 +18,16 @@ _TRACE = 4
 _COLOUR_MARGIN = 0.75
 
 
-def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = False) -> Scene:
+def generate(
+    seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = False, with_sentences: bool = True
+) -> Scene:
     """Make the scene of a seed; the same seed gives the same bytes.
 
     Args:
         seed: any non-negative integer, or a tuple of them (a data set uses `(seed, index)`).
         size: side of the image in pixels, 64–2048.
         with_sar: also render the scene as SAR.
+        with_sentences: also describe its objects.
 
     Raises:
         UsageError: when size is out of range.
@@ -35,9 +38,10 @@ def generate(seed: int | tuple[int, ...], size: int = 256, *, with_sar: bool = F
     setting, world = _peopled(rng, size)
     painting = paint(world)
     objects = _labelled(painting)
-    expressions = language.describe(rng, objects, size)
+    expressions = language.describe(rng, objects, size) if with_sentences else []
     radar = sar.render(np.random.default_rng((size, *np.atleast_1d(seed))), world, painting) if with_sar else None
-    return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, radar)
+    water = (world.place_kind & WATER) > 0
+    return Scene(painting.image, tuple(objects), tuple(expressions), setting, world.gsd, water, radar)
 
 
 def _peopled(rng: np.random.Generator, size: int) -> tuple[str, World]:

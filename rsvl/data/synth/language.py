@@ -11,7 +11,7 @@ from rsvl.data.synth.scene import Expression, SceneObject
 #: Share of a scene's expressions that name nothing.
 NO_TARGET_SHARE = 0.125
 
-_ZONE_WORDS: dict[str, tuple[str, ...]] = {
+ZONE_WORDS: dict[str, tuple[str, ...]] = {
     "left": ("on the left", "on the left side of the image", "at the left"),
     "right": ("on the right", "on the right side of the image", "at the right"),
     "top": ("at the top", "at the top of the image", "in the upper part"),
@@ -153,7 +153,7 @@ def _sentence(rng: np.random.Generator, program: Sequence[Clause], landmarks: di
     head = _phrase(rng, program, article)
     tail = ""
     if "zone" in parts:
-        tail = _pick(rng, _ZONE_WORDS[str(parts["zone"])])
+        tail = _pick(rng, ZONE_WORDS[str(parts["zone"])])
     for relation, words in _RELATION_WORDS.items():
         if relation in parts:
             landmark = int(parts[relation])  # type: ignore[call-overload]

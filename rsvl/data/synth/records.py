@@ -35,7 +35,7 @@ def record(scene: Scene, file_name: str) -> SceneRecord:
     refs: list[tuple[int | None, int, list[str]]] = [
         (target, CATEGORIES[scene.objects[target].category].id, texts) for target, texts in sorted(by_target.items())
     ]
-    refs += [(None, _category_id(e), [e.text]) for e in scene.expressions if e.target is None]
+    refs += [(None, CATEGORIES[asked_category(e)].id, [e.text]) for e in scene.expressions if e.target is None]
     return SceneRecord(file_name, [_annotation(thing) for thing in scene.objects], refs)
 
 
@@ -53,13 +53,13 @@ def _annotation(thing: SceneObject) -> dict[str, Any]:
     }
 
 
-def _category_id(expression: Expression) -> int:
-    """Id of the category that a sentence asks for."""
+def asked_category(expression: Expression) -> str:
+    """The category that a sentence asks for, whether or not the scene has one."""
     noun = dict(expression.program)["noun"]
     for category, nouns in VARIANT_NOUNS.values():
         if noun in nouns:
-            return CATEGORIES[category].id
-    return next(category.id for category in CATEGORIES.values() if noun in category.nouns)
+            return category
+    return next(category.name for category in CATEGORIES.values() if noun in category.nouns)
 
 
 class Records:

@@ -76,6 +76,7 @@ class Scene:
         expressions: sentences, each true of exactly one object or of none.
         setting: the kind of place.
         gsd: ground sampling distance, metres a pixel.
+        water: bool [H, W], where the ground is open water, whatever floats on it or spans it.
         sar: uint8 [H, W], the same scene as a radar sees it, when it was asked for.
     """
 
@@ -84,6 +85,7 @@ class Scene:
     expressions: tuple[Expression, ...]
     setting: str
     gsd: float
+    water: np.ndarray
     sar: np.ndarray | None = field(default=None)
 
 

@@ -1,33 +1,33 @@
-"""Writes scenes to disk in RRSIS-D's own layout.
+"""Writes a data set of synthetic scenes to disk, in the public layout of its task (`TASKS`)."""
 
-    <root>/rrsisd/refs(unc).p            pickle of a list of plain dicts, one a referred object
-    <root>/rrsisd/instances.json         COCO: images, annotations (segmentation: a list of one RLE), categories
-    <root>/images/rrsisd/JPEGImages/     pictures
-    <root>/images/rrsisd/SARImages/      their SAR twins, with `with_sar`
-
-Two things go beyond RRSIS-D: annotations carry `obb` (centre x, centre y, length, width, degrees), and a sentence that
-names nothing is a ref with `no_target: True` and `ann_id: -1` (gRefCOCO's convention).
-"""
-
-import json
 import os
-import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
 
-from rsvl.data.synth.generate import generate
-from rsvl.data.synth.records import Records, SceneRecord, record
+from rsvl.data.synth.classification import ClassLabels
+from rsvl.data.synth.grounding import GroundingLabels
+from rsvl.data.synth.labels import SPLITS, Job, Labels
+from rsvl.data.synth.referring import ReferringLabels
+from rsvl.data.synth.vqa import QuestionLabels
 from rsvl.runtime.errors import OutputError, UsageError
 
-_IMAGES, _SAR, _NOTES = Path("images/rrsisd/JPEGImages"), Path("images/rrsisd/SARImages"), Path("rrsisd")
-_QUALITY = 92
+REFERRING = "referring-segmentation"
+
+#: Every task that there are labels for.
+TASKS: dict[str, type[Labels]] = {
+    REFERRING: ReferringLabels,
+    "grounding": GroundingLabels,
+    "vqa": QuestionLabels,
+    "classification": ClassLabels,
+}
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,16 @@ class Written:
     Attributes:
         root: the data set's folder.
         scenes: number of scenes by split.
-        expressions: number of expressions by split, those that name nothing included.
+        unit: what the labels are, such as ``expressions``.
+        labels: number of labels by split, those that name nothing included.
         objects: number of labelled objects in all.
     """
 
     root: Path
     scenes: dict[str, int]
-    expressions: dict[str, int]
+    unit: str
+    labels: dict[str, int]
     objects: int
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One scene to make: its seed is (seed, index)."""
-
-    folder: Path
-    seed: int
-    index: int
-    size: int
-    with_sar: bool
 
 
 def write(
@@ -66,10 +57,12 @@ def write(
     val: float = 0.1,
     test: float = 0.1,
     workers: int = 1,
-    with_sar: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    task: str = REFERRING,
+    sensor: str | None = None,
 ) -> Written:
-    """Generate a data set of synthetic scenes and write it in RRSIS-D's layout.
+    """Generate a data set of synthetic scenes and write it in the layout of a task.
 
     The files do not depend on `workers`. The data set grows in a temporary sibling of `root` and takes its place when
     it is complete; a run that fails or is interrupted leaves nothing.
@@ -82,31 +75,32 @@ def write(
         val: scenes of the validation split: a share below 1, or a number.
         test: scenes of the test split: a share below 1, or a number.
         workers: processes.
-        with_sar: also write each scene's SAR twin.
         progress: called with (scenes done, scenes in all).
+        task: a key of `TASKS`.
+        sensor: what the pictures show: ``optical``, ``sar`` or ``both``, as far as the task knows it; by default the
+            first of its `Labels.sensors`.
 
     Raises:
-        UsageError: when the numbers do not fit each other or the folder is in use.
+        UsageError: when the numbers do not fit each other, the task has no such pictures or the folder is in use.
         OutputError: when the disk refuses.
     """
     root = Path(root)
     splits = _splits(scenes, val, test)
     if seed < 0 or workers < 1:
         raise UsageError("synth needs a seed of 0 or more and at least one worker")
+    labels = _labels(task, seed, size, sensor)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not an empty folder: name another one or remove it")
     temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    jobs = [_Job(temporary, seed, index, size, with_sar) for index in range(scenes)]
-    records = Records(seed, size)
+    jobs = [Job(temporary, seed, index, split, size, labels.sensor) for index, split in enumerate(splits)]
     try:
-        for folder in (_IMAGES, _NOTES, _SAR) if with_sar else (_IMAGES, _NOTES):
+        for folder in labels.folders:
             (temporary / folder).mkdir(parents=True)
-        for index, made in enumerate(_made(jobs, workers)):
-            records.add(made, splits[index])
+        for index, made in enumerate(_made(labels, jobs, workers)):
+            labels.add(made, splits[index])
             if progress is not None:
                 progress(index + 1, scenes)
-        (temporary / _NOTES / "refs(unc).p").write_bytes(pickle.dumps(records.refs, protocol=4))
-        (temporary / _NOTES / "instances.json").write_text(json.dumps(records.instances()))
+        labels.finish(temporary)
         temporary.replace(root)
     except OSError as error:
         raise OutputError(
@@ -114,7 +108,17 @@ def write(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Written(root, records.scenes, dict(records.sentences), len(records.annotations))
+    counts = Counter(splits)
+    return Written(root, {s: counts[s] for s in SPLITS}, labels.unit, dict(labels.counts), labels.objects)
+
+
+def _labels(task: str, seed: int, size: int, sensor: str | None) -> Labels:
+    if task not in TASKS:
+        raise UsageError(f"no synthetic labels for the task {task!r}: there are some for {', '.join(TASKS)}")
+    kind = TASKS[task]
+    if sensor is not None and sensor not in kind.sensors:
+        raise UsageError(f"synthetic scenes for {task} have no {sensor!r} pictures: choose {' or '.join(kind.sensors)}")
+    return kind(seed, size, sensor or kind.sensors[0])
 
 
 def _splits(scenes: int, val: float, test: float) -> list[str]:
@@ -130,27 +134,11 @@ def _splits(scenes: int, val: float, test: float) -> list[str]:
     return ["train"] * n_train + ["val"] * n_val + ["test"] * n_test
 
 
-def _made(jobs: list[_Job], workers: int) -> Iterator[SceneRecord]:
+def _made(labels: Labels, jobs: list[Job], workers: int) -> Iterator[Any]:
     """Do the jobs in order, in this process or in several."""
     if workers == 1:
-        yield from map(_make, jobs)
+        yield from map(labels.make, jobs)
         return
     fresh = get_context("spawn")  # OpenCV's threads do not survive a fork: a forked worker hangs in its first call
     with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(_make, jobs, chunksize=16)
-
-
-def _make(job: _Job) -> SceneRecord:
-    """Generate one scene, write its picture(s), and return its annotations as plain data."""
-    scene = generate((job.seed, job.index), job.size, with_sar=job.with_sar)
-    name = f"{job.index:06d}.jpg"
-    _write_jpeg(job.folder / _IMAGES / name, scene.image[..., ::-1])
-    if scene.sar is not None:
-        _write_jpeg(job.folder / _SAR / name, scene.sar)
-    return record(scene, name)
-
-
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Write a picture (BGR or gray) as JPEG."""
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    path.write_bytes(data.tobytes())
+        yield from pool.map(labels.make, jobs, chunksize=16)

@@ -1,0 +1,47 @@
+"""Writes scenes for classification: a folder a split and in it a folder a class, which is the scene's setting."""
+
+from itertools import product
+from pathlib import Path
+
+from rsvl.data.synth.generate import generate
+from rsvl.data.synth.labels import SPLITS, Job, Labels, write_jpeg
+from rsvl.data.synth.settings import SETTINGS
+
+
+class ClassLabels(Labels):
+    """The setting of each scene."""
+
+    sensors = ("optical", "sar")
+    unit = "scene labels"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """See `Labels.folders`."""
+        return tuple(Path(split, folder_name(setting)) for split, setting in product(SPLITS, SETTINGS))
+
+    @staticmethod
+    def make(job: Job) -> int:
+        """See `Labels.make`. Returns the number of objects."""
+        scene = generate((job.seed, job.index), job.size, with_sar=job.sar, with_sentences=False)
+        picture = scene.image if scene.sar is None else scene.sar
+        write_jpeg(job.folder / job.split / folder_name(scene.setting) / f"{job.index:06d}.jpg", picture)
+        return len(scene.objects)
+
+    def add(self, made: int, split: str) -> None:
+        """See `Labels.add`."""
+        self.objects += made
+        self.counts[split] += 1
+
+    def finish(self, folder: Path) -> None:
+        """See `Labels.finish`: there are no tables; splits without scenes go."""
+        for split, setting in product(SPLITS, SETTINGS):
+            if not self.counts[split]:
+                (folder / split / folder_name(setting)).rmdir()
+        for split in SPLITS:
+            if not self.counts[split]:
+                (folder / split).rmdir()
+
+
+def folder_name(setting: str) -> str:
+    """A setting's class folder."""
+    return setting.replace(" ", "_")

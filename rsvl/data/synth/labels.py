@@ -1,0 +1,94 @@
+"""What a task does with scenes: pictures of each, made in any process, and tables of all, made at the end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+_QUALITY = 92
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scene to make: its seed is (seed, index).
+
+    Attributes:
+        folder: where the data set grows.
+        seed: of the data set.
+        index: the scene's number in the data set.
+        split: the scene's split.
+        size: side of the pictures, pixels.
+        sensor: what the pictures show: ``optical``, ``sar`` or ``both``.
+    """
+
+    folder: Path
+    seed: int
+    index: int
+    split: str
+    size: int
+    sensor: str
+
+    @property
+    def optical(self) -> bool:
+        """Whether optical pictures are wanted."""
+        return self.sensor != "sar"
+
+    @property
+    def sar(self) -> bool:
+        """Whether SAR pictures are wanted."""
+        return self.sensor != "optical"
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """Randomness for what is not in the scene itself; different for each `stream` above 0, and from the SAR's."""
+        return np.random.default_rng((self.size, self.seed, self.index, stream))
+
+
+class Labels(ABC):
+    """The labels of a data set in the making.
+
+    Attributes:
+        sensors: what pictures the task knows, its default first.
+        unit: what is counted, such as ``expressions``.
+        counts: how many of them by split.
+        objects: number of labelled objects.
+    """
+
+    sensors: ClassVar[tuple[str, ...]]
+    unit: ClassVar[str]
+
+    def __init__(self, seed: int, size: int, sensor: str) -> None:
+        """Begin a data set of square pictures of `size` pixels, made from a seed."""
+        self.seed, self.size, self.sensor = seed, size, sensor
+        self.counts = Counter(dict.fromkeys(SPLITS, 0))
+        self.objects = 0
+
+    @property
+    @abstractmethod
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that `make` writes into, relative to the data set's."""
+
+    @staticmethod
+    @abstractmethod
+    def make(job: Job) -> Any:
+        """Write a scene's pictures; return its labels as plain data. Runs in any process."""
+
+    @abstractmethod
+    def add(self, made: Any, split: str) -> None:
+        """Take a scene's labels; scenes come in order."""
+
+    @abstractmethod
+    def finish(self, folder: Path) -> None:
+        """Write the tables, when all scenes are there."""
+
+
+def write_jpeg(path: Path, image: np.ndarray) -> None:
+    """Write a picture, uint8 [H, W, 3] RGB or [H, W], as JPEG."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    path.write_bytes(data.tobytes())
