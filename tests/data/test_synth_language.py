@@ -5,24 +5,15 @@ and have one threshold in the middle of each of its margins, so a margin that fa
 none.
 """
 
-import colorsys
 import re
 from collections import Counter
 
 import cv2
 import numpy as np
+from crisp_rules import AXES, beside, centre, colour_word, in_zone
 
 from rsvl.data.synth import CATEGORIES, Expression, Scene, SceneObject
 from rsvl.data.synth.catalog import VARIANT_NOUNS
-
-_SIZE = 256
-_AXES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-_THIRDS = {"left": -1, "right": 1, "top": -1, "bottom": 1}
-
-
-def _centre(thing: SceneObject) -> np.ndarray:
-    ys, xs = np.nonzero(thing.mask)
-    return np.array([xs.min() + xs.max() + 1, ys.min() + ys.max() + 1]) / 2
 
 
 def _named(thing: SceneObject, noun: str) -> bool:
@@ -35,39 +26,12 @@ def _named(thing: SceneObject, noun: str) -> bool:
 def _painted(scene: Scene, thing: SceneObject, colour: str) -> bool:
     if thing.colour is None:
         return False
-    return _colour_word(np.median(scene.image[thing.mask], axis=0)) == colour
-
-
-def _colour_word(rgb: np.ndarray) -> str:
-    """Name a colour by brightness, saturation and hue."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(rgb / 255))
-    if value < 0.31:
-        return "black"
-    if saturation < 0.22:
-        return "white" if value > 0.72 else "gray"
-    if 12 <= hue * 360 < 43 and value < 0.62:
-        return "brown"
-    bounds = {12: "red", 38: "orange", 70: "yellow", 180: "green", 270: "blue", 361: "red"}
-    return next(word for bound, word in bounds.items() if hue * 360 < bound)
-
-
-def _in_zone(thing: SceneObject, zone: str) -> bool:
-    x, y = _centre(thing) / _SIZE
-    if zone == "middle":
-        return max(abs(x - 0.5), abs(y - 0.5)) < 0.15
-    share = {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}
-    return all(share[word] < 0.36 for word in zone.split())
-
-
-def _beside(thing: SceneObject, direction: str, landmark: SceneObject) -> bool:
-    dx, dy = _centre(thing) - _centre(landmark)
-    ax, ay = _AXES[direction]
-    return bool(dx * ax + dy * ay > np.cos(np.radians(55)) * np.hypot(dx, dy))
+    return colour_word(np.median(scene.image[thing.mask], axis=0)) == colour
 
 
 def _near(thing: SceneObject, landmark: SceneObject) -> bool:
     away = cv2.distanceTransform((~landmark.mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return bool(away[thing.mask].min() < 0.11 * _SIZE)
+    return bool(away[thing.mask].min() < 0.11 * thing.mask.shape[0])
 
 
 def _fits(scene: Scene, thing: SceneObject, word: str, value: object) -> bool:
@@ -76,18 +40,18 @@ def _fits(scene: Scene, thing: SceneObject, word: str, value: object) -> bool:
     if word == "colour":
         return _painted(scene, thing, str(value))
     if word == "zone":
-        return _in_zone(thing, str(value))
+        return in_zone(thing, str(value))
     landmark = scene.objects[int(str(value))]
     if thing is landmark:
         return False
-    return _near(thing, landmark) if word == "next to" else _beside(thing, word, landmark)
+    return _near(thing, landmark) if word == "next to" else beside(thing, word, landmark)
 
 
 _MEASURE = {
     "largest": lambda o: o.mask.sum(), "smallest": lambda o: -o.mask.sum(),
     "longest": lambda o: o.obb[2], "shortest": lambda o: -o.obb[2],
-    "leftmost": lambda o: -_centre(o)[0], "rightmost": lambda o: _centre(o)[0],
-    "topmost": lambda o: -_centre(o)[1], "bottommost": lambda o: _centre(o)[1],
+    "leftmost": lambda o: -centre(o)[0], "rightmost": lambda o: centre(o)[0],
+    "topmost": lambda o: -centre(o)[1], "bottommost": lambda o: centre(o)[1],
 }  # fmt: skip
 
 
@@ -126,7 +90,7 @@ def test_texts_say_what_their_programs_mean(scenes: list[Scene]) -> None:
             words = {"top": "top|upper", "bottom": "bottom|lower", "middle": "middle|center"}
             for word in zone.split():
                 assert re.search(words.get(word, word), text), expression
-            for word in _AXES:
+            for word in AXES:
                 if word in parts:
                     assert re.search(
                         {"above": "above|upper side", "below": "below|lower side"}.get(word, word.split()[0]), text

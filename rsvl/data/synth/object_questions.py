@@ -118,7 +118,8 @@ def orientation(view: View) -> Iterator[Asked]:
         thing = view.objects[i]
         _, _, length, width, angle = thing.obb
         lie = lies(angle)
-        if width <= 0.6 * length and length >= 12 and thing.visible >= 0.9 and lie:
+        straight = width <= 0.6 * length and length >= 12 and thing.category != "building"  # which may be L-shaped
+        if straight and thing.visible >= 0.9 and lie:
             text = view.pick(f"How does {name.text} lie?", f"What is the orientation of {name.text}?")
             yield Asked("orientation", text, lie, thing.category)
 

@@ -34,7 +34,7 @@ TYPES: dict[str, tuple[Asker, float]] = {
 #: Questions of one type about one scene, at most.
 PER_TYPE = 2
 #: How far the answers of a type, or of a subject in it, may be from balance while there are few.
-_SLACK = 1.5
+_SLACK = 1.0
 
 
 def askable(view: View) -> list[Asked]:
