@@ -54,15 +54,13 @@ from transformers.models.clip.modeling_clip import CLIPEncoder
 from rsvl.modules.attention import Attention
 from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder
 from rsvl.modules.clip_tokenizer import clip_tokenizer_json
+from rsvl.modules.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.modules.stem import ConvStem
 from rsvl.registry import register
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
-
-#: A foreground prior of 1 %, as the focal loss paper starts from.
-PRIOR_LOGIT = -4.6
 
 
 @dataclass(frozen=True)
@@ -473,33 +471,20 @@ class CD2FSAN(ReferringSegmenter):
         masks: Tensor,
         class_masks: Tensor | None,
     ) -> Tensor:
-        """Text-to-pixel contrast: the features' channel-wise product with a sentence, summed, is already its mask.
-
-        It has no weights of its own and teaches the encoders directly, from every sentence and from the classes' names,
-        where nothing is pretrained.
-        """
-        size = masks.shape[-1] // self.preset.mask_scale
-        similarity = self._similarity(image, text[0], size)
-        count = masks.shape[0]
-        own = similarity[torch.arange(count, device=masks.device), image_index][:, None]
-        loss = self.loss(own, F.interpolate(masks, size=(size, size), mode="area"))
-        if class_masks is not None and class_masks.shape[1]:
-            named = F.interpolate(class_masks, size=(size, size), mode="area").transpose(0, 1)
-            loss = loss + self.loss(similarity[count:].flatten(0, 1)[:, None], named.flatten(0, 1)[:, None])
-        return loss
+        """Text-to-pixel contrast on the features that the sentence multiplies (`rsvl.modules.contrast`)."""
+        similarity = self._similarity(image, text[0], masks.shape[-1] // self.preset.mask_scale)
+        return contrast_loss(self.loss, similarity, image_index, masks, class_masks)
 
     def _similarity(self, image: tuple[Tensor, ...], sentence: Tensor, size: int) -> Tensor:
-        """Logits [N, B, size, size] of N sentences [N, E] at the pixels of B images, summed over the feature levels.
-
-        Only what a sentence adds to the gains counts: their common part would lift every pixel's logit.
-        """
+        """Logits [N, B, size, size] of N sentences [N, E] at the pixels of B images."""
         features = (image[0], *image[len(image) - len(self.details) :])
-        logits = self.contrast_bias.float()
-        for feature, gain in zip(features, (self.sentence_gain, *self.detail_gains), strict=True):
-            weight = F.linear(sentence, gain.weight) / math.sqrt(feature.shape[1])
-            level = F.conv2d(feature, weight[:, :, None, None].to(feature.dtype)).float()
-            logits = logits + F.interpolate(level, size=(size, size), mode="bilinear")
-        return logits.transpose(0, 1)
+        return contrast_logits(
+            features,
+            (self.sentence_gain, *self.detail_gains),
+            sentence,
+            self.contrast_bias,
+            size,  # type: ignore[arg-type]
+        )
 
     def _spoken(self, details: tuple[Tensor, ...], sentence: Tensor) -> list[Tensor]:
         gains = [gain(sentence)[:, :, None, None] for gain in self.detail_gains]

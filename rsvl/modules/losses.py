@@ -44,3 +44,34 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     overlap = (probability * target).sum(1)
     area = target.sum(1)
     return (1 - (2 * overlap + smooth) / (probability.sum(1) + area + smooth)) * (area > 0)
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, background: float = 0.9, foreground: float = 1.1) -> Tensor:
+    """Cross-entropy of two classes with class weights, a weighted mean over all pixels of the batch (LAVT's loss).
+
+    Args:
+        logits: the foreground's class logits minus the background's, float [B, 1, H, W].
+        target: float [B, 1, H, W] in 0…1.
+        background: weight of the background's pixels.
+        foreground: weight of the foreground's pixels.
+
+    Returns:
+        A scalar.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    weight = background + (foreground - background) * target
+    return (weight * cross_entropy).sum() / weight.sum()
+
+
+def two_class_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-6) -> Tensor:
+    """Soft Dice loss of foreground and background, their mean for each sample (CADFormer's equation 13).
+
+    Args:
+        logits: the foreground's class logits minus the background's, float [B, 1, H, W].
+        target: float [B, 1, H, W] in 0…1.
+        smooth: added to numerator and denominator, in pixels.
+
+    Returns:
+        [B], each in 0…1. The foreground's part is 0 where the target is empty (`dice_loss`).
+    """
+    return (dice_loss(logits, target, smooth) + dice_loss(-logits, 1 - target, smooth)) / 2
