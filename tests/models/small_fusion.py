@@ -1,0 +1,53 @@
+"""The early-fusion models in sizes for a test: every part is there, as in the full presets and as in the tiny ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rsvl import registry
+from rsvl.modules.bert import BertSizes
+from rsvl.modules.early_fusion import EarlyFusionSegmenter
+from rsvl.modules.swin import SwinSizes
+
+NAMES = ("cadformer", "fianet", "lavt", "lgce", "rmsin")
+TOKENS = 9
+START, END = 1, 1023
+_COMMON: dict[str, Any] = {
+    "image_size": 64,
+    "tokens": TOKENS,
+    "bert": BertSizes(width=24, layers=4, heads=2, vocabulary=1024, positions=TOKENS, dropout=0.0),
+    "decoder": (16, 12, 8),
+}
+_SWIN = SwinSizes(embed=24, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=4, mlp_ratio=1)
+_STEM = {"": (), "-tiny": (12, 24)}
+
+
+def small_preset(name: str, kind: str) -> Any:
+    """A model's preset, full (kind "") or "-tiny", in small sizes."""
+    return replace(registry.entry(name + kind).preset, **_COMMON, swin=_SWIN, stem=_STEM[kind])
+
+
+def small_model(name: str, kind: str = "") -> EarlyFusionSegmenter:
+    """A model with random weights in every place, evaluation mode."""
+    torch.manual_seed(0)
+    entry = registry.entry(name + kind)
+    model = entry.build("test", small_preset(name, kind)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return model
+
+
+def images(count: int) -> Tensor:
+    """Noise."""
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def sentences(*words: list[int]) -> Tensor:
+    """Token ids [N, 9] of sentences given by their words' ids."""
+    rows = [[START, *ids, END] for ids in words]
+    return torch.tensor([row + [0] * (TOKENS - len(row)) for row in rows])
