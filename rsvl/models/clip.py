@@ -37,13 +37,13 @@ from rsvl.modules.clip import (
     CLIP_STD,
     CLIPImageEncoder,
     CLIPTextEncoder,
-    ConvStem,
     Size,
     text_config,
     vision_config,
 )
 from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.exportable import ExportableModel
+from rsvl.modules.stem import ConvStem
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.errors import CheckpointError
