@@ -16,45 +16,19 @@ Only NumPy is needed, so that bundles are evaluated without PyTorch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""The IoU thresholds of Pr@X."""
+from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
+from rsvl.metrics.shares import plain, share
 
 COVERAGE_BINS = (("small", 0.20), ("medium", 0.60), ("large", math.inf))
 """Size bins of RRSIS-D's paper: the share of the image that the target covers, up to and including the limit."""
 
-AREA_BINS = (("small", 32**2), ("medium", 96**2), ("large", math.inf))
-"""Size bins of COCO: the target's pixels at the image's own size, below the limit. Overhead objects are mostly below
-20 % of their image, so that these tell more than the coverage does."""
-
 EMPTY_BELOW = 10
 """A predicted mask of fewer pixels counts as empty when asked whether the model saw that nothing is there."""
-
-
-@dataclass(frozen=True)
-class GroupMetrics:
-    """Metrics of a group of samples, fractions 0…1, NaN where the group is empty.
-
-    Attributes:
-        count: number of samples.
-        oiou: sum of intersections over sum of unions.
-        miou: mean of the samples' IoU.
-        precision: share of samples with IoU of at least 0.5, 0.6, 0.7, 0.8 and 0.9, by threshold.
-    """
-
-    count: int
-    oiou: float
-    miou: float
-    precision: dict[float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values under the papers' names, ready for JSON; NaN becomes None."""
-        values = {"count": self.count, "oIoU": self.oiou, "mIoU": self.miou}
-        return _plain(values | {f"Pr@{threshold}": value for threshold, value in self.precision.items()})
 
 
 @dataclass(frozen=True)
@@ -69,7 +43,7 @@ class MetricsReport:
         no_target_count: number of sentences that name nothing.
         n_acc: share of those for which the mask was empty; NaN if there were none.
         t_acc: share of the sentences with a target for which the mask was not empty; NaN if there were none.
-        skipped_images: images that the evaluation could not use (see `rsvl.evaluate.evaluate`).
+        skipped_images: images that the evaluation could not use (see `rsvl.tasks.segmentation.evaluation`).
     """
 
     overall: GroupMetrics
@@ -96,41 +70,10 @@ class MetricsReport:
         groups = {"by_coverage": self.by_coverage, "by_area": self.by_area, "by_category": self.by_category}
         return {
             **self.overall.to_dict(),
-            **_plain({"no_target_count": self.no_target_count, "N-acc": self.n_acc, "T-acc": self.t_acc}),
+            **plain({"no_target_count": self.no_target_count, "N-acc": self.n_acc, "T-acc": self.t_acc}),
             "skipped_images": self.skipped_images,
             **{name: {key: group.to_dict() for key, group in found.items()} for name, found in groups.items()},
         }
-
-
-@dataclass
-class _Sums:
-    """Sums over the samples of a group, from which its metrics follow."""
-
-    count: int = 0
-    intersection: int = 0
-    union: int = 0
-    iou: float = 0.0
-    reached: list[int] = field(default_factory=lambda: [0] * len(THRESHOLDS))
-
-    def add(self, intersection: int, union: int) -> None:
-        iou = intersection / union if union else 0.0
-        self.count += 1
-        self.intersection += intersection
-        self.union += union
-        self.iou += iou
-        self.reached = [n + (iou >= threshold) for n, threshold in zip(self.reached, THRESHOLDS, strict=True)]
-
-    def merge(self, other: _Sums) -> None:
-        self.count += other.count
-        self.intersection += other.intersection
-        self.union += other.union
-        self.iou += other.iou
-        self.reached = [a + b for a, b in zip(self.reached, other.reached, strict=True)]
-
-    def metrics(self) -> GroupMetrics:
-        oiou = self.intersection / self.union if self.union else _share(0, self.count)
-        precision = {t: _share(n, self.count) for t, n in zip(THRESHOLDS, self.reached, strict=True)}
-        return GroupMetrics(self.count, oiou, _share(self.iou, self.count), precision)
 
 
 class ReferringMetrics:
@@ -143,10 +86,10 @@ class ReferringMetrics:
     def __init__(self, empty_below: int = EMPTY_BELOW) -> None:
         """`empty_below`: a predicted mask of fewer pixels counts as empty for N-acc and T-acc."""
         self.empty_below = empty_below
-        self._overall = _Sums()
-        self._coverage = {name: _Sums() for name, _ in COVERAGE_BINS}
-        self._area = {name: _Sums() for name, _ in AREA_BINS}
-        self._category: dict[str, _Sums] = {}
+        self._overall = OverlapSums()
+        self._coverage = {name: OverlapSums() for name, _ in COVERAGE_BINS}
+        self._area = {name: OverlapSums() for name, _ in AREA_BINS}
+        self._category: dict[str, OverlapSums] = {}
         self._no_target = self._found_nothing = self._found_something = 0
 
     def update(self, pred: np.ndarray, target: np.ndarray, category: str = "", no_target: bool = False) -> None:
@@ -175,11 +118,10 @@ class ReferringMetrics:
         for sums in self._groups(area, target.size, category):
             sums.add(intersection, predicted + area - intersection)
 
-    def _groups(self, area: int, pixels: int, category: str) -> list[_Sums]:
+    def _groups(self, area: int, pixels: int, category: str) -> list[OverlapSums]:
         coverage = next(name for name, limit in COVERAGE_BINS if area <= limit * pixels)
-        size = next(name for name, limit in AREA_BINS if area < limit)
-        groups = [self._overall, self._coverage[coverage], self._area[size]]
-        return [*groups, self._category.setdefault(category, _Sums())] if category else groups
+        groups = [self._overall, self._coverage[coverage], self._area[area_bin(area)]]
+        return [*groups, self._category.setdefault(category, OverlapSums())] if category else groups
 
     def merge(self, other: ReferringMetrics) -> None:
         """Adds another accumulator's samples to this one."""
@@ -188,7 +130,7 @@ class ReferringMetrics:
             for name, sums in theirs.items():
                 mine[name].merge(sums)
         for name, sums in other._category.items():
-            self._category.setdefault(name, _Sums()).merge(sums)
+            self._category.setdefault(name, OverlapSums()).merge(sums)
         self._no_target += other._no_target
         self._found_nothing += other._found_nothing
         self._found_something += other._found_something
@@ -201,14 +143,6 @@ class ReferringMetrics:
             by_area={name: sums.metrics() for name, sums in self._area.items()},
             by_category={name: self._category[name].metrics() for name in sorted(self._category)},
             no_target_count=self._no_target,
-            n_acc=_share(self._found_nothing, self._no_target),
-            t_acc=_share(self._found_something, self._overall.count),
+            n_acc=share(self._found_nothing, self._no_target),
+            t_acc=share(self._found_something, self._overall.count),
         )
-
-
-def _share(part: float, whole: int) -> float:
-    return part / whole if whole else math.nan
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

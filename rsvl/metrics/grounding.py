@@ -1,0 +1,148 @@
+"""The papers' metrics of visual grounding: Pr@0.5…0.9, meanIoU, cumIoU, by object size, class and sensor.
+
+As in DIOR-RSVG's paper and public code: each (image, sentence) pair is a sample with one predicted box; the IoU is that
+of the boxes' corners (no pixel is added); Pr@X is the share of samples whose IoU is at least X; meanIoU is the mean of
+the samples' IoU; cumIoU is the sum of intersections over the sum of unions. All values are fractions 0…1, computed in
+float64; a group without samples has NaN.
+
+Sentences that name nothing stay out of these; for them N-acc is the share for which no box was given, and T-acc the
+share of the other sentences for which one was (after gRefCOCO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
+from rsvl.metrics.shares import plain, share
+
+
+@dataclass(frozen=True)
+class GroundingReport:
+    """What `GroundingMetrics.compute` returns.
+
+    Attributes:
+        overall: all samples that have a target; its `miou` is the papers' meanIoU, its `oiou` their cumIoU.
+        by_area: the same by `AREA_BINS` of the true box, all bins present.
+        by_category: the same by class, sorted by name; classes without samples are absent.
+        by_sensor: the same by sensor, sorted by name.
+        no_target_count: number of sentences that name nothing.
+        n_acc: share of those for which no box was given; NaN if there were none.
+        t_acc: share of the sentences with a target for which a box was given; NaN if there were none.
+    """
+
+    overall: GroupMetrics
+    by_area: dict[str, GroupMetrics]
+    by_category: dict[str, GroupMetrics]
+    by_sensor: dict[str, GroupMetrics]
+    no_target_count: int
+    n_acc: float
+    t_acc: float
+
+    @property
+    def pr50(self) -> float:
+        """Pr@0.5 over all samples that have a target: the figure that papers compare by."""
+        return self.overall.precision[0.5]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the papers' names, ready for JSON; NaN becomes None."""
+        groups = {"by_area": self.by_area, "by_category": self.by_category, "by_sensor": self.by_sensor}
+        return {
+            **box_names(self.overall),
+            **plain({"no_target_count": self.no_target_count, "N-acc": self.n_acc, "T-acc": self.t_acc}),
+            **{name: {key: box_names(group) for key, group in found.items()} for name, found in groups.items()},
+        }
+
+
+def box_names(group: GroupMetrics) -> dict[str, Any]:
+    """A group's plain values under the names that grounding papers use."""
+    values = {f"Pr@{threshold}": value for threshold, value in group.precision.items()}
+    return plain({"count": group.count, **values, "meanIoU": group.miou, "cumIoU": group.oiou})
+
+
+class GroundingMetrics:
+    """Accumulates samples one at a time; memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._overall = OverlapSums()
+        self._area = {name: OverlapSums() for name, _ in AREA_BINS}
+        self._category: dict[str, OverlapSums] = {}
+        self._sensor: dict[str, OverlapSums] = {}
+        self._no_target = self._found_nothing = self._found_something = 0
+
+    def update(
+        self,
+        pred: Sequence[float] | np.ndarray | None,
+        target: Sequence[float] | np.ndarray | None,
+        category: str = "",
+        sensor: str = "optical",
+    ) -> None:
+        """Adds one sample.
+
+        Args:
+            pred: the predicted box (x1, y1, x2, y2) in pixels of the image; None where the model finds nothing.
+            target: the true box likewise; None for a sentence that names nothing.
+            category: the object's class; ``""`` stays out of the metrics by class.
+            sensor: what took the image.
+
+        Raises:
+            ValueError: a box that is not four finite numbers, or a true box without area.
+        """
+        if target is None:
+            self._no_target += 1
+            self._found_nothing += pred is None
+            return
+        self._found_something += pred is not None
+        true = _corners(target)
+        area = float((true[2] - true[0]) * (true[3] - true[1]))
+        if not (area > 0 and true[2] > true[0]):
+            raise ValueError(f"a true box without area: {true.tolist()}")
+        intersection, union = (0.0, area) if pred is None else overlap(_corners(pred), true)
+        groups = [self._overall, self._area[area_bin(area)], self._sensor.setdefault(sensor, OverlapSums())]
+        if category:
+            groups.append(self._category.setdefault(category, OverlapSums()))
+        for sums in groups:
+            sums.add(intersection, union)
+
+    def merge(self, other: GroundingMetrics) -> None:
+        """Adds another accumulator's samples to this one."""
+        self._overall.merge(other._overall)
+        for mine, theirs in (
+            (self._area, other._area), (self._category, other._category), (self._sensor, other._sensor),
+        ):  # fmt: skip
+            for name, sums in theirs.items():
+                mine.setdefault(name, OverlapSums()).merge(sums)
+        self._no_target += other._no_target
+        self._found_nothing += other._found_nothing
+        self._found_something += other._found_something
+
+    def compute(self) -> GroundingReport:
+        """The metrics of all samples added so far."""
+        return GroundingReport(
+            overall=self._overall.metrics(),
+            by_area={name: sums.metrics() for name, sums in self._area.items()},
+            by_category={name: self._category[name].metrics() for name in sorted(self._category)},
+            by_sensor={name: self._sensor[name].metrics() for name in sorted(self._sensor)},
+            no_target_count=self._no_target,
+            n_acc=share(self._found_nothing, self._no_target),
+            t_acc=share(self._found_something, self._overall.count),
+        )
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Intersection and union of two boxes (x1, y1, x2, y2), in square pixels; a box turned inside out has no area."""
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    intersection = float(max(width, 0.0) * max(height, 0.0))
+    areas = [float(np.prod(np.maximum(box[2:] - box[:2], 0.0))) for box in (one, other)]
+    return intersection, sum(areas) - intersection
+
+
+def _corners(box: Sequence[float] | np.ndarray) -> np.ndarray:
+    corners = np.asarray(box, np.float64)
+    if corners.shape != (4,) or not np.isfinite(corners).all():
+        raise ValueError(f"a box is x1, y1, x2, y2, not {box!r}")
+    return corners

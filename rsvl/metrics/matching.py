@@ -1,0 +1,137 @@
+"""The papers' metrics of image–text matching: zero-shot top-1 and top-5 accuracy, retrieval R@1, R@5, R@10 and mR.
+
+A thing is found at rank r when r - 1 wrong ones score as much or more, so that equal scores are no help. All values are
+fractions 0…1, NaN where nothing was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rsvl.metrics.shares import plain, share
+
+RECALLED_AT = (1, 5, 10)
+"""The ranks of R@K."""
+
+
+@dataclass(frozen=True)
+class ZeroShotReport:
+    """What `ZeroShotMetrics.compute` returns.
+
+    Attributes:
+        count: number of images.
+        top1: share of images whose own class scores best.
+        top5: share of images whose own class is among the best five.
+        mean_class: mean of the classes' top-1 shares.
+        by_class: number of images and top-1 share by class, sorted by name.
+    """
+
+    count: int
+    top1: float
+    top5: float
+    mean_class: float
+    by_class: dict[str, tuple[int, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the papers' names, ready for JSON; NaN becomes None."""
+        return {
+            **plain({"count": self.count, "top-1": self.top1, "top-5": self.top5, "mean class": self.mean_class}),
+            "by_class": {name: {"count": count, "top-1": top1} for name, (count, top1) in self.by_class.items()},
+        }
+
+
+class ZeroShotMetrics:
+    """Accumulates images one at a time."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        """`classes`: the names, in the order of the scores."""
+        self.classes = classes
+        self._counts = np.zeros((3, len(classes)), np.int64)  # images, right at rank 1, right up to rank 5
+
+    def update(self, scores: np.ndarray, label: str) -> None:
+        """Adds one image.
+
+        Args:
+            scores: of each class, [C]; the larger the likelier.
+            label: the image's class.
+
+        Raises:
+            ValueError: not one score a class, a score that is not a number, or an unknown class.
+        """
+        found = np.asarray(scores, np.float64)
+        if found.shape != (len(self.classes),) or np.isnan(found).any() or label not in self.classes:
+            raise ValueError(f"{found.shape} scores for {label!r} of {len(self.classes)} classes")
+        own = self.classes.index(label)
+        rank = int(np.count_nonzero(found >= found[own]))
+        self._counts[:, own] += (1, rank == 1, rank <= 5)
+
+    def merge(self, other: ZeroShotMetrics) -> None:
+        """Adds another accumulator's images, of the same classes, to this one."""
+        self._counts += other._counts
+
+    def compute(self) -> ZeroShotReport:
+        """The metrics of all images added so far."""
+        images, first, among = self._counts
+        seen = [k for k in range(len(self.classes)) if images[k]]
+        by_class = {self.classes[k]: (int(images[k]), float(first[k] / images[k])) for k in seen}
+        total = int(images.sum())
+        mean_class = share(sum(top1 for _, top1 in by_class.values()), len(by_class))
+        return ZeroShotReport(
+            total,
+            share(int(first.sum()), total),
+            share(int(among.sum()), total),
+            mean_class,
+            dict(sorted(by_class.items())),
+        )
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """What `retrieval` returns: R@K of texts for an image and of images for a text, by K, and counts of both."""
+
+    images: int
+    texts: int
+    image_to_text: dict[int, float]
+    text_to_image: dict[int, float]
+
+    @property
+    def mean_recall(self) -> float:
+        """mR: the mean of the six recalls."""
+        return float(np.mean([*self.image_to_text.values(), *self.text_to_image.values()]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the papers' names, ready for JSON; NaN becomes None."""
+        ways = {"image to text": self.image_to_text, "text to image": self.text_to_image}
+        recalls = {f"{way} R@{k}": value for way, found in ways.items() for k, value in found.items()}
+        return plain({"images": self.images, "texts": self.texts, **recalls, "mR": self.mean_recall})
+
+
+def retrieval(similarity: np.ndarray, image_of_text: np.ndarray) -> RetrievalReport:
+    """Recall in both directions.
+
+    As in the papers (RSICD, RSITMD with five sentences an image): an image is right at K when any of its own texts is
+    among its best K, a text when its one image is.
+
+    Args:
+        similarity: of each image with each text, [images, texts]; larger is more alike.
+        image_of_text: each text's image, int [texts].
+
+    Raises:
+        ValueError: shapes that do not fit, a value that is not a number, or an image without a text.
+    """
+    scores, owner = np.asarray(similarity, np.float64), np.asarray(image_of_text)
+    if scores.ndim != 2 or owner.shape != scores.shape[1:] or np.isnan(scores).any():
+        raise ValueError(f"similarity {scores.shape} does not fit {owner.shape} texts")
+    own = owner[None] == np.arange(len(scores))[:, None]
+    if not (own.any(1).all() and own.any(0).all()):
+        raise ValueError("every image needs a text, and every text an image")
+    best_own = np.where(own, scores, -np.inf).max(1)
+    image_rank = 1 + np.count_nonzero((scores >= best_own[:, None]) & ~own, axis=1)
+    text_rank = np.count_nonzero(scores >= scores[owner, np.arange(len(owner))], axis=0)
+    at = {k: (float(np.mean(image_rank <= k)), float(np.mean(text_rank <= k))) for k in RECALLED_AT}
+    return RetrievalReport(
+        len(scores), len(owner), {k: image for k, (image, _) in at.items()}, {k: text for k, (_, text) in at.items()}
+    )
