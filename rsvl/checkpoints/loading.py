@@ -18,6 +18,7 @@ from rsvl.checkpoints.activation import follow_activation
 from rsvl.checkpoints.clip_keys import SCALE, TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
 from rsvl.checkpoints.notes import notes_of, restored
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
+from rsvl.checkpoints.swin_bert import BERT, fit_swin_or_bert, has_swin_and_bert, holds_tokenizer
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import CheckpointError, UsageError
 
@@ -29,23 +30,35 @@ _ENCODERS = ("image_encoder.", "text_encoder.")
 _SHOWN = 3
 
 
-def load(name: str, weights: str | Path | None = None, encoder_weights: str | Path | None = None) -> Any:
+def load(
+    name: str,
+    weights: str | Path | None = None,
+    encoder_weights: str | Path | Sequence[str | Path] | None = None,
+    tokenizer: str | Path | None = None,
+) -> Any:
     """Builds a model by name, with weights, on the CPU and in evaluation mode.
 
     Its attribute `source` says where the weights came from, as manifests record it: `weights` (a file's name or
-    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`.
+    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`; several are joined by a
+    comma.
 
     Args:
         name: a preset of the registry, such as ``cd2fsan``.
         weights: a checkpoint of the whole model (see `load_weights`), or ``random`` for fresh weights. By default the
             weights that ship with the preset; where none ship, fresh ones with a warning.
-        encoder_weights: a CLIP checkpoint for the encoders (see `load_encoder_weights`); the rest is then fresh.
+        encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh.
+        tokenizer: for a model with a BERT, the folder, tokenizer.json or vocab.txt of that BERT. By default what was
+            saved with the weights, or what lies in the folder of the BERT among the encoder weights.
 
     Raises:
-        UsageError: no such preset, or both whole weights and encoder weights given.
+        UsageError: no such preset, both whole weights and encoder weights given, or a tokenizer for a model that takes
+            none.
         CheckpointError: the checkpoint cannot be read or is of another architecture.
+        InputError: the tokenizer cannot be read or is of another vocabulary.
     """
     model = registry.create(name)
+    if encoder_weights is not None:
+        encoder_weights = [encoder_weights] if isinstance(encoder_weights, str | Path) else list(encoder_weights)
     if weights is None:
         weights = _default_weights(name, encoder_weights)
     if str(weights) != RANDOM and encoder_weights is not None:
@@ -54,12 +67,17 @@ def load(name: str, weights: str | Path | None = None, encoder_weights: str | Pa
     if str(weights) != RANDOM:
         load_weights(model, weights)
         model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
-    if encoder_weights is not None:
-        load_encoder_weights(model, encoder_weights)
+    for path in encoder_weights or ():
+        load_encoder_weights(model, path)
+    if encoder_weights:
         model.source |= {
-            "encoder_weights": Path(encoder_weights).name,
-            "encoder_sha256": _sha256(encoder_weights),
+            "encoder_weights": ", ".join(Path(path).name for path in encoder_weights),
+            "encoder_sha256": ", ".join(_sha256(path) for path in encoder_weights),
         }
+    if tokenizer is not None:
+        if not hasattr(model, "use_tokenizer"):
+            raise UsageError(f"{name} brings its own tokenizer: leave --tokenizer out")
+        model.use_tokenizer(tokenizer)
     return model.eval()
 
 
@@ -90,20 +108,27 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
-    """Fills a model's CLIP encoders (`image_encoder`, `text_encoder`) from an OpenAI, open_clip or Hugging Face file.
+    """Fills a model's encoders (`image_encoder`, `text_encoder`) from a published checkpoint.
 
-    Position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model that has a
-    `logit_scale` gets that, too. A file that rsvl wrote for another model with such encoders gives its encoders.
+    CLIP encoders take an OpenAI, open_clip or Hugging Face file of both. A Swin and a BERT take a checkpoint each: the
+    Swin its authors', timm's, torchvision's or Hugging Face's, its position biases fitted to the model's windows
+    (`fit_windows`); the BERT a Hugging Face file or directory, whose tokenizer the model then uses.
+
+    Of a CLIP, position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model
+    that has a `logit_scale` gets that, too. A file that rsvl wrote for another model with CLIP encoders gives those.
 
     Args:
         model: the model; its dtypes and devices stay.
         path: what `read_state_dict` reads.
 
     Raises:
-        CheckpointError: unreadable, not a CLIP, of another architecture (patch size, width, layers), or the model has
-            no CLIP encoders; the model is then unchanged.
+        CheckpointError: unreadable, not of the encoders' kind, of another architecture (patch size, width, layers), or
+            the model has no such encoders; the model is then unchanged.
     """
     weights = model.state_dict()
+    if has_swin_and_bert(weights):
+        _load_swin_or_bert(model, path, weights)
+        return
     expected = {key: value for key, value in weights.items() if key.startswith(_ENCODERS)}
     vision, text = expected.get(f"image_encoder.{VISION_POSITIONS}"), expected.get(f"text_encoder.{TEXT_POSITIONS}")
     if vision is None or text is None:
@@ -121,6 +146,19 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     if scale is not None and SCALE in weights:
         state[SCALE] = scale
     model.load_state_dict(state, strict=False)
+
+
+def _load_swin_or_bert(model: Any, path: str | Path, weights: Mapping[str, Tensor]) -> None:
+    published = read_state_dict(path)
+    try:
+        prefix, state = fit_swin_or_bert(published, weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is {error}") from None
+    expected = {key: value for key, value in weights.items() if key.startswith(prefix)}
+    _check_fit(state, expected, str(path), f"{prefix.rstrip('.')} of {_name(model)}")
+    model.load_state_dict(state, strict=False)
+    if prefix == BERT and holds_tokenizer(path):
+        model.use_tokenizer(path)
 
 
 def save_weights(
@@ -147,7 +185,7 @@ def save_weights(
         unfinished.write_bytes(safetensors.torch.save(tensors, notes))
 
 
-def _default_weights(name: str, encoder_weights: str | Path | None) -> str | Path:
+def _default_weights(name: str, encoder_weights: Sequence[str | Path] | None) -> str | Path:
     shipped = SHIPPED / f"{name}.safetensors"
     if encoder_weights is None and shipped.is_file():
         return shipped
