@@ -41,7 +41,7 @@ from rsvl.benchmarks.ways import (
 )
 from rsvl.checkpoints import load
 from rsvl.export import export
-from rsvl.export.verify import mask_cut, mask_ious
+from rsvl.runtime.agreement.masks import mask_cut, mask_ious
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import RsvlError
 from rsvl.runtime.segmenter import Segmenter

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from rsvl.benchmarks.plain_export import export_plainly
 from rsvl.modules.referring import ReferringSegmenter
+from rsvl.runtime.agreement.masks import MASK
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.features import IMAGE, MASK, TOKENS
+from rsvl.runtime.features import TOKENS
 from rsvl.runtime.image import preprocess
 from rsvl.runtime.segmenter import Segmenter
 from rsvl.runtime.session import Session, to_numpy
@@ -78,7 +79,7 @@ def plain_onnx(model: nn.Module, inputs: Inputs, threads: int, path: Path) -> Wa
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feeds = {IMAGE: inputs.image, TOKENS: inputs.tokens}
+    feeds = {"image": inputs.image, TOKENS: inputs.tokens}
     return lambda: session.run([MASK], feeds)[0]
 
 
@@ -86,7 +87,7 @@ def bundle_graphs(bundle: Bundle, inputs: Inputs, threads: int) -> Way:
     """A bundle's graphs one after the other, as the runtime runs them; nothing is kept from one call to the next."""
     session = Session(bundle, provider="cpu", threads=threads)
     graphs = [graph.name for graph in bundle.manifest.model.graphs]
-    feeds = {IMAGE: inputs.image, TOKENS: inputs.tokens}
+    feeds = {"image": inputs.image, TOKENS: inputs.tokens}
     return lambda: to_numpy(session.run(feeds, graphs)[MASK])
 
 

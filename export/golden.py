@@ -7,28 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
+from rsvl.runtime.agreement import most_telling
 from rsvl.runtime.bundle import GOLDEN
-from rsvl.runtime.features import MASK
+from rsvl.runtime.manifest import ModelSpec
 
 _COUNT = 2  # a batch of one would not find a dimension that is dynamic in name only
 
 
-def write_golden(
-    directory: Path, inputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], cut: float
-) -> None:
-    """Writes `golden/golden.npz`: the raw inputs and `mask_logits` of the two samples that tell most.
-
-    Those are the ones whose mask is nearest to half of the image: an empty mask would agree with almost anything.
+def write_golden(directory: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes `golden/golden.npz`: raw inputs and final outputs of the two samples that tell most.
 
     Args:
         directory: the bundle.
-        inputs: raw inputs by name, [N, …].
-        expected: the outputs of PyTorch in float32, with `mask_logits` [N, 1, h, w].
-        cut: the logit above which a pixel belongs to the mask.
+        spec: the model's declaration.
+        tensors: raw inputs and the outputs of PyTorch in float32 by name, [N, …].
     """
-    share = (expected[MASK] > cut).mean(axis=(1, 2, 3))
-    chosen = np.sort(np.argsort(np.abs(share - 0.5), kind="stable")[:_COUNT])
-    arrays = {name: array[chosen] for name, array in {**inputs, MASK: expected[MASK]}.items()}
+    chosen = most_telling(spec, tensors, _COUNT)
+    arrays = {name: tensors[name][chosen] for name in (*spec.raw_inputs, *spec.final_outputs)}
     path = directory / GOLDEN
     path.parent.mkdir()
     np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -18,7 +18,7 @@ from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch
-from rsvl.modules.referring import ReferringSegmenter
+from rsvl.modules.exportable import ExportableModel
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 
@@ -46,7 +46,7 @@ class Exported:
 
 
 def export(
-    model: ReferringSegmenter,
+    model: ExportableModel,
     output: str | Path,
     precision: str = "fp32",
     samples: Mapping[str, np.ndarray] | None = None,
@@ -85,7 +85,7 @@ def export(
     try:
         with staged(Path(output), pack) as directory:
             step("running the model in PyTorch")
-            inputs = _checked(samples or default_samples(spec, model.tokenizer_json()), spec)
+            inputs = _checked(samples or default_samples(spec, model.tokenizer_json() if spec.text else None), spec)
             expected, kept = _reference(model, spec, inputs, precision)
             for graph in spec.graphs:
                 step(f"exporting graph {graph.name} in {precision}")
@@ -106,7 +106,7 @@ def export(
             write_manifest(directory, draft)
             step("verifying against PyTorch in ONNX Runtime")
             verification = compare(spec, expected, run_bundle(directory, inputs), precision)
-            write_golden(directory, inputs, expected, verification.cut)
+            write_golden(directory, spec, expected)
             manifest = write_manifest(directory, replace(draft, verification=asdict(verification)))
             step("packing" if pack else "putting the bundle in place")
     finally:
@@ -128,7 +128,7 @@ class _Steps:
 
 
 def _reference(
-    model: ReferringSegmenter, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
+    model: ExportableModel, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
     if precision == "fp32":

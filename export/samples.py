@@ -6,41 +6,75 @@ import warnings
 
 import numpy as np
 
-from rsvl.data.synth import generate
-from rsvl.runtime.image import preprocess
-from rsvl.runtime.manifest import ModelSpec
+from rsvl.data.synth import Scene, generate
+from rsvl.runtime.answerer import ORDER, SENSORS
+from rsvl.runtime.errors import InputError
+from rsvl.runtime.features import TOKENS
+from rsvl.runtime.image import preprocess, to_rgb
+from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec
 from rsvl.runtime.text import Tokenizer
 
 SCENES, RANDOM = 5, 3
 _SEED = 20_250_101
+_SIDES = (64, 2048)
+"""The least and the largest scene that the generator draws."""
 
 
-def default_samples(spec: ModelSpec, tokenizer_json: str) -> dict[str, np.ndarray]:
-    """Eight image and sentence pairs, the same ones every time.
+def default_samples(spec: ModelSpec, tokenizer_json: str | None = None) -> dict[str, np.ndarray]:
+    """Eight of each raw input of a declaration, the same ones every time.
 
-    The sentence of a scene names its largest object, because a mask of a few pixels cannot be compared to 1 %.
+    Images show synthetic scenes, as an optical or a SAR sensor sees them, and noise; the sentence of a scene names its
+    largest object, because a mask of a few pixels cannot be compared to 1 %. Of a pair of sensors one or the other is
+    missing in some samples. Any other floating-point input is normally distributed.
 
-    Returns:
-        `image` float32 [8, 3, S, S] and `tokens` int64 [8, T], the raw inputs of the model's graphs.
+    Raises:
+        InputError: an input of integers that is not a sentence: what it may hold is not declared.
     """
-    tokenizer = Tokenizer.from_file(tokenizer_json, spec.words)
-    rng = np.random.default_rng(_SEED)
-    scenes = [_scene((_SEED, index), spec) for index in range(SCENES)]
-    images = [*(image for image, _ in scenes), *(_noise(rng, spec.image.size) for _ in range(RANDOM))]
+    scenes = _scenes(spec)
+    images = {image.name: image for image in spec.images}
+    samples = {}
+    for number, (name, tensor) in enumerate(spec.raw_inputs.items()):
+        rng = np.random.default_rng((_SEED, number))
+        if name in images:
+            samples[name] = _pictures(rng, scenes, images[name])
+        elif name == TOKENS and spec.text is not None and tokenizer_json is not None:
+            samples[name] = _sentences(rng, scenes, Tokenizer.from_file(tokenizer_json, spec.text))
+        elif name == SENSORS:
+            samples[name] = np.array([[1, 1], [1, 0], [0, 1], [1, 1]] * 2, np.float32)
+        elif tensor.dtype.startswith("float"):
+            samples[name] = _numbers(rng, tensor)
+        else:
+            raise InputError(f"no samples can be made of input {name} ({tensor.dtype}): give export() its own samples")
+    return _without_missing(samples, spec)
+
+
+def _scenes(spec: ModelSpec) -> list[Scene]:
+    sides = [image.size for image in spec.images]
+    side = int(np.clip(max(sides, default=_SIDES[0]), *_SIDES))
+    sar = any("sar" in image.sensors for image in spec.images)
+    return [generate((_SEED, index), side, with_sar=sar) for index in range(SCENES)]
+
+
+def _pictures(rng: np.random.Generator, scenes: list[Scene], spec: ImageSpec) -> np.ndarray:
+    """float32 [8, C, S, S]; a model that takes both sensors by one input sees every second scene by SAR."""
+    shown = []
+    for index, scene in enumerate(scenes):
+        by_sar = "sar" in spec.sensors and ("optical" not in spec.sensors or index % 2 == 1)
+        shown.append(to_rgb(scene.sar) if by_sar and scene.sar is not None else scene.image)
+    shown += [_noise(rng, spec.size) for _ in range(RANDOM)]
+    return np.stack([preprocess(image, spec) for image in shown])
+
+
+def _sentences(rng: np.random.Generator, scenes: list[Scene], tokenizer: Tokenizer) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a short-worded model may cut a sentence: it is the same for both sides
-        tokens = tokenizer([sentence for _, sentence in scenes])
-    return {
-        "image": np.stack([preprocess(image, spec.image) for image in images]),
-        "tokens": np.concatenate([tokens, _random_tokens(rng, tokenizer, tokens[0])]),
-    }
+        tokens = tokenizer([_naming_the_largest(scene) for scene in scenes])
+    return np.concatenate([tokens, _random_tokens(rng, tokenizer, tokens[0])])
 
 
-def _scene(seed: tuple[int, ...], spec: ModelSpec) -> tuple[np.ndarray, str]:
-    scene = generate(seed, int(np.clip(spec.image.size, 64, 2048)))
+def _naming_the_largest(scene: Scene) -> str:
     named = [e for e in scene.expressions if e.target is not None] or list(scene.expressions)
-    largest = max(named, key=lambda e: -1 if e.target is None else scene.objects[e.target].area)
-    return scene.image, largest.text
+    return max(named, key=lambda e: -1 if e.target is None else scene.objects[e.target].area).text
 
 
 def _noise(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -55,10 +89,26 @@ def _noise(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _random_tokens(rng: np.random.Generator, tokenizer: Tokenizer, like: np.ndarray) -> np.ndarray:
     """Random ids between a sentence's own start and end tokens; the shortest has one word, the longest fills T."""
-    start, end, length = int(like[0]), int(like.max()), len(like)
-    rows = np.full((RANDOM, length), tokenizer.spec.pad, np.int64)
+    pad, length = tokenizer.spec.pad, len(like)
+    start, end = int(like[0]), int(like[np.flatnonzero(like != pad)[-1]])
+    others = np.setdiff1d(np.arange(tokenizer.vocabulary_size), [pad, start, end])
+    rows = np.full((RANDOM, length), pad, np.int64)
     for row, words in zip(rows, np.linspace(1, length - 2, RANDOM).astype(int), strict=True):
         row[0] = start
-        row[1 : words + 1] = rng.integers(0, end, words)
+        row[1 : words + 1] = rng.choice(others, words)
         row[words + 1] = end
     return rows
+
+
+def _numbers(rng: np.random.Generator, tensor: TensorSpec) -> np.ndarray:
+    shape = [1 if isinstance(size, str) else size for size in tensor.shape[1:]]
+    return rng.normal(size=(SCENES + RANDOM, *shape)).astype(tensor.dtype)
+
+
+def _without_missing(samples: dict[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Zeros where an image is missing, as the runtime gives them."""
+    if SENSORS in samples:
+        for image in spec.images:
+            present = samples[SENSORS][:, [ORDER.index(sensor) for sensor in image.sensors]].max(axis=1)
+            samples[image.name] = samples[image.name] * present[:, None, None, None]
+    return samples

@@ -1,18 +1,11 @@
 """Running the exported graphs in ONNX Runtime against the model in PyTorch float32, before a bundle exists.
 
-What is compared: every output of every graph (largest absolute difference), and the masks, each sample's on its own.
-A mask is where the probability exceeds the declared threshold. Two rules keep the comparison meaningful:
-
-- A small mask cannot agree to 1 % and still differ in a pixel, and a pixel on the border is within rounding: samples
-  with fewer than `LEAST_PIXELS` in both masks together count in the IoU of all samples taken as one mask.
-- Where all samples' masks at the threshold together have fewer than that inside or outside, as with random weights,
-  they say nothing: the masks are then cut at the median of all reference logits, where half of the pixels are inside
-  and most of them have a chance to fall on the wrong side.
+Every output of every graph is compared by its largest absolute difference, to be read by people; what decides is how
+far the final outputs agree by the task's own rules (`rsvl.runtime.agreement`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rsvl.modules.referring import ReferringSegmenter
+from rsvl.modules.exportable import ExportableModel
+from rsvl.runtime import agreement
+from rsvl.runtime.agreement import Measure
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.check import LIMITS
 from rsvl.runtime.errors import VerificationError
-from rsvl.runtime.features import MASK
 from rsvl.runtime.manifest import GraphSpec, ModelSpec
 from rsvl.runtime.session import Session, to_numpy
 
 BATCHES = (1, 3, 4)
 """Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
-
-LEAST_PIXELS = 1000
 
 Tensors = dict[str, np.ndarray]
 Runner = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
@@ -46,25 +37,17 @@ class Verification:
         batches: the batch sizes in which they were run.
         largest_difference: of each output, absolute, by name.
         largest_value: the largest magnitude of each output in PyTorch, to read the difference against.
-        cut: the logit above which a pixel belongs to the mask.
-        cut_is: ``threshold``, or ``median`` where masks at the threshold say nothing.
-        iou_mean: intersection over union of the masks, mean over the samples; two empty masks agree (1).
-        iou_min: the least over the samples large enough to tell and over all samples taken as one.
-        iou_limit: what `iou_min` must reach.
+        measures: how far the final outputs agree, by the task's own rules.
     """
 
     inputs: int
     batches: tuple[int, ...]
     largest_difference: dict[str, float]
     largest_value: dict[str, float]
-    cut: float
-    cut_is: str
-    iou_mean: float
-    iou_min: float
-    iou_limit: float
+    measures: tuple[Measure, ...]
 
 
-def run_pytorch(model: ReferringSegmenter, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
+def run_pytorch(model: ExportableModel, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
     """Every output of every graph of the model in PyTorch, float32, as arrays [N, …] by name."""
     tensors: Tensors = dict(samples)
     with torch.no_grad():
@@ -98,60 +81,27 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
     """Compares what both gave.
 
     Raises:
-        VerificationError: an output of another shape, values that are not finite, or masks that agree less than
-            `rsvl.runtime.check.LIMITS` allow for the precision.
+        VerificationError: an output of another shape, values that are not finite, or outputs that agree less than
+            `rsvl.runtime.agreement` allows for the precision.
     """
     outputs = [tensor.name for graph in spec.graphs for tensor in graph.outputs]
     for name in outputs:
         _check_output(name, expected[name], actual[name])
-    cut, cut_is = mask_cut(expected[MASK], spec.threshold)
-    ious, iou_min = mask_ious(expected[MASK], actual[MASK], cut)
+    count = len(expected[outputs[0]])
     found = Verification(
-        inputs=len(ious),
-        batches=tuple(stop - start for start, stop in _batches(len(ious))),
+        inputs=count,
+        batches=tuple(stop - start for start, stop in _batches(count)),
         largest_difference={name: float(np.abs(expected[name] - actual[name]).max()) for name in outputs},
         largest_value={name: float(np.abs(expected[name]).max()) for name in outputs},
-        cut=cut,
-        cut_is=cut_is,
-        iou_mean=float(ious.mean()),
-        iou_min=iou_min,
-        iou_limit=LIMITS[precision].iou,
+        measures=agreement.compare(spec, expected, actual, precision),
     )
-    if found.iou_min < found.iou_limit:
+    failed = [str(measure) for measure in found.measures if not measure.passed]
+    if failed:
         raise VerificationError(
-            f"the exported masks agree only to IoU {found.iou_min:.4f} with PyTorch (mean {found.iou_mean:.4f}, limit "
-            f"{found.iou_limit} in {precision}), nothing was written: name the parts that lose accuracy in the "
-            "model's keep_fp32, or export in fp32"
+            f"the exported graphs disagree with PyTorch in {precision}: {', '.join(failed)}, nothing was written: name "
+            "the parts that lose accuracy in the model's keep_fp32, or export in fp32"
         )
     return found
-
-
-def mask_cut(logits: np.ndarray, threshold: float) -> tuple[float, str]:
-    """The logit at which masks are cut, and which it is: see the module's docstring.
-
-    Args:
-        logits: reference logits [N, 1, h, w].
-        threshold: probability in (0, 1).
-    """
-    cut = math.log(threshold / (1 - threshold))
-    inside = int((logits > cut).sum())
-    if min(inside, logits.size - inside) >= LEAST_PIXELS:
-        return cut, "threshold"
-    return float(np.median(logits)), "median"
-
-
-def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> tuple[np.ndarray, float]:
-    """Agreement of the masks ``logits > cut`` of two arrays of logits [N, 1, h, w].
-
-    Returns:
-        Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the least that counts:
-        over the samples with `LEAST_PIXELS` or more, and over all samples taken as one mask.
-    """
-    a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))
-    both, either = (a & b).sum(axis=1), (a | b).sum(axis=1)
-    ious = np.where(either == 0, 1.0, both / np.maximum(either, 1))
-    together = both.sum() / either.sum() if either.any() else 1.0
-    return ious, float(min([together, *ious[either >= LEAST_PIXELS]]))
 
 
 def _run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:

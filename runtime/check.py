@@ -9,27 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rsvl.runtime.agreement import Measure, compare
 from rsvl.runtime.bundle import GOLDEN, Bundle
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.features import IMAGE, MASK, TOKENS
 from rsvl.runtime.session import Session, to_numpy
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a device may differ by: the masks' least IoU, and the largest difference relative to the largest logit."""
-
-    iou: float
-    difference: float
-
-
-#: By the bundle's precision; the IoU limits are those that the export itself is held to.
-LIMITS = {
-    "fp32": Limits(0.995, 0.02),
-    "fp16": Limits(0.99, 0.05),
-    "bf16": Limits(0.98, 0.1),
-    "int8": Limits(0.95, 0.2),
-}
 
 
 @dataclass(frozen=True)
@@ -42,11 +25,8 @@ class CheckReport:
         precision: the bundle's precision, which sets the limits.
         files: how many files were hashed.
         provider: what ran the golden test.
-        samples: how many sentences the golden test has.
-        iou: the least IoU between a mask and the expected one, 0…1.
-        difference: largest absolute difference of the logits.
-        relative_difference: the same, divided by the largest expected logit.
-        limits: what was allowed.
+        samples: how many samples the golden test has.
+        measures: how far the outputs agree with those expected, by the task's own rules.
         seconds: time of the golden run, loading left out.
     """
 
@@ -56,16 +36,13 @@ class CheckReport:
     files: int
     provider: str
     samples: int
-    iou: float
-    difference: float
-    relative_difference: float
-    limits: Limits
+    measures: tuple[Measure, ...]
     seconds: float
 
     @property
     def passed(self) -> bool:
         """Whether the golden test stays within the limits."""
-        return self.iou >= self.limits.iou and self.relative_difference <= self.limits.difference
+        return all(measure.passed for measure in self.measures)
 
 
 def check(bundle: str | Path, provider: str | None = None, threads: int | None = None) -> CheckReport:
@@ -81,54 +58,40 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
         MissingComponentError: the forced provider is not installed.
     """
     opened = Bundle(bundle, check=True)
-    golden = _read_golden(opened)
+    manifest = opened.manifest
+    inputs, expected = _read_golden(opened)
     session = Session(opened, provider, threads)
     started = time.perf_counter()
-    logits = _run(session, opened, golden)
+    outputs = session.run(inputs, [graph.name for graph in manifest.model.graphs])
     seconds = time.perf_counter() - started
-    expected = golden[MASK].astype(np.float32)
-    if logits.shape != expected.shape:
-        raise BundleError(
-            f"{bundle}: golden test expects {expected.shape}, the graphs give {logits.shape}: export again"
-        )
-    difference = float(np.abs(logits - expected).max())
-    manifest = opened.manifest
+    found = {name: to_numpy(outputs[name]) for name in expected}
+    for name, array in expected.items():
+        if found[name].shape != array.shape:
+            raise BundleError(
+                f"{bundle}: golden test expects {name} {list(array.shape)}, the graphs give "
+                f"{list(found[name].shape)}: export again"
+            )
     return CheckReport(
         bundle=str(bundle),
         model=manifest.model.name,
         precision=manifest.precision,
         files=len(manifest.files),
         provider=session.provider,
-        samples=len(expected),
-        iou=_least_iou(logits, expected, manifest.model.threshold),
-        difference=difference,
-        relative_difference=difference / max(float(np.abs(expected).max()), 1e-6),
-        limits=LIMITS.get(manifest.precision, LIMITS["int8"]),
+        samples=len(next(iter(inputs.values()))),
+        measures=compare(manifest.model, expected, found, manifest.precision),
         seconds=seconds,
     )
 
 
-def _read_golden(bundle: Bundle) -> dict[str, np.ndarray]:
+def _read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The golden test's raw inputs and the final outputs that it expects."""
+    model = bundle.manifest.model
     try:
         with np.load(bundle.path(GOLDEN), allow_pickle=False) as archive:
-            return {name: archive[name] for name in (IMAGE, TOKENS, MASK)}
+            arrays = {name: archive[name] for name in (*model.raw_inputs, *model.final_outputs)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.source}: its golden test cannot be read ({error}): export it again") from error
-
-
-def _run(session: Session, bundle: Bundle, golden: dict[str, np.ndarray]) -> np.ndarray:
-    """The golden input through all graphs as one batch; a single image serves all sentences."""
-    sentences, images = len(golden[TOKENS]), len(golden[IMAGE])
-    image = np.repeat(golden[IMAGE], sentences // images, axis=0)
-    raw = {IMAGE: image, TOKENS: golden[TOKENS]}
-    outputs = session.run(raw, [graph.name for graph in bundle.manifest.model.graphs])
-    return to_numpy(outputs[MASK])
-
-
-def _least_iou(logits: np.ndarray, expected: np.ndarray, threshold: float) -> float:
-    """The least IoU over the samples [N, 1, h, w]; two empty masks agree."""
-    limit = np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else 0.0
-    ours, theirs = (a.reshape(len(a), -1) > limit for a in (logits, expected))
-    union = (ours | theirs).sum(axis=1)
-    both = (ours & theirs).sum(axis=1)
-    return float(np.where(union == 0, 1.0, both / np.maximum(union, 1)).min())
+    inputs, outputs = ({name: arrays[name] for name in names} for names in (model.raw_inputs, model.final_outputs))
+    if len({len(array) for array in inputs.values()}) != 1:
+        raise BundleError(f"{bundle.source}: its golden test has not as many of each input: export it again")
+    return inputs, outputs

@@ -1,7 +1,7 @@
-"""What a model has computed of an image and of sentences, kept so that it is not computed twice.
+"""What a model has computed of images and of sentences, kept so that it is not computed twice.
 
-A model's graphs fall into three stages by what they depend on: the image alone, the sentence alone, both. The first
-two give features, which are kept; the last gives the mask. A model that fuses early has only the last stage, whose
+A model's graphs fall into stages by what they depend on: one image alone, the sentence alone, all together. The first
+two give features, which are kept; the last gives the answer. A model that fuses early has only the last stage, whose
 "features" are then the raw tensors themselves: nothing here knows which it is.
 """
 
@@ -10,58 +10,66 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rsvl.runtime.image import preprocess
-from rsvl.runtime.manifest import ImageSpec
+from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.session import Session, to_numpy
 from rsvl.runtime.text import Tokenizer
 
-IMAGE, TOKENS, MASK = "image", "tokens", "mask_logits"
+TOKENS = "tokens"
 _SENTENCES_KEPT = 256
+
+Tensors: TypeAlias = dict[str, Any]
 
 
 class Features:
-    """Runs a session's stages; keeps the last image's features and the last 256 sentences'."""
+    """Runs a session's stages; keeps the last image's features of each input and the last 256 sentences'."""
 
-    def __init__(self, session: Session, tokenizer: Tokenizer, image: ImageSpec) -> None:
-        self._session, self._tokenizer, self._image_spec = session, tokenizer, image
-        self._image_stage = session.stage([IMAGE])
+    def __init__(self, session: Session, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
+        self._session, self._tokenizer = session, tokenizer
+        self._image_stages = {image.name: session.stage([image.name]) for image in spec.images}
         self._text_stage = session.stage([TOKENS])
-        self._joint_stage = session.stage([IMAGE, TOKENS], without=[*self._image_stage, *self._text_stage])
-        self._last_image: tuple[bytes, dict[str, Any]] | None = None
-        self._sentences: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        alone = [*self._text_stage, *(name for stage in self._image_stages.values() for name in stage)]
+        self._joint_stage = session.stage(spec.raw_inputs, without=alone)
+        self._last_image: dict[str, tuple[bytes, Tensors]] = {}
+        self._sentences: OrderedDict[str, Tensors] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of_image(self, image: np.ndarray) -> dict[str, Any]:
+    def of_image(self, image: np.ndarray | None, spec: ImageSpec) -> Tensors:
         """Features of an image.
 
         Args:
-            image: uint8 [H, W, 3].
+            image: uint8 [H, W, 3]; None for an image that is missing, which the model is given as zeros.
+            spec: which of the model's images it is.
 
         Returns:
             Tensors by name, batch 1. Those of the last image are kept, recognised by its content.
         """
-        image = np.ascontiguousarray(image)
-        key = hashlib.sha256(image.data).digest() + bytes(str(image.shape), "ascii")
-        last = self._last_image
+        key = b"missing"
+        if image is not None:
+            image = np.ascontiguousarray(image)
+            key = hashlib.sha256(image.data).digest() + bytes(str(image.shape), "ascii")
+        last = self._last_image.get(spec.name)
         if last is not None and last[0] == key:
             return last[1]
-        self._last_image = None  # frees the last image's features before the next are made
-        raw = {IMAGE: preprocess(image, self._image_spec)[None]}
-        features = raw | self._session.run(raw, self._image_stage)
-        self._last_image = (key, features)
+        self._last_image.pop(spec.name, None)  # frees the last image's features before the next are made
+        missing = np.zeros((spec.channels, spec.size, spec.size), np.float32)
+        raw = {spec.name: (missing if image is None else preprocess(image, spec))[None]}
+        features = raw | self._session.run(raw, self._image_stages[spec.name])
+        self._last_image[spec.name] = (key, features)
         return features
 
-    def of_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def of_sentences(self, texts: Sequence[str]) -> list[Tensors]:
         """Features of sentences, each as tensors by name with batch 1. New ones are computed in one batch.
 
         Raises:
             InputError: a sentence that is empty or not text.
         """
+        assert self._tokenizer is not None
         with self._lock:
             known = {text: self._sentences[text] for text in texts if text in self._sentences}
         new = [text for text in dict.fromkeys(texts) if text not in known]
@@ -77,10 +85,15 @@ class Features:
                 self._sentences.popitem(last=False)
         return [known[text] for text in texts]
 
-    def mask_logits(self, image: dict[str, Any], sentence: dict[str, Any]) -> np.ndarray:
-        """Answers one sentence about one image: float32 [h, w] at the model's own resolution.
+    def together(self, features: Mapping[str, Any], *outputs: str) -> list[np.ndarray]:
+        """Answers: the stage that needs everything.
 
-        Sentences go one by one: a batch would copy the image's features for each, which costs more than it saves.
+        Sentences go one by one where the features are large: a batch would copy the image's features for each, which
+        costs more than it saves.
+
+        Args:
+            features: those of images and sentences, of equal batch, and any other raw input.
+            outputs: the names of what is wanted.
         """
-        outputs = self._session.run({**image, **sentence}, self._joint_stage)
-        return to_numpy(outputs[MASK])[0, 0]
+        found = self._session.run(features, self._joint_stage)
+        return [to_numpy(found[name]) for name in outputs]

@@ -1,4 +1,4 @@
-"""Segmentations as GeoJSON (RFC 7946, and its legacy `crs` member where the image is not in WGS 84).
+"""Results as GeoJSON (RFC 7946, and its legacy `crs` member where the image is not in WGS 84).
 
 Coordinates are in the image's own system. RFC 7946 knows only WGS 84; for any other system the `crs` member of GeoJSON
 2008 names it, which GDAL, QGIS and PostGIS read. An image without a georeference gives pixel coordinates, y down.
@@ -18,48 +18,47 @@ from rsvl.runtime.contours import Polygon
 from rsvl.runtime.geo import Georeference
 
 if TYPE_CHECKING:
-    from rsvl.runtime.result import Segmentation
+    from rsvl.runtime.located import Located, Part
 
 _WGS84 = ("EPSG:4326", "OGC:CRS84")
 
 
-def write(path: str | Path, segmentations: Sequence[Segmentation]) -> None:
-    """Writes one feature a segmentation, all of one image.
+def write(path: str | Path, results: Sequence[Located]) -> None:
+    """Writes the features of results, all of one image.
 
     Raises:
         OutputError: the file cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(collection(segmentations)) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(collection(results)) + "\n", encoding="utf-8")
 
 
-def collection(segmentations: Sequence[Segmentation]) -> dict[str, Any]:
-    """The segmentations of one image as a FeatureCollection.
+def collection(results: Sequence[Located]) -> dict[str, Any]:
+    """The results of one image as a FeatureCollection.
 
     Each feature has the properties `text`, `score`, `area` and `area_unit`: `m2` where the image's system is projected,
-    else `pixels`. Its geometry is a Polygon or MultiPolygon of all connected components, null where nothing was found.
+    else `pixels`. A mask is one feature, a Polygon or MultiPolygon of its connected components; each
+    box is one. The geometry is null where nothing was found.
     """
     found: dict[str, Any] = {"type": "FeatureCollection"}
-    georeference = segmentations[0].georeference if segmentations else None
+    georeference = results[0].georeference if results else None
     if georeference is not None and georeference.crs not in _WGS84:
         found["crs"] = {"type": "name", "properties": {"name": _urn(georeference.crs)}}
-    found["features"] = [_feature(segmentation) for segmentation in segmentations]
+    found["features"] = [_feature(result, part) for result in results for part in result.parts]
     return found
 
 
-def _feature(segmentation: Segmentation) -> dict[str, Any]:
-    georeference = segmentation.georeference
-    pixel_area = georeference.pixel_area if georeference else None
-    area = segmentation.area * (1 if pixel_area is None else pixel_area)
+def _feature(result: Located, part: Part) -> dict[str, Any]:
+    pixel_area = result.georeference.pixel_area if result.georeference else None
     return {
         "type": "Feature",
         "properties": {
-            "text": segmentation.text,
-            "score": round(segmentation.score, 6),
-            "area": area,
+            "text": result.text,
+            "score": round(part.score, 6),
+            "area": part.area * (1 if pixel_area is None else pixel_area),
             "area_unit": "pixels" if pixel_area is None else "m2",
         },
-        "geometry": _geometry(segmentation.polygons, georeference),
+        "geometry": _geometry(part.polygons, result.georeference),
     }
 
 

@@ -86,22 +86,25 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     """Resizes and normalises an image for the model.
 
     Args:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, 3]; a model that takes one channel is given its brightness.
         spec: the model's size, mean and standard deviation, and resampling (a Pillow filter's name, antialiased).
 
     Returns:
-        float32 [3, S, S], (x / 255 - mean) / std.
+        float32 [channels, S, S], (x / 255 - mean) / std.
 
     Raises:
-        InputError: not uint8 [H, W, channels].
+        InputError: not uint8 [H, W, 3].
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != spec.channels:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
-            f"an image of uint8 [H, W, {spec.channels}] is needed, not {image.dtype} {list(image.shape)}: "
+            f"an image of uint8 [H, W, 3] is needed, not {image.dtype} {list(image.shape)}: "
             "read it with rsvl.runtime.image.read_image"
         )
+    if spec.channels == 1:
+        image = np.asarray(Image.fromarray(image).convert("L"))
     if image.shape[:2] != (spec.size, spec.size):
         image = np.asarray(Image.fromarray(image).resize((spec.size, spec.size), _filter(spec)))
+    image = image.reshape(spec.size, spec.size, spec.channels)
     tensor = np.empty((spec.channels, spec.size, spec.size), np.float32)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
         plane = tensor[channel]

@@ -132,6 +132,12 @@ class ModelSpec:
         made = {tensor.name for graph in self.graphs for tensor in graph.outputs}
         return {t.name: t for graph in self.graphs for t in graph.inputs if t.name not in made}
 
+    @property
+    def final_outputs(self) -> dict[str, TensorSpec]:
+        """What the graphs give and none of them takes, by name: what there is to compare."""
+        taken = {tensor.name for graph in self.graphs for tensor in graph.inputs}
+        return {t.name: t for graph in self.graphs for t in graph.outputs if t.name not in taken}
+
 
 @dataclass(frozen=True)
 class Manifest:

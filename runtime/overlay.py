@@ -1,4 +1,4 @@
-"""Pictures of segmentations: the image with coloured masks, outlines, boxes, and what was asked for."""
+"""Pictures of what was found: the image with coloured masks, outlines, boxes, and what was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from rsvl.runtime.result import Segmentation
+    from rsvl.runtime.located import Located
 
 #: One colour a sentence, told apart also by the colour-blind (Okabe and Ito's palette, the bright ones).
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
@@ -18,30 +18,31 @@ _OPACITY = 0.45
 _CAPTION_LINES = 2
 
 
-def draw(segmentations: Sequence[Segmentation], side: int = 2048) -> Image.Image:
-    """Draws the segmentations of one image over it.
+def draw(results: Sequence[Located], side: int = 2048) -> Image.Image:
+    """Draws the results of one image over it.
 
     Args:
-        segmentations: at least one, all of the same image.
+        results: at least one, all of the same image.
         side: longest side of the picture in pixels; a larger image is thinned out.
 
     Returns:
         An RGB picture of the image's proportions, with a caption line a sentence below it.
     """
-    pixels = segmentations[0].thumbnail(side).copy()
+    pixels = results[0].thumbnail(side).copy()
     height, width = pixels.shape[:2]
-    scale = width / segmentations[0].mask.shape[1], height / segmentations[0].mask.shape[0]
+    scale = width / results[0].size[1], height / results[0].size[0]
     stroke = max(1, round(max(width, height) / 400))
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(segmentations))]
-    for segmentation, colour in zip(segmentations, colours, strict=True):
-        _tint(pixels, _thinned(segmentation.mask, height, width), colour, stroke)
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(results))]
+    for result, colour in zip(results, colours, strict=True):
+        if result.mask is not None:
+            _tint(pixels, _thinned(result.mask, height, width), colour, stroke)
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
-    for segmentation, colour in zip(segmentations, colours, strict=True):
-        if segmentation.oriented_box is not None:
-            corners = segmentation.oriented_box.corners * scale
+    for result, colour in zip(results, colours, strict=True):
+        for outline in result.outlines:
+            corners = outline * scale
             pen.line([*map(tuple, corners), tuple(corners[0])], fill=colour, width=stroke, joint="curve")
-    return _with_captions(picture, segmentations, colours)
+    return _with_captions(picture, results, colours)
 
 
 def _thinned(mask: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -66,13 +67,13 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
 
 
 def _with_captions(
-    picture: Image.Image, segmentations: Sequence[Segmentation], colours: Sequence[tuple[int, int, int]]
+    picture: Image.Image, results: Sequence[Located], colours: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
     size = int(np.clip(picture.width / 40, 11, 40))
     font = ImageFont.load_default(size)
     margin, line = size // 2, round(size * 1.35)
     room = max(8, int((picture.width - 3 * margin - size) / (size * 0.55)))  # characters in a line, about
-    captions = [_caption(segmentation, room) for segmentation in segmentations]
+    captions = [_caption(result, room) for result in results]
     extra = margin * 2 + line * sum(len(lines) for lines in captions)
     framed = Image.new("RGB", (picture.width, picture.height + extra), (24, 24, 24))
     framed.paste(picture)
@@ -85,7 +86,7 @@ def _with_captions(
     return framed
 
 
-def _caption(segmentation: Segmentation, room: int) -> list[str]:
-    said = f"{segmentation.score:.2f}" if segmentation.found else "not found"
-    text = f"{said}  {segmentation.text}"
+def _caption(result: Located, room: int) -> list[str]:
+    said = f"{result.score:.2f}" if result.found else "not found"
+    text = f"{said}  {result.text}"
     return textwrap.wrap(text, room, max_lines=_CAPTION_LINES, placeholder=" …") or [text[:room]]

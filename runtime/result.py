@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from rsvl.runtime import contours, geo, geojson, overlay
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime import contours
 from rsvl.runtime.contours import Polygon
-from rsvl.runtime.errors import UsageError
 from rsvl.runtime.geo import Georeference
+from rsvl.runtime.located import Located, Part
 from rsvl.runtime.oriented_box import OrientedBox, oriented_box
 from rsvl.runtime.scene import Scene
 
-_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_RASTERS = (".tif", ".tiff")
-_VECTORS = (".geojson", ".json")
-
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(Located):
     """Where a sentence's object is in an image. All coordinates are pixel edges: the first pixel covers 0…1.
 
     Attributes:
@@ -51,14 +44,19 @@ class Segmentation:
         return self.box is not None
 
     @property
-    def crs(self) -> str | None:
-        """The image's coordinate system, ``EPSG:…`` or WKT."""
-        return self.georeference.crs if self.georeference else None
+    def size(self) -> tuple[int, int]:  # type: ignore[override]
+        """The image's (height, width)."""
+        return self.mask.shape[0], self.mask.shape[1]
 
     @property
-    def transform(self) -> tuple[float, ...] | None:
-        """The image's affine transform (a, b, c, d, e, f) from pixels to its coordinate system."""
-        return self.georeference.transform if self.georeference else None
+    def outlines(self) -> list[np.ndarray]:  # type: ignore[override]
+        """The oriented box's corners."""
+        return [] if self.oriented_box is None else [self.oriented_box.corners]
+
+    @property
+    def parts(self) -> list[Part]:  # type: ignore[override]
+        """The mask with all its components, as one."""
+        return [Part(self.score, self.area, self.polygons)]
 
     @cached_property
     def area(self) -> int:
@@ -90,23 +88,6 @@ class Segmentation:
         """Each connected component's bounds (x1, y1, x2, y2), in the order of `polygons`."""
         return tuple(polygon.box for polygon in self.polygons)
 
-    def thumbnail(self, side: int) -> np.ndarray:
-        """The image with at most `side` pixels on its longer side, uint8 [h, w, 3]; gray where it is not known."""
-        if self.scene is None:
-            return np.full((*self.mask.shape, 3), 128, np.uint8)
-        try:
-            return self.scene.thumbnail(side)
-        finally:
-            self.scene.close()
-
-    def plot(self, side: int = 2048) -> Image.Image:
-        """Draws the mask, its outline, oriented box and sentence over the image, at most `side` pixels long."""
-        return overlay.draw([self], side)
-
-    def save(self, path: str | Path) -> None:
-        """Writes this segmentation, see `save`."""
-        save([self], path)
-
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as JSON takes it."""
         return {
@@ -122,32 +103,3 @@ class Segmentation:
             "crs": self.crs,
             "transform": list(self.transform) if self.transform else None,
         }
-
-
-def save(segmentations: list[Segmentation], path: str | Path) -> None:
-    """Writes segmentations of one image to one file, by its suffix.
-
-    - ``.png``, ``.jpg``, ``.webp``: the picture that `Segmentation.plot` draws, one colour a sentence;
-    - ``.tif``: a GeoTIFF with one band a sentence, 1 inside and 0 outside, and the image's georeference;
-    - ``.geojson``: one feature a sentence with text, score and area (`rsvl.runtime.geojson`).
-
-    Raises:
-        UsageError: another suffix, or no segmentation.
-        MissingComponentError: a GeoTIFF without rasterio.
-        OutputError: the file cannot be written; nothing is left behind.
-    """
-    suffix = Path(path).suffix.lower()
-    if not segmentations:
-        raise UsageError("there is no segmentation to save")
-    if suffix in _PICTURES:
-        picture = overlay.draw(segmentations)
-        with replacing(path) as temporary:
-            picture.save(temporary, _PICTURES[suffix])
-    elif suffix in _RASTERS:
-        masks, names = [s.mask for s in segmentations], [s.text for s in segmentations]
-        geo.write_masks(path, masks, names, segmentations[0].georeference)
-    elif suffix in _VECTORS:
-        geojson.write(path, segmentations)
-    else:
-        known = ", ".join([*_PICTURES, *_RASTERS, *_VECTORS])
-        raise UsageError(f"{path}: cannot tell what to write from its suffix: use one of {known}")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 from PIL import Image
 
-from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.agreement.masks import MASK
 from rsvl.runtime.canvas import Canvas
-from rsvl.runtime.errors import BundleError, UsageError
-from rsvl.runtime.features import Features
+from rsvl.runtime.errors import UsageError
 from rsvl.runtime.image import ImageSource
-from rsvl.runtime.manifest import Manifest, ModelSpec
 from rsvl.runtime.result import Segmentation
+from rsvl.runtime.runner import Runner
 from rsvl.runtime.scene import Scene, open_scene
-from rsvl.runtime.session import Session
-from rsvl.runtime.text import Tokenizer
-from rsvl.runtime.tiling import Grid, Window
-
-#: Longer sides up to this many times the model's size are taken in one look by default.
-WHOLE_UP_TO = 2.5
-SMALLEST_TILE = 16
-
-Tile: TypeAlias = Literal["auto", "whole"] | int
-Progress: TypeAlias = Callable[[int, int], None]
+from rsvl.runtime.tiling import Grid, Progress, Tile, Window, check_range, looks
 
 
 class Options(TypedDict, total=False):
@@ -38,51 +27,10 @@ class Options(TypedDict, total=False):
     progress: Progress | None
 
 
-def load(bundle: str | Path, provider: str | None = None, threads: int | None = None, check: bool = True) -> Segmenter:
-    """Loads a bundle to run it.
+class Segmenter(Runner):
+    """A loaded referring segmenter. It keeps the last image's features, so that asking again about it is quick."""
 
-    Args:
-        bundle: a bundle's directory or `.rsvl` file.
-        provider: force an ONNX Runtime provider (``cpu``, ``cuda``, ``tensorrt``, ``openvino`` …); None takes the
-            fastest that is present and starts; `Segmenter.provider` says which.
-        threads: CPU threads; None takes the physical cores.
-        check: whether to compare all files' SHA-256 with the manifest.
-
-    Raises:
-        BundleError: damaged, incomplete, unsafe, or written by a newer rsvl.
-        MissingComponentError: the forced provider is not installed.
-
-    Example::
-
-        segmenter = rsvl.runtime.load("cd2fsan-tiny.rsvl")
-        found = segmenter.segment("harbour.png", "the white ship left of the pier")
-        found.save("harbour-ship.png")
-    """
-    return Segmenter(Bundle(bundle, check=check), provider, threads)
-
-
-class Segmenter:
-    """A loaded referring segmenter. It keeps the last image's features, so asking again about it is quick.
-
-    Attributes:
-        manifest: what the bundle says of itself.
-        provider: short name of the ONNX Runtime provider in use.
-    """
-
-    def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
-        self.manifest: Manifest = bundle.manifest
-        if not any(t.name == "mask_logits" for graph in self.spec.graphs for t in graph.outputs):
-            raise BundleError(f"{bundle.source}: a model for {self.spec.task} gives no mask: run it with a newer rsvl")
-        self._bundle = bundle  # keeps a packed bundle's unpacked files
-        session = Session(bundle, provider, threads)
-        tokenizer = Tokenizer.from_file(bundle.path(self.spec.words.tokenizer), self.spec.words)
-        self.provider = session.provider
-        self._features = Features(session, tokenizer, self.spec.image)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model's declaration."""
-        return self.manifest.model
+    gives = (MASK,)
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
@@ -136,12 +84,11 @@ class Segmenter:
         if not sentences:
             raise UsageError("no sentence: say what to look for")
         limit = self.spec.threshold if threshold is None else threshold
-        _check_range("threshold", limit, 0, 1)
-        _check_range("overlap", overlap, 0, 0.5)
+        check_range("threshold", limit, 0, 1)
         scene = open_scene(image)
         try:
             encoded = self._features.of_sentences(sentences)
-            grid = self._grid(scene, tile, overlap)
+            grid = looks(scene.height, scene.width, self.spec.image.size, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
             canvases = [Canvas(scene.height, scene.width, limit, keep) for _ in sentences]
             self._paint(canvases, scene, grid, encoded, progress)
@@ -152,16 +99,6 @@ class Segmenter:
             for text, canvas in zip(sentences, canvases, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
-
-    def _grid(self, scene: Scene, tile: Tile, overlap: float) -> Grid:
-        longer, size = max(scene.height, scene.width), self.spec.image.size
-        if tile == "auto":
-            tile = "whole" if longer <= WHOLE_UP_TO * size else size
-        if tile == "whole":
-            return Grid.over(scene.height, scene.width, longer, 0)
-        if not isinstance(tile, int) or tile < SMALLEST_TILE:
-            raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
-        return Grid.over(scene.height, scene.width, tile, round(overlap * tile))
 
     def _paint(
         self,
@@ -192,17 +129,13 @@ class Segmenter:
         valid = scene.valid(window)
         if valid is not None and not valid.any():
             return
-        image = self._features.of_image(scene.read(window))
+        image = self._features.of_image(scene.read(window), self.spec.image)
         for sentence, canvas in zip(sentences, canvases, strict=True):
-            probability = _sigmoid(_resized(self._features.mask_logits(image, sentence), window))
+            (logits,) = self._features.together({**image, **sentence}, MASK)
+            probability = _sigmoid(_resized(logits[0, 0], window))
             if valid is not None:
                 probability = probability * valid
             canvas.add(window, probability, weight)
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{name} must be between {low} and {high}, not {value}")
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

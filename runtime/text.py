@@ -16,7 +16,7 @@ from rsvl.runtime.manifest import TextSpec
 class Tokenizer:
     """Turns sentences into the `tokens` tensor that a model's text graph takes.
 
-    The end token has the tokenizer's highest id, so that a model finds it by argmax; what follows it is padding.
+    The last token that is not padding is the end token. No other convention of ids holds for every tokenizer.
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, spec: TextSpec) -> None:
@@ -73,6 +73,19 @@ class Tokenizer:
                 stacklevel=2,
             )
         return tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many token ids there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def unknown(self, text: str) -> list[str]:
+        """The parts of a sentence that the tokenizer has no token for but the unknown one."""
+        mark = getattr(self._tokenizer.model, "unk_token", None)
+        encoding = self._tokenizer.encode(text)
+        return [
+            text[slice(*span)] for token, span in zip(encoding.tokens, encoding.offsets, strict=True) if token == mark
+        ]
 
     def _encode(self, text: str) -> list[int]:
         if not isinstance(text, str):

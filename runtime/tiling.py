@@ -9,13 +9,22 @@ afterwards, and a row is final as soon as the last tile that touches it is done.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+
+from rsvl.runtime.errors import UsageError
+
+#: Longer sides up to this many times the model's size are taken in one look by default.
+WHOLE_UP_TO = 2.5
+SMALLEST_TILE = 16
+
+Tile: TypeAlias = Literal["auto", "whole"] | int
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 class Window(NamedTuple):
@@ -99,3 +108,38 @@ class Grid:
         """Up to which row of the scene nothing changes any more once this row of tiles is done."""
         following = self.rows.starts[row + 1 : row + 2]
         return following[0] if following else self.rows.length
+
+
+def looks(height: int, width: int, size: int, tile: Tile, overlap: float) -> Grid:
+    """The windows in which a model looks at a scene.
+
+    Args:
+        height: the scene's rows.
+        width: its columns.
+        size: side of the model's input in pixels.
+        tile: "whole" is one window; a number cuts the scene into tiles of that many pixels; "auto" is whole while the
+            longer side is at most 2.5 times the model's size, else tiles of the model's size.
+        overlap: the least overlap of neighbouring tiles, as a part of the tile, 0 to 0.5.
+
+    Raises:
+        UsageError: a tile or overlap out of range.
+    """
+    check_range("overlap", overlap, 0, 0.5)
+    longer = max(height, width)
+    if tile == "auto":
+        tile = "whole" if longer <= WHOLE_UP_TO * size else size
+    if tile == "whole":
+        return Grid.over(height, width, longer, 0)
+    if not isinstance(tile, int) or tile < SMALLEST_TILE:
+        raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
+    return Grid.over(height, width, tile, round(overlap * tile))
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuses an option out of its range.
+
+    Raises:
+        UsageError: it is (also when it is not a number).
+    """
+    if not low <= value <= high:
+        raise UsageError(f"{name} must be between {low} and {high}, not {value}")

@@ -26,8 +26,7 @@ def check(
     else:
         typer.echo(
             f"{bundle}: {report.model} in {report.precision}, {report.files} files as exported\n"
-            f"golden test on {report.provider}: masks agree to IoU {report.iou:.4f} (limit {report.limits.iou}), "
-            f"logits to {report.relative_difference:.2%} (limit {report.limits.difference:.0%}), "
+            f"golden test on {report.provider}: {', '.join(map(str, report.measures))}, "
             f"{report.seconds * 1000:.0f} ms"
         )
     if not report.passed:

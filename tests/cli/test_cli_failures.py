@@ -6,6 +6,7 @@ import errno
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from outcome import Rsvl
 
@@ -147,7 +148,7 @@ def test_interrupt_exits_130_with_one_line(rsvl: Rsvl, bundle: Path, monkeypatch
 def test_golden_test_that_differs_exits_1_and_reports(
     rsvl: Rsvl, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rsvl.runtime.check._least_iou", lambda *_: 0.5)
+    monkeypatch.setattr("rsvl.runtime.agreement.masks.mask_ious", lambda *_: (np.array([0.5]), 0.5))
     outcome = rsvl("check", bundle, "--json")
     assert outcome.code == 1 and "golden test" in outcome.err
-    assert outcome.json["passed"] is False and outcome.json["iou"] == 0.5
+    assert outcome.json["passed"] is False and outcome.json["measures"][0]["value"] == 0.5

@@ -56,7 +56,8 @@ def test_model_goes_from_training_to_a_bundle_that_answers(
 
     exported = rsvl("export", "--model", "small", "--weights", "run/best.safetensors", "--pack", "--json").json
     assert exported["source"]["weights"] == "best.safetensors" and len(exported["source"]["sha256"]) == 64
-    assert exported["verification"]["iou_min"] >= 0.995 and exported["bytes"] > 10_000
+    iou = exported["verification"]["measures"][0]
+    assert (iou["name"], iou["limit"]) == ("mask IoU", 0.995) and iou["value"] >= 0.995 and exported["bytes"] > 10_000
 
     assert rsvl("check", exported["packed"], "--json").json["passed"]
     assert rsvl("run", exported["bundle"], image, "-t", "the red square").code == 0

@@ -15,7 +15,7 @@ from conftest import SIZE, TOKENS, ToySegmenter
 from rsvl.export import Exported, export, pipeline
 from rsvl.export.samples import default_samples
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.check import LIMITS, check
+from rsvl.runtime.check import check
 from rsvl.runtime.errors import InputError, OutputError, UsageError, VerificationError
 
 
@@ -35,7 +35,8 @@ def test_manifest_says_what_was_measured_and_made_it(exported: Exported) -> None
     assert manifest.kept_fp32 == ({} if manifest.precision == "fp32" else {"norm": "to test it", "route": "angles"})
     assert {"rsvl", "torch", "onnx", "onnxruntime"} <= set(manifest.versions)
     assert manifest.verification["inputs"] == 8
-    assert manifest.verification["iou_min"] >= LIMITS[manifest.precision].iou
+    iou = manifest.verification["measures"][0]
+    assert iou["name"] == "mask IoU" and iou["value"] >= iou["limit"] >= 0.99
     assert 0 < manifest.verification["largest_difference"]["mask_logits"] < 0.01
 
 
@@ -81,7 +82,7 @@ def test_disagreement_writes_nothing_and_leaves_the_old_bundle(ready_graphs, toy
     before = (tmp_path / "b" / "manifest.json").read_bytes()
     with torch.no_grad():
         toy.out.bias.add_(0.5)  # the graphs that are copied in do not have that
-    with pytest.raises(VerificationError, match="agree only to IoU"):
+    with pytest.raises(VerificationError, match="disagree with PyTorch in fp32: mask IoU"):
         export(toy, tmp_path / "b", samples=samples)
     assert (tmp_path / "b" / "manifest.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["b"]

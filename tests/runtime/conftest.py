@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from toy_bundle import write_bundle
 
-from rsvl.runtime.segmenter import Segmenter, load
+from rsvl.runtime.loading import load
+from rsvl.runtime.segmenter import Segmenter
 from rsvl.runtime.session import Session
 
 

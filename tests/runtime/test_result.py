@@ -13,8 +13,9 @@ from rasterio import Affine, features
 from rsvl.runtime import geojson
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.geo import Georeference
+from rsvl.runtime.located import save
 from rsvl.runtime.overlay import COLOURS
-from rsvl.runtime.result import Segmentation, save
+from rsvl.runtime.result import Segmentation
 from rsvl.runtime.scene import ArrayScene
 
 UTM = Georeference("EPSG:32618", (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0), 1.0)
@@ -171,5 +172,5 @@ def test_failed_write_keeps_the_old_file_and_nothing_else(
 
 
 def test_nothing_to_save_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no segmentation"):
+    with pytest.raises(UsageError, match="no result to save"):
         save([], tmp_path / "out.png")

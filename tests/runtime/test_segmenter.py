@@ -12,8 +12,9 @@ from toy_bundle import COLOUR, FUSED, SIZE, TOKENS, write_bundle
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.geo import RasterScene
+from rsvl.runtime.loading import load
 from rsvl.runtime.manifest import GraphSpec
-from rsvl.runtime.segmenter import Segmenter, load
+from rsvl.runtime.segmenter import Segmenter
 from rsvl.runtime.tiling import Window
 
 
@@ -262,5 +263,5 @@ def test_missing_image_is_refused_before_anything_runs(segmenter: Segmenter, tmp
 
 def test_model_without_a_mask_is_refused(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", (GraphSpec("text", (TOKENS,), (COLOUR,), "text.onnx"),))
-    with pytest.raises(BundleError, match="no mask"):
+    with pytest.raises(BundleError, match="give no mask_logits"):
         Segmenter(Bundle(folder))

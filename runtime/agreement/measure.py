@@ -1,0 +1,47 @@
+"""One number that says how far outputs agree, with what it must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+#: How much outputs may differ, by precision, relative to the largest magnitude that is expected.
+RELATIVE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.1, "int8": 0.2}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that says how far outputs agree.
+
+    Attributes:
+        name: what was measured, such as ``mask IoU``.
+        value: the worst that was found.
+        limit: what it must reach.
+        at_least: whether the limit is the least value allowed; else it is the largest.
+    """
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps to the limit."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4g} ({'at least' if self.at_least else 'at most'} {self.limit:g})"
+
+
+def allowed(limits: Mapping[str, float], precision: str) -> float:
+    """The limit for a precision; that for int8 where it is not listed."""
+    return limits.get(precision, limits["int8"])
+
+
+def relative_difference(expected: np.ndarray, actual: np.ndarray) -> float:
+    """Largest absolute difference, divided by the largest expected magnitude."""
+    difference = np.abs(expected.astype(np.float64) - actual).max(initial=0.0)
+    return float(difference / max(float(np.abs(expected).max(initial=0.0)), 1e-6))

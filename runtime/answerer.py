@@ -1,0 +1,130 @@
+"""Asks a bundle questions about a place that an optical image, a SAR image or both show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from rsvl.runtime.agreement.answers import ANSWER, softmax
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.image import ImageSource, read_image
+from rsvl.runtime.runner import Runner
+
+SENSORS = "sensors"
+ORDER = ("optical", "sar")
+"""The order of the raw input `sensors` float32 [N, 2]: 1 where that sensor's image is there, 0 where it is missing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answers.
+
+    Attributes:
+        question: what was asked.
+        answer: the likeliest of the model's answers. It always gives one: `probability` says how sure it is.
+        probability: its probability, 0…1.
+        distribution: the probability of each answer that the model knows, the likeliest first.
+        sensors: whose images it was given.
+        warning: what makes the answer less trustworthy, such as a missing sensor; empty when nothing does.
+    """
+
+    question: str
+    answer: str
+    probability: float
+    distribution: Mapping[str, float]
+    sensors: tuple[str, ...]
+    warning: str = ""
+
+    def to_dict(self, most: int = 5) -> dict[str, Any]:
+        """As JSON takes it, with the `most` likeliest answers."""
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "probability": self.probability,
+            "distribution": dict(list(self.distribution.items())[:most]),
+            "sensors": list(self.sensors),
+            "warning": self.warning,
+        }
+
+
+class Answerer(Runner):
+    """A loaded question answerer. It keeps the last images' features, so that asking again about them is quick."""
+
+    gives = (ANSWER,)
+
+    @overload
+    def answer(self, questions: str, optical: ImageSource | None = ..., sar: ImageSource | None = ...) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def answer(
+        self, questions: Sequence[str], optical: ImageSource | None = ..., sar: ImageSource | None = ...
+    ) -> list[Answer]: ...
+    def answer(
+        self, questions: str | Sequence[str], optical: ImageSource | None = None, sar: ImageSource | None = None
+    ) -> Answer | list[Answer]:
+        """Answers questions from the model's vocabulary of answers.
+
+        Where one of two images is missing, it answers from the other, and `Answer.warning` says so. Images are seen
+        whole, at the model's size.
+
+        Args:
+            questions: a question, or several; the images are encoded once for all.
+            optical: the optical image: a path, an array [H, W] or [H, W, C], or a Pillow image.
+            sar: the SAR image of the same place, of the same size.
+
+        Returns:
+            One answer for one question, a list for a sequence.
+
+        Raises:
+            InputError: no image at all, an unreadable one, a pair of different sizes, a question that is empty.
+            UsageError: no question, or an image of a sensor that the model does not take.
+        """
+        asked = [questions] if isinstance(questions, str) else list(questions)
+        if not asked:
+            raise UsageError("no question: say what to answer")
+        given = {sensor: read_image(i) for sensor, i in zip(ORDER, (optical, sar), strict=True) if i is not None}
+        self._check(given)
+        features: dict[str, Any] = {}
+        for image in self.spec.images:
+            sensor = next((sensor for sensor in image.sensors if sensor in given), None)
+            features |= self._features.of_image(given[sensor] if sensor else None, image)
+        if SENSORS in self.spec.raw_inputs:
+            features[SENSORS] = np.array([[float(sensor in given) for sensor in ORDER]], np.float32)
+        encoded = self._features.of_sentences(asked)
+        logits = [self._features.together({**features, **each}, ANSWER)[0][0] for each in encoded]
+        answers = [self._answer(text, row, given) for text, row in zip(asked, logits, strict=True)]
+        return answers[0] if isinstance(questions, str) else answers
+
+    def _check(self, given: Mapping[str, np.ndarray]) -> None:
+        if not given:
+            raise InputError("no image: give an optical image, a SAR image, or both of one place")
+        for sensor in given:
+            self.image_for(sensor)
+        if len(given) < len(self.spec.images) and SENSORS not in self.spec.raw_inputs:
+            raise InputError(f"{self.spec.name} cannot do without one of its images: give all of them")
+        sizes = {sensor: (image.shape[1], image.shape[0]) for sensor, image in given.items()}
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{sensor} {width}x{height}" for sensor, (width, height) in sizes.items())
+            raise InputError(f"a pair must show the same place at one size, not {said}: resample one of them")
+
+    def _answer(self, question: str, logits: np.ndarray, given: Mapping[str, np.ndarray]) -> Answer:
+        probabilities = softmax(logits)
+        order = np.argsort(-probabilities, kind="stable")
+        known = self.spec.answers or tuple(str(index) for index in range(len(probabilities)))
+        distribution = {known[index]: float(probabilities[index]) for index in order}
+        best = known[order[0]]
+        sensors = tuple(sensor for sensor in ORDER if sensor in given)
+        return Answer(question, best, distribution[best], distribution, sensors, self._warning(question, sensors))
+
+    def _warning(self, question: str, sensors: Sequence[str]) -> str:
+        taken = {sensor for image in self.spec.images for sensor in image.sensors}
+        missing = [sensor for sensor in ORDER if sensor in taken and sensor not in sensors]
+        warnings = []
+        if missing and len(self.spec.images) > 1:
+            warnings.append(f"no {' or '.join(missing)} image: answered from {' and '.join(sensors)} alone")
+        unknown = self._tokenizer.unknown(question) if self._tokenizer is not None else []
+        if unknown:
+            warnings.append(f"the model does not know the words {', '.join(unknown)}")
+        return "; ".join(warnings)

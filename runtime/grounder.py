@@ -1,0 +1,204 @@
+"""Asks a bundle for the boxes of what sentences name, in an image or in a scene of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from rsvl.runtime.agreement.boxes import BOXES, SCORES
+from rsvl.runtime.boxes import sigmoid, suppress
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.grounding import Grounding
+from rsvl.runtime.image import ImageSource
+from rsvl.runtime.manifest import ImageSpec
+from rsvl.runtime.runner import Runner
+from rsvl.runtime.scene import Scene, open_scene
+from rsvl.runtime.session import to_numpy
+from rsvl.runtime.tiling import Progress, Tile, Window, check_range, looks
+
+REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
+
+#: Two boxes of one sentence with more than this IoU are one object.
+SAME_IOU = 0.5
+#: In a tiled scene so are two of which the smaller lies in the other by more than this: a tile sees a part of what its
+#: neighbour sees whole.
+SAME_PART = 0.7
+#: A box this near to a tile's inner edge, in pixels of the model's input, is taken to be cut by it.
+EDGE = 2.0
+
+Candidates = tuple[np.ndarray, np.ndarray]
+"""Boxes [K, 4] in 0…1 of what the model was shown, and their scores [K]."""
+
+
+class Grounder(Runner):
+    """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
+
+    gives = (SCORES, BOXES)
+
+    @overload
+    def ground(self, image: ImageSource | Scene, texts: str, **options: Any) -> Grounding: ...  # type: ignore[overload-overlap]
+    @overload
+    def ground(self, image: ImageSource | Scene, texts: Sequence[str], **options: Any) -> list[Grounding]: ...
+    def ground(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        threshold: float | None = None,
+        *,
+        sensor: str = "optical",
+        limit: int = 10,
+        tile: Tile = "auto",
+        overlap: float = 0.25,
+        progress: Progress | None = None,
+    ) -> Grounding | list[Grounding]:
+        """Finds the boxes of what sentences name, each sentence by the model's own refinement.
+
+        A large scene is looked at in overlapping tiles, whose boxes are merged; a tile sees only itself, so words that
+        relate to the whole scene mean the tile. Tiles without data are skipped.
+
+        Args:
+            image: a path, an array [H, W] or [H, W, C], a Pillow image, or a `Scene`.
+            texts: a sentence, or several; the image is encoded once for all.
+            threshold: probability that a box must exceed, 0…1; None takes the model's own.
+            sensor: ``optical`` or ``sar``: what made the image.
+            limit: the most boxes that a sentence gives.
+            tile: see `rsvl.runtime.tiling.looks`.
+            overlap: see there; larger than the largest object is best.
+            progress: called with (tiles done, tiles in all) after every tile.
+
+        Returns:
+            One result for one sentence, a list for a sequence.
+
+        Raises:
+            InputError: an image that cannot be read, a sentence that is empty.
+            UsageError: an option out of range, or a sensor that the model does not know.
+        """
+        spec = self.image_for(sensor)
+
+        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
+            features = self._features.of_image(pixels, spec)
+            answers = [self._features.together({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
+            return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
+
+        least = self.spec.threshold if threshold is None else threshold
+        check_range("threshold", least, 0, 1)
+        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+
+    @overload
+    def match(self, image: ImageSource | Scene, texts: str, **options: Any) -> Grounding: ...  # type: ignore[overload-overlap]
+    @overload
+    def match(self, image: ImageSource | Scene, texts: Sequence[str], **options: Any) -> list[Grounding]: ...
+    def match(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        least: float = 0.0,
+        *,
+        sensor: str = "optical",
+        limit: int = 10,
+        tile: Tile = "auto",
+        overlap: float = 0.25,
+        progress: Progress | None = None,
+    ) -> Grounding | list[Grounding]:
+        """Compares a whole vocabulary of sentences with every region at once: one matrix product, no refinement.
+
+        Args:
+            image: as for `ground`.
+            texts: a sentence, or as many as you like.
+            least: the cosine similarity that a box must exceed, -1…1.
+            sensor: as for `ground`.
+            limit: as for `ground`.
+            tile: as for `ground`.
+            overlap: as for `ground`.
+            progress: as for `ground`.
+
+        Returns:
+            As `ground`, the scores being cosine similarities.
+
+        Raises:
+            InputError: as `ground`.
+            UsageError: as `ground`; or the model fuses image and sentence too early for it.
+        """
+        spec = self.image_for(sensor)
+        check_range("least", least, -1, 1)
+
+        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
+            features = self._features.of_image(pixels, spec)
+            if REGIONS not in features or any(SENTENCE not in sentence for sentence in sentences):
+                raise UsageError(f"{self.spec.name} has no embeddings to match: ask it with ground")
+            regions, boxes = to_numpy(features[REGIONS])[0], to_numpy(features[REGION_BOXES])[0]
+            similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
+            return [(boxes, column.astype(np.float64)) for column in similarity.T]
+
+        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+
+    def _search(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        least: float,
+        spec: ImageSpec,
+        limit: int,
+        tile: Tile,
+        overlap: float,
+        progress: Progress | None,
+        candidates: Any,
+    ) -> Grounding | list[Grounding]:
+        """Looks at tile after tile and merges each sentence's boxes."""
+        sentences = [texts] if isinstance(texts, str) else list(texts)
+        if not sentences or limit < 1:
+            raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
+        scene = open_scene(image)
+        try:
+            encoded = self._features.of_sentences(sentences)
+            grid = looks(scene.height, scene.width, spec.size, tile, overlap)
+            found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
+            for done, (row, column) in enumerate(grid, start=1):
+                window = grid.window(row, column)
+                valid = scene.valid(window)
+                if valid is None or valid.any():
+                    for kept, (boxes, scores) in zip(found, candidates(scene.read(window), encoded), strict=True):
+                        kept.append(_in_scene(boxes, scores, least, window, scene, spec.size))
+                if progress is not None:
+                    progress(done, len(grid))
+        finally:
+            scene.close()
+        tiled = len(grid) > 1
+        results = [
+            self._result(text, np.concatenate(kept), least, limit, tiled, scene)
+            for text, kept in zip(sentences, found, strict=True)
+        ]
+        return results[0] if isinstance(texts, str) else results
+
+    def _result(self, text: str, rows: np.ndarray, least: float, limit: int, tiled: bool, scene: Scene) -> Grounding:
+        """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
+        boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
+        # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
+        kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
+        kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
+        size = scene.height, scene.width
+        return Grounding(text, boxes[kept], scores[kept], size, least, scene.georeference, scene)
+
+
+def _in_scene(
+    boxes: np.ndarray, scores: np.ndarray, least: float, window: Window, scene: Scene, size: int
+) -> np.ndarray:
+    """A look's boxes above the score as rows (x1, y1, x2, y2, score, whole?) in pixels of the scene."""
+    good = scores > least
+    scale = np.array([window.width, window.height] * 2, np.float64)
+    local = np.clip(boxes[good].astype(np.float64), 0, 1) * scale
+    offset = np.array([window.column, window.row] * 2, np.float64)
+    margin = EDGE * scale / size
+    inner = np.array(  # which of the window's edges lie inside the scene
+        [
+            window.column > 0,
+            window.row > 0,
+            window.column + window.width < scene.width,
+            window.row + window.height < scene.height,
+        ]
+    )
+    at_edge = np.concatenate([local[:, :2] <= margin[:2], local[:, 2:] >= (scale - margin)[2:]], axis=1)
+    whole = ~(at_edge & inner).any(axis=1)
+    return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)

@@ -1,0 +1,50 @@
+"""Loading a bundle: which runner answers for its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rsvl.runtime.answerer import Answerer
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.grounder import Grounder
+from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.runtime.matcher import Matcher
+from rsvl.runtime.runner import Runner
+from rsvl.runtime.segmenter import Segmenter
+
+RUNNERS: dict[str, type[Runner]] = {
+    SEGMENTATION: Segmenter,
+    GROUNDING: Grounder,
+    ANSWERING: Answerer,
+    MATCHING: Matcher,
+}
+"""By task; a bundle of any other task is run by a plain `Runner`."""
+
+
+def load(bundle: str | Path, provider: str | None = None, threads: int | None = None, check: bool = True) -> Any:
+    """Loads a bundle to run it.
+
+    Args:
+        bundle: a bundle's directory or `.rsvl` file.
+        provider: force an ONNX Runtime provider (``cpu``, ``cuda``, ``tensorrt``, ``openvino`` …); None takes the
+            fastest that is present and starts; `Runner.provider` says which.
+        threads: CPU threads; None takes the physical cores.
+        check: whether to compare all files' SHA-256 with the manifest.
+
+    Returns:
+        The runner of the bundle's task: a `Segmenter`, `Grounder`, `Answerer` or `Matcher`, or a `Runner` for any other
+        task. (`Segmenter.open` and its like give it typed.)
+
+    Raises:
+        BundleError: damaged, incomplete, unsafe, or written by a newer rsvl.
+        MissingComponentError: the forced provider is not installed.
+
+    Example::
+
+        segmenter = rsvl.runtime.load("cd2fsan-tiny.rsvl")
+        found = segmenter.segment("harbour.png", "the white ship left of the pier")
+        found.save("harbour-ship.png")
+    """
+    opened = Bundle(bundle, check=check)
+    return RUNNERS.get(opened.manifest.model.task, Runner)(opened, provider, threads)

@@ -1,0 +1,90 @@
+"""A loaded bundle: what all tasks' runners share, and how a module of the user's own is run, by raw names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.errors import BundleError, InputError, UsageError
+from rsvl.runtime.features import Features
+from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
+from rsvl.runtime.session import Session, to_numpy
+from rsvl.runtime.text import Tokenizer
+
+
+class Runner:
+    """A loaded bundle. Each task's runner adds its own questions; `run` is there for every one of them.
+
+    Attributes:
+        gives: outputs that a model of this task must have.
+        manifest: what the bundle says of itself.
+        provider: short name of the ONNX Runtime provider in use.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
+        """Loads a bundle's graphs; see `rsvl.runtime.load` for the arguments and errors."""
+        self.manifest: Manifest = bundle.manifest
+        outputs = {tensor.name for graph in self.spec.graphs for tensor in graph.outputs}
+        for name in self.gives:
+            if name not in outputs:
+                raise BundleError(f"{bundle.source}: its graphs give no {name}, as {self.spec.task} must: export again")
+        self._bundle = bundle  # keeps a packed bundle's unpacked files
+        self._session = Session(bundle, provider, threads)
+        self.provider = self._session.provider
+        text = self.spec.text
+        self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
+        self._features = Features(self._session, self.spec, self._tokenizer)
+
+    @classmethod
+    def open(cls, bundle: str | Path, provider: str | None = None, threads: int | None = None) -> Self:
+        """As `rsvl.runtime.load`, for those who know the task and want it typed."""
+        return cls(Bundle(bundle), provider, threads)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's declaration."""
+        return self.manifest.model
+
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs all graphs on raw inputs.
+
+        Args:
+            **arrays: each of `spec.raw_inputs` by name, [N, …], of the declared shape and dtype.
+
+        Returns:
+            Each of `spec.final_outputs` by name.
+
+        Raises:
+            InputError: an input that is missing, unknown, or of another shape or dtype.
+        """
+        raw = self.spec.raw_inputs
+        if set(arrays) != set(raw):
+            raise InputError(f"{self.spec.name} takes {', '.join(sorted(raw))}, not {', '.join(sorted(arrays))}")
+        for name, tensor in raw.items():
+            array = arrays[name]
+            pairs = zip(tensor.shape, array.shape, strict=False)
+            fits = array.ndim == len(tensor.shape) and all(isinstance(d, str) or d == size for d, size in pairs)
+            if not fits or array.dtype != tensor.dtype:
+                raise InputError(
+                    f"input {name} is {array.dtype} {list(array.shape)}: {self.spec.name} takes {tensor.dtype} "
+                    f"{list(tensor.shape)}"
+                )
+        outputs = self._session.run(arrays, [graph.name for graph in self.spec.graphs])
+        return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
+
+    def image_for(self, sensor: str) -> ImageSpec:
+        """The image input that takes a sensor's pictures.
+
+        Raises:
+            UsageError: the model takes none of that sensor.
+        """
+        for image in self.spec.images:
+            if sensor in image.sensors:
+                return image
+        known = sorted({name for image in self.spec.images for name in image.sensors})
+        raise UsageError(f"{self.spec.name} takes {' or '.join(known) or 'no'} images, not {sensor}: use another model")
