@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +13,12 @@ from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
 from rsvl.runtime.errors import UsageError
 
-if TYPE_CHECKING:
-    from rsvl.evaluate import Predict
-    from rsvl.metrics import GroupMetrics, MetricsReport
+
+class Sensor(StrEnum):
+    """What took the images."""
+
+    OPTICAL = "optical"
+    SAR = "sar"
 
 
 def eval_(
@@ -30,68 +34,74 @@ def eval_(
         typer.Option("--shuffle-sentences", help="Give each object another one's sentences: shows whether it listens."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
+    sensor: Annotated[
+        Sensor | None, typer.Option(help="Only what this sensor shows: its images, or its half of each pair.")
+    ] = None,
     weights: options.Weights = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Measure mIoU, oIoU and Pr@X on a data set, by size and class."""
-    from rsvl.data import open_dataset
-    from rsvl.evaluate import evaluate
+    """Measure a model on a data set by the papers' metrics of its task, over all and by groups."""
+    from rsvl.tasks import evaluation_of, open_split
 
-    dataset = open_dataset(data, root, split)
     with progress(f"loading {target}") as report:
-        predict, runs_on = _predictor(target, weights, provider, threads)
+        task, predict, runs_on = _predictor(target, weights, provider, threads)
+        evaluation, dataset = evaluation_of(task), open_split(task, data, root, split)
         report(0, len(dataset), f"evaluating {target} on {runs_on}")
-        found = evaluate(predict, dataset, limit, shuffle_sentences, seed, report)
+        only = sensor.value if sensor else None
+        found = evaluation.evaluate(predict, dataset, limit, shuffle_sentences, seed, report, only)
     if json:
         about = {"target": target, "runs_on": runs_on, "data": data, "split": split, "shuffled": shuffle_sentences}
+        about |= {"sensor": only} if only else {}
         print_json({**about, **found.to_dict()})
     else:
-        _print(found, f"{target} on {runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}")
+        title = f"{target} on {runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
+        _print(evaluation.groups(found), title)
+        for line in evaluation.remarks(found):
+            typer.echo(line)
 
 
-def _predictor(target: str, weights: str | None, provider: str | None, threads: int | None) -> tuple[Predict, str]:
-    """What answers, and what it runs on. A name without path or suffix that is no file is a model's."""
+def _predictor(target: str, weights: str | None, provider: str | None, threads: int | None) -> tuple[str, Any, str]:
+    """The model's task, what answers, and what it runs on. A name without path or suffix that is no file is a model's.
+
+    `package.module:build` is a model's too.
+    """
     path = Path(target)
-    if path.exists() or os.sep in target or path.suffix:
+    if path.exists() or (":" not in target and (os.sep in target or path.suffix)):
         if weights is not None:
             raise UsageError("--weights goes with a model's name: a bundle has its own weights")
-        from rsvl.evaluate import segmenter_predictor
         from rsvl.runtime import load as load_bundle
+        from rsvl.tasks import evaluation_of
 
-        segmenter = load_bundle(path, provider, threads)
-        return segmenter_predictor(segmenter), segmenter.provider
+        runner = load_bundle(path, provider, threads)
+        task = runner.spec.task
+        return task, evaluation_of(task).runner_predictor(runner), runner.provider
     if provider is not None:
         raise UsageError("--provider goes with a bundle: a model's name is run in PyTorch")
     return _pytorch(target, weights, threads)
 
 
-def _pytorch(name: str, weights: str | None, threads: int | None) -> tuple[Predict, str]:
+def _pytorch(name: str, weights: str | None, threads: int | None) -> tuple[str, Any, str]:
     import torch
 
     from rsvl.checkpoints import load
-    from rsvl.train.predictor import torch_predictor
+    from rsvl.tasks import training_of
 
     if threads is not None:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch_predictor(load(name, weights).to(device)), f"PyTorch {device}"
+    model = load(name, weights).to(device)
+    return model.spec.task, training_of(model.spec.task).torch_predictor(model), f"PyTorch {device}"
 
 
-def _print(found: MetricsReport, title: str) -> None:
-    thresholds = [f"Pr@{t}" for t in found.overall.precision]
-    rows = [_row("all", found.overall)]
-    rows += [_row(f"area: {name}", group) for name, group in found.by_area.items()]
-    rows += [_row(f"coverage: {name}", group) for name, group in found.by_coverage.items()]
-    rows += [_row(name, group) for name, group in found.by_category.items()]
-    print_table(["sentences", "number", "mIoU", "oIoU", *thresholds], rows, title)
-    if found.no_target_count:
-        typer.echo(f"{found.no_target_count} sentences name nothing: N-acc {found.n_acc:.4f}, T-acc {found.t_acc:.4f}")
-    if found.skipped_images:
-        typer.echo(f"{found.skipped_images} images were skipped: too few objects to exchange sentences")
+def _print(groups: dict[str, dict[str, Any]], title: str) -> None:
+    columns = list(next(iter(groups.values())))
+    rows = [[name, *(_cell(group.get(column)) for column in columns)] for name, group in groups.items()]
+    print_table(["samples", *columns], rows, title)
 
 
-def _row(name: str, group: GroupMetrics) -> list[str]:
-    values = [group.miou, group.oiou, *group.precision.values()]
-    return [name, str(group.count), *("–" if value != value else f"{value:.4f}" for value in values)]
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -43,7 +43,7 @@ def export(
         from rsvl.checkpoints import load
 
         network = load(model, weights, encoder_weights)
-        path = output or Path(f"{model}-{precision}.bundle")
+        path = output or Path(f"{network.spec.name}-{precision}.bundle")
         exported = write(network, path, precision, pack=pack, progress=lambda what, done: report(done, 1, what))
     if json:
         print_json(_as_json(exported))
@@ -72,9 +72,8 @@ def _print(exported: Exported) -> None:
         for name, difference in found.largest_difference.items()
     ]
     print_table(["output", "largest difference", "largest value"], rows, title=f"{found.inputs} inputs against PyTorch")
-    typer.echo(
-        f"masks agree to IoU {found.iou_min:.4f} at least, {found.iou_mean:.4f} on average (limit {found.iou_limit})"
-    )
+    for measure in found.measures:
+        typer.echo(f"worst {measure}")
     for name, reason in manifest.kept_fp32.items():
         print_note(f"kept in float32: {name} ({reason})")
     for path in (exported.path, exported.packed):

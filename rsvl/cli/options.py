@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a packed .rsvl file.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Name of a model (rsvl models lists them).")]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Name of a model (rsvl models lists them), or my.module:build for your own."),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

@@ -1,32 +1,38 @@
-"""`rsvl run`: segments what sentences name in images."""
+"""`rsvl run`: asks a bundle about images: where, what, which."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rsvl.cli import options
+from rsvl.cli.asking import Request, ask
 from rsvl.cli.console import print_json, progress
 from rsvl.runtime.errors import OutputError, UsageError
-
-if TYPE_CHECKING:
-    from rsvl.runtime import Segmentation
 
 
 def run(
     bundle: options.Bundle,
-    images: Annotated[list[Path], typer.Argument(help="Pictures, GeoTIFFs, scenes of any size.", metavar="IMAGE")],
-    text: Annotated[list[str], typer.Option("--text", "-t", help="What to find; may be given several times.")],
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Pictures, GeoTIFFs, scenes of any size.", metavar="IMAGE")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", help="What to find or answer, or a label; may be given several times."),
+    ] = None,
+    sar: Annotated[
+        list[Path] | None,
+        typer.Option("--sar", help="The SAR image of the same place, one for each IMAGE, or instead of them."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results, made if missing.")] = Path(),
     geotiff: Annotated[bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band a sentence.")] = False,
-    geojson: Annotated[bool, typer.Option("--geojson", help="Write the outlines as GeoJSON.")] = False,
+    geojson: Annotated[bool, typer.Option("--geojson", help="Write outlines or boxes as GeoJSON.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write each sentence's mask as a PNG, 255 inside.")] = False,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel counts. Default: the model's.")
+        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel or box counts. Default: its own.")
     ] = None,
     tile: Annotated[
         str, typer.Option("--tile", help="auto, whole (one look at the whole image), or the tiles' side in pixels.")
@@ -35,25 +41,33 @@ def run(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Segment what sentences name in images or whole scenes.
+    """Ask a bundle about images or whole scenes: masks, boxes, answers or labels, as its task is.
 
-    Writes IMAGE-overlay.png. A georeferenced image also gives IMAGE-masks.tif and IMAGE-outlines.geojson.
+    Masks and boxes: writes IMAGE-overlay.png; a georeferenced image also gives IMAGE-masks.tif and GeoJSON.
+    Answers and labels are printed. A bundle of another task takes .npz files of raw inputs.
     """
     side = _tile(tile)
-    _prepare(images, output, geotiff)
+    places = _places(images or [], sar or [])
+    _prepare(places, output, geotiff)
     from rsvl.runtime import load
 
-    segmenter = load(bundle, provider, threads)
+    runner = load(bundle, provider, threads)
     answers = []
-    for image in images:
-        with progress(f"segmenting {image.name}") as report:
-            found = segmenter.segment(image, text, threshold, tile=side, progress=report)
-            files = _write(found, output, image.stem, geotiff, geojson, mask)
-        answers.append({"image": str(image), "files": [str(f) for f in files], "found": [f.to_dict() for f in found]})
+    for image, radar in places:
+        name = (image or radar or Path()).name
+        with progress(f"asking about {name}") as report:
+            request = Request(image, radar, text or [], threshold, side, output, geotiff, geojson, mask, report)
+            told = ask(runner, request)
+        pictures = {"image": str(image) if image else None, **({"sar": str(radar)} if radar else {})}
+        answers.append({**pictures, "files": [str(file) for file in told.files], "found": told.found})
         if not json:
-            _print(image, found, files, segmenter.provider)
+            typer.echo(f"{' and '.join(str(p) for p in (image, radar) if p)} ({told.about}on {runner.provider})")
+            for line in told.lines:
+                typer.echo(f"  {line}")
+            for file in told.files:
+                typer.echo(f"  wrote {file}")
     if json:
-        print_json({"bundle": str(bundle), "provider": segmenter.provider, "images": answers})
+        print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
 
 
 def _tile(value: str) -> Any:
@@ -65,14 +79,24 @@ def _tile(value: str) -> Any:
         raise UsageError(f"--tile must be auto, whole or a number of pixels, not {value!r}") from None
 
 
-def _prepare(images: list[Path], output: Path, geotiff: bool) -> None:
+def _places(images: list[Path], sar: list[Path]) -> list[tuple[Path | None, Path | None]]:
+    """The optical and SAR picture of each place."""
+    if not images and not sar:
+        raise UsageError("no image: name an IMAGE, or a SAR image with --sar")
+    if images and sar and len(images) != len(sar):
+        raise UsageError(f"{len(images)} images and {len(sar)} of --sar: give one --sar for each image, or none")
+    optical, radar = images or [None] * len(sar), sar or [None] * len(images)
+    return list(zip(optical, radar, strict=True))
+
+
+def _prepare(places: list[tuple[Path | None, Path | None]], output: Path, geotiff: bool) -> None:
     """Finds before the long work what would fail after it."""
     from rsvl.runtime import geo
     from rsvl.runtime.image import existing_file
 
-    for image in images:
-        existing_file(image)
-    for stem, count in Counter(image.stem for image in images).items():
+    for path in (path for place in places for path in place if path is not None):
+        existing_file(path)
+    for stem, count in Counter((image or radar or Path()).stem for image, radar in places).items():
         if count > 1:
             raise UsageError(
                 f"{count} images are called {stem}, so would be their results: run them one by one with -o"
@@ -83,45 +107,3 @@ def _prepare(images: list[Path], output: Path, geotiff: bool) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output}: cannot be made ({error.strerror}): choose another folder with -o") from error
-
-
-def _write(found: list[Segmentation], folder: Path, stem: str, geotiff: bool, geojson: bool, mask: bool) -> list[Path]:
-    from rsvl.runtime.result import save
-
-    georeferenced = found[0].georeference is not None
-    suffixes = ["overlay.png"]
-    if geotiff or georeferenced:
-        suffixes.append("masks.tif")
-    if geojson or georeferenced:
-        suffixes.append("outlines.geojson")
-    files = [folder / f"{stem}-{suffix}" for suffix in suffixes]
-    for file in files:
-        save(found, file)
-    if mask:
-        for number, each in enumerate(found, start=1):
-            files.append(folder / f"{stem}-mask-{number}.png")
-            _write_mask(each, files[-1])
-    return files
-
-
-def _write_mask(found: Segmentation, path: Path) -> None:
-    from PIL import Image
-
-    from rsvl.runtime.atomic import replacing
-
-    with replacing(path) as temporary:
-        Image.fromarray(found.mask).convert("L").save(temporary, "PNG")
-
-
-def _print(image: Path, found: list[Segmentation], files: list[Path], provider: str) -> None:
-    height, width = found[0].mask.shape
-    typer.echo(f"{image} ({width} × {height}, on {provider})")
-    for each in found:
-        text = textwrap.shorten(each.text, 100, placeholder=" …")
-        if each.box is None:
-            typer.echo(f"  not found  {text}")
-        else:
-            x1, y1, x2, y2 = each.box
-            typer.echo(f"  {each.score:.2f}  {text}: {each.area} px in x {x1}–{x2}, y {y1}–{y2}")
-    for file in files:
-        typer.echo(f"  wrote {file}")

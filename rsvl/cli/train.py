@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -80,7 +81,7 @@ def train(
     import torch
 
     from rsvl.checkpoints import load
-    from rsvl.data import open_dataset
+    from rsvl.tasks import evaluation_of, open_split
     from rsvl.train.loop import train as run
 
     config = TrainConfig(
@@ -98,29 +99,32 @@ def train(
         val_limit=val_limit,
         seed=seed,
     )
-    train_set, val_set = open_dataset(data, root, train_split), open_dataset(data, root, val_split)
     if weights is None and encoder_weights is None:
         warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
     torch.manual_seed(seed)  # before weights are drawn
     network = load(model, weights or "random", encoder_weights)
+    task = network.spec.task
+    train_set, val_set = (open_split(task, data, root, split) for split in (train_split, val_split))
+    evaluation = evaluation_of(task)
     print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {len(val_set)}")
     with progress("training") as report:
-        state = run(network, train_set, val_set, output, config, resume, _EpochTable(report, epochs, shown=not json))
-    best = max(state.history, key=lambda row: row["mIoU"] or 0, default=None)
+        table = _EpochTable(report, epochs, evaluation.headline, shown=not json)
+        state = run(network, train_set, val_set, output, config, resume, table)
+    best = max(state.history, key=lambda row: row[evaluation.BEST] or 0, default=None)
     if json:
         print_json({"model": model, "output": str(output), "config": asdict(config), "best": best})
     elif best:
-        typer.echo(f"best: mIoU {best['mIoU']:.4f} after epoch {best['epoch']}, {output / 'best.safetensors'}")
-
-
-_COLUMNS = ("epoch", "loss", "mIoU", "oIoU", "Pr@0.5", "small", "medium", "large", "seconds")
+        score = _cell(best[evaluation.BEST])
+        typer.echo(f"best: {evaluation.BEST} {score} after epoch {best['epoch']}, {output / 'best.safetensors'}")
 
 
 class _EpochTable:
-    """A progress bar over all steps, and a table that grows by a row an epoch: mIoU also by the object's area."""
+    """A progress bar over all steps, and a table that grows by a row an epoch: the task's own headline figures."""
 
-    def __init__(self, report: Report, epochs: int, shown: bool) -> None:
-        self._report, self._epochs, self._shown = report, epochs, shown
+    def __init__(
+        self, report: Report, epochs: int, headline: Callable[[dict[str, Any]], dict[str, Any]], shown: bool
+    ) -> None:
+        self._report, self._epochs, self._headline, self._shown = report, epochs, headline, shown
         self._headed = False
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
@@ -132,11 +136,11 @@ class _EpochTable:
         """See `rsvl.train.loop.Progress`."""
         if not self._shown:
             return
+        values = {"epoch": row["epoch"], "loss": row["loss"], **self._headline(row), "seconds": row["seconds"]}
         if not self._headed:
             self._headed = True
-            print("".join(f"{column:>9}" for column in _COLUMNS), flush=True)
-        values = row | {name: group["mIoU"] for name, group in row["by_area"].items()}
-        print("".join(f"{_cell(values[column]):>9}" for column in _COLUMNS), flush=True)
+            print("".join(f"{column:>9}" for column in values), flush=True)
+        print("".join(f"{_cell(value):>9}" for value in values.values()), flush=True)
 
 
 def _cell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The training loop: accelerate for devices, mixed precision and several GPUs; the best weights by validation mIoU."""
+"""The training loop: accelerate for devices, mixed precision and several GPUs; the best weights by validation."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, RandomSampler
 
 from rsvl.checkpoints import save_weights
-from rsvl.data.records import ReferringDataset
-from rsvl.evaluate import evaluate
-from rsvl.metrics import MetricsReport
-from rsvl.modules.referring import ReferringSegmenter
+from rsvl.data.records import Split
+from rsvl.modules.exportable import ExportableModel
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import InputError, UsageError
-from rsvl.runtime.text import Tokenizer
-from rsvl.train.batches import Batch, SentenceSampler, collate
+from rsvl.tasks import evaluation_of, training_of
+from rsvl.tasks.batch import Batch, join
+from rsvl.tasks.contract import Report
 from rsvl.train.config import TrainConfig
-from rsvl.train.predictor import torch_predictor
 
 ENCODERS = ("image_encoder.", "text_encoder.")
 
@@ -52,9 +50,9 @@ class Progress(Protocol):
 
 
 def train(
-    model: ReferringSegmenter,
-    train_set: ReferringDataset,
-    val_set: ReferringDataset,
+    model: ExportableModel,
+    train_set: Split[Any],
+    val_set: Split[Any],
     output: Path,
     config: TrainConfig,
     resume: bool = False,
@@ -63,7 +61,7 @@ def train(
     """Trains; writes `best.safetensors`, `last.pt` (to resume from) and `history.json` into `output` after each epoch.
 
     Args:
-        model: a model of the registry.
+        model: a model of the registry, of any task in `rsvl.tasks`.
         train_set: images to train on.
         val_set: images that choose the best epoch.
         output: folder of the run; made if missing.
@@ -89,21 +87,21 @@ def train(
 class _Run:
     def __init__(
         self,
-        model: ReferringSegmenter,
-        train_set: ReferringDataset,
-        val_set: ReferringDataset,
+        model: ExportableModel,
+        train_set: Split[Any],
+        val_set: Split[Any],
         output: Path,
         config: TrainConfig,
         progress: Progress | None,
     ) -> None:
         self.config, self.output, self.progress = config, output, progress
-        self.val_set, self.spec = val_set, model.spec
+        self.training, self.evaluation = training_of(model.spec.task), evaluation_of(model.spec.task)
+        self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
+        self.val_set, self.name = val_set, model.spec.name
         self.state = State()
         self.last = output / "last.pt"
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
-        self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
-        self.sampler = SentenceSampler(train_set, model.spec, self.tokenizer, config.sentences, config.seed)
         images = min(config.epoch_images or len(train_set), len(train_set))
         self.order = torch.Generator()
         loader = DataLoader(
@@ -112,7 +110,7 @@ class _Run:
             sampler=RandomSampler(self.sampler, num_samples=images, generator=self.order),
             drop_last=images > config.batch,
             num_workers=config.workers,
-            collate_fn=collate,
+            collate_fn=join,
         )
         for module in model.modules():
             if isinstance(module, nn.Conv2d):  # the layout that convolutions in half precision are fast in
@@ -143,11 +141,8 @@ class _Run:
         self.smoothed = smoothed
 
     def _step(self, batch: Batch) -> Tensor:
-        with self.accelerator.autocast(), attention_for_training(batch.images.device):
-            images = batch.images.contiguous(memory_format=torch.channels_last)
-            loss = self.model(
-                images, batch.tokens, batch.image_index, batch.masks, batch.class_tokens, batch.class_masks
-            )
+        with self.accelerator.autocast(), attention_for_training(self.accelerator.device):
+            loss = self.model(**batch.arguments())
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
@@ -160,30 +155,33 @@ class _Run:
         """Validates on the main process, then writes the best weights, the state and the history."""
         self.state.epoch += 1
         if self.accelerator.is_main_process:
-            report = self._validate()
+            report = self._validate().to_dict()
             row = {
                 "epoch": self.state.epoch,
                 "loss": self.smoothed,
                 "seconds": round(time.monotonic() - self.started, 1),
-                **report.to_dict(),
+                **report,
             }
             self.state.history.append(row)
-            if self.state.epoch == 1 or report.miou > self.state.best:
-                self.state.best = report.miou
+            score = report[self.evaluation.BEST] or 0.0  # None where validation had nothing to measure
+            if self.state.epoch == 1 or score > self.state.best:
+                self.state.best = score
                 save_weights(
                     self.accelerator.unwrap_model(self.model),
                     self.output / "best.safetensors",
-                    {"epoch": str(self.state.epoch), "val_miou": f"{report.miou:.4f}"},
+                    {"epoch": str(self.state.epoch), f"validation {self.evaluation.BEST}": f"{score:.4f}"},
                 )
             self._save()
             if self.progress:
                 self.progress.epoch(row)
         self.accelerator.wait_for_everyone()
 
-    def _validate(self) -> MetricsReport:
+    def _validate(self) -> Report:
         model = self.accelerator.unwrap_model(self.model).eval()
         with self.accelerator.autocast():
-            return evaluate(torch_predictor(model), self.val_set, limit=self.config.val_limit)
+            return self.evaluation.evaluate(
+                self.training.torch_predictor(model), self.val_set, limit=self.config.val_limit
+            )
 
     def _save(self) -> None:
         content = {
@@ -192,7 +190,7 @@ class _Run:
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "state": asdict(self.state),
             "config": asdict(self.config),
-            "name": self.spec.name,
+            "name": self.name,
         }
         # Through a file object: torch.save to a path hides a full disk behind a RuntimeError.
         with replacing(self.last) as temporary, temporary.open("wb") as file:
@@ -206,7 +204,7 @@ class _Run:
             name, config, state = content["name"], content["config"], content["state"]
         except Exception as error:
             raise InputError(f"{self.last} cannot be read ({error}): remove it to start anew") from error
-        if name != self.spec.name or config != asdict(self.config):
+        if name != self.name or config != asdict(self.config):
             changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
             raise InputError(
                 f"{self.last} is a run of {name} with other {', '.join(changed) or 'model'}: "

@@ -14,7 +14,8 @@ from rsvl.data.synth import write
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.text import Tokenizer
-from rsvl.train.batches import SentenceSampler, collate
+from rsvl.tasks.batch import join
+from rsvl.tasks.segmentation.training import SentenceSampler
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import optimizers, train, warmup_cosine
 
@@ -164,7 +165,7 @@ def test_sampler_gives_sentences_with_their_own_masks(sets):
     model, train_set = small(), sets[0]
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
     sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=20, seed=0)
-    batch = collate([sampler[0], sampler[1]])
+    batch = join([sampler[0], sampler[1]])
     assert batch.images.shape == (2, 3, 64, 64)
     assert batch.masks.shape == (40, 1, 32, 32)
     assert batch.image_index.tolist() == [0] * 20 + [1] * 20
@@ -200,7 +201,7 @@ def test_class_masks_unite_what_is_said_of_each_class(sets):
     model, train_set = small(), sets[0]
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
     sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=2, seed=0)
-    batch = collate([sampler[2], sampler[3]])
+    batch = join([sampler[2], sampler[3]])
     assert batch.class_tokens.tolist() == tokenizer(list(train_set.categories)).tolist()
     for row, image in enumerate((2, 3)):
         record = train_set[image]

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from rsvl.data import ImageRecord, Referring, ReferringDataset
-from rsvl.evaluate import evaluate, segmenter_predictor
 from rsvl.runtime.errors import DatasetError
+from rsvl.tasks.segmentation.evaluation import evaluate, runner_predictor
 
 SIZE = 32
 
@@ -128,5 +128,5 @@ def test_loaded_bundle_is_asked_all_sentences_of_an_image_at_once(tmp_path: Path
             return [SimpleNamespace(mask=mask) for mask in _Listener()(image, texts)]
 
     segmenter = Segmenter()
-    assert evaluate(segmenter_predictor(segmenter), _Scenes(tmp_path, [2, 1])).miou == 1.0
+    assert evaluate(runner_predictor(segmenter), _Scenes(tmp_path, [2, 1])).miou == 1.0
     assert [len(texts) for texts in segmenter.asked] == [5, 3]

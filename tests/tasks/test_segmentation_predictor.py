@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TextSpec
-from rsvl.train.predictor import torch_predictor
+from rsvl.tasks.segmentation.training import torch_predictor
 
 WORDS = {"[UNK]": 0, "red": 1, "green": 2, "blue": 3}
 

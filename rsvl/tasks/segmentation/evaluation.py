@@ -1,24 +1,24 @@
-"""Runs a model over a data set and reports the papers' metrics.
+"""Asks a model every sentence of a data set and measures its masks.
 
 A model is anything that answers sentences about an image with masks (`Predict`): an exported bundle through
-`segmenter_predictor`, or a PyTorch model through `rsvl.train.predictor.torch_predictor`. PyTorch is not imported here.
+`runner_predictor`, or a PyTorch model through `torch_predictor` beside. PyTorch is not imported here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from rsvl.data.records import ImageRecord, Referring, ReferringDataset
+from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics import MetricsReport, ReferringMetrics
-from rsvl.runtime.errors import DatasetError
-from rsvl.runtime.image import read_image
+from rsvl.tasks.contract import Progress
+from rsvl.tasks.sentences import Asked, asked_of, picture
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and of all images, after each image."""
+DATA = (ReferringDataset,)
+BEST = "mIoU"
 
 
 class Predict(Protocol):
@@ -33,14 +33,14 @@ class _Segmenter(Protocol):
     def segment(self, image: Any, texts: Any, *, tile: Any) -> Any: ...
 
 
-def segmenter_predictor(segmenter: _Segmenter) -> Predict:
+def runner_predictor(runner: _Segmenter) -> Predict:
     """Wraps a loaded bundle (`rsvl.runtime.load`) for `evaluate`; the image is encoded once for all its sentences.
 
     Every image is taken in one look, as in training, whatever its size.
     """
 
     def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        return [segmentation.mask for segmentation in segmenter.segment(image, list(sentences), tile="whole")]
+        return [segmentation.mask for segmentation in runner.segment(image, list(sentences), tile="whole")]
 
     return predict
 
@@ -52,6 +52,7 @@ def evaluate(
     shuffle_sentences: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    sensor: str | None = None,
 ) -> MetricsReport:
     """Asks the model every sentence of every image and compares its masks with the true ones.
 
@@ -67,16 +68,19 @@ def evaluate(
         shuffle_sentences: exchange the sentences between the objects of each image.
         seed: of the exchange.
         progress: called after each image.
+        sensor: only images of this sensor.
 
     Raises:
         DatasetError: an image or mask is damaged or its size is not the annotated one.
     """
     metrics, skipped = ReferringMetrics(), 0
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed) if shuffle_sentences else None
     for index in range(count):
         record = dataset[index]
-        questions = _exchanged(record, rng) if shuffle_sentences else _own(record)
+        if sensor not in (None, record.sensor):
+            continue
+        questions = asked_of(record, rng)
         if questions:
             _add(metrics, predict, dataset, record, questions)
         else:
@@ -86,29 +90,29 @@ def evaluate(
     return dataclasses.replace(metrics.compute(), skipped_images=skipped)
 
 
-Question = tuple[Referring, tuple[str, ...]]
-"""An object to find and the sentences to find it by."""
+def groups(report: MetricsReport) -> dict[str, dict[str, Any]]:
+    """All sentences, then by the object's size and class."""
+    found = {"all": report.overall}
+    found |= {f"area: {name}": group for name, group in report.by_area.items()}
+    found |= {f"coverage: {name}": group for name, group in report.by_coverage.items()}
+    return {name: group.to_dict() for name, group in (found | report.by_category).items()}
 
 
-def _own(record: ImageRecord) -> list[Question]:
-    return [(referring, referring.sentences) for referring in record.referrings]
+def remarks(report: MetricsReport) -> list[str]:
+    """Sentences that name nothing, images left out."""
+    lines = []
+    if report.no_target_count:
+        said = f"N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"
+        lines.append(f"{report.no_target_count} sentences name nothing: {said}")
+    if report.skipped_images:
+        lines.append(f"{report.skipped_images} images were skipped: too few objects to exchange sentences")
+    return lines
 
 
-def _exchanged(record: ImageRecord, rng: np.random.Generator) -> list[Question]:
-    """One question an object, with another object's sentences; nothing if the image has fewer than two objects."""
-    objects: dict[Hashable, list[Referring]] = {}
-    for referring in record.referrings:
-        if not referring.no_target:
-            objects.setdefault(referring.object_id, []).append(referring)
-    if len(objects) < 2:
-        return []
-    groups = list(objects.values())
-    order = rng.permutation(len(groups))
-    # Each takes the next one's sentences on a random ring, so none can get its own.
-    return [
-        (groups[i][0], tuple(sentence for referring in groups[j] for sentence in referring.sentences))
-        for i, j in zip(order, np.roll(order, -1), strict=True)
-    ]
+def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """mIoU, oIoU and Pr@0.5, and mIoU by the object's area."""
+    by_area = {name: group["mIoU"] for name, group in row["by_area"].items()}
+    return {name: row[name] for name in ("mIoU", "oIoU", "Pr@0.5")} | by_area
 
 
 def _add(
@@ -116,7 +120,7 @@ def _add(
     predict: Predict,
     dataset: ReferringDataset,
     record: ImageRecord,
-    questions: Sequence[Question],
+    questions: Sequence[Asked],
 ) -> None:
     masks = _answers(predict, record, [sentence for _, sentences in questions for sentence in sentences])
     for referring, sentences in questions:
@@ -126,13 +130,7 @@ def _add(
 
 
 def _answers(predict: Predict, record: ImageRecord, sentences: Sequence[str]) -> Iterator[np.ndarray]:
-    image = read_image(record.path)
-    if image.shape[:2] != (record.height, record.width):
-        raise DatasetError(
-            f"{record.path} has {image.shape[1]}x{image.shape[0]} pixels, its annotation says "
-            f"{record.width}x{record.height}: the image is another version than the annotation's"
-        )
-    masks = predict(image, sentences)
+    masks = predict(picture(record), sentences)
     if len(masks) != len(sentences):
         raise ValueError(f"the model gave {len(masks)} masks for {len(sentences)} sentences")
     return iter(masks)

@@ -1,29 +1,35 @@
-"""Training batches: images, some of their sentences, the masks they name."""
+"""Referring segmentation in PyTorch: images, some of their sentences, the masks they name; and a model to ask."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn import functional
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
+from rsvl.runtime.errors import UsageError
 from rsvl.runtime.image import preprocess, read_image
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.text import Tokenizer
+from rsvl.tasks.batch import Batch, TrainingSet, draw
+from rsvl.tasks.segmentation.evaluation import Predict
 
 
 @dataclass
-class Batch:
-    """What a training step takes; the forward pass of `rsvl.modules.referring.ReferringSegmenter` says more.
+class SegmentationBatch(Batch):
+    """What `rsvl.modules.referring.ReferringSegmenter` takes; its forward pass says more.
 
     Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1, and of the
     data set's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].
     """
 
+    shared: ClassVar[tuple[str, ...]] = ("class_tokens",)
     images: Tensor
     tokens: Tensor
     image_index: Tensor
@@ -31,17 +37,24 @@ class Batch:
     class_tokens: Tensor
     class_masks: Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+
+def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: int) -> TrainingSet:
+    """See `rsvl.tasks.contract.Training`.
+
+    Raises:
+        UsageError: the data set has boxes only.
+    """
+    if not dataset.has_masks:
+        raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another data set")
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
+    return SentenceSampler(dataset, model.spec, tokenizer, sentences, seed)
 
 
-class SentenceSampler(Dataset):
+class SentenceSampler(TrainingSet):
     """Draws `sentences` (image, sentence) pairs of each image, anew in every epoch and the same for the same seed.
 
-    Every image counts once an epoch; one with fewer sentences repeats some, because a batch of constant size spares
-    the convolutions of a new size's preparation. Masks are averaged down to the model's mask resolution, so that a
-    pixel's target is the share of it that the object covers.
+    Every image counts once an epoch; one with fewer sentences repeats some. Masks are averaged down to the model's mask
+    resolution, so that a pixel's target is the share of it that the object covers.
     """
 
     def __init__(
@@ -52,7 +65,6 @@ class SentenceSampler(Dataset):
         self.tokenizer = tokenizer
         self.sentences = sentences
         self.seed = seed
-        self.epoch = 0
         self.mask_size = int(spec.graphs[-1].outputs[0].shape[-1])
         names = list(dataset.categories)
         self.class_tokens = torch.from_numpy(tokenizer(names)) if names else torch.zeros(0, spec.words.tokens).long()
@@ -62,15 +74,14 @@ class SentenceSampler(Dataset):
         """The number of images."""
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> SegmentationBatch:
         """A batch of one image."""
         record = self.dataset[index]
         pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        chosen = [pairs[i] for i in np.resize(rng.permutation(len(pairs)), self.sentences)]
+        chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
         image = preprocess(read_image(record.path), self.spec.image)
         masks = {referring.ref_id: self._mask(record, referring) for referring in record.referrings}
-        return Batch(
+        return SegmentationBatch(
             images=torch.from_numpy(image)[None],
             tokens=torch.from_numpy(self.tokenizer([text for _, text in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
@@ -93,13 +104,33 @@ class SentenceSampler(Dataset):
         return torch.from_numpy(cv2.resize(mask, (self.mask_size, self.mask_size), interpolation=cv2.INTER_AREA))
 
 
-def collate(parts: list[Batch]) -> Batch:
-    """Joins batches; each sentence's `image_index` is counted on."""
-    return Batch(
-        images=torch.cat([part.images for part in parts]),
-        tokens=torch.cat([part.tokens for part in parts]),
-        image_index=torch.cat([part.image_index + index for index, part in enumerate(parts)]),
-        masks=torch.cat([part.masks for part in parts]),
-        class_tokens=parts[0].class_tokens,
-        class_masks=torch.cat([part.class_masks for part in parts]),
-    )
+def torch_predictor(model: Any) -> Predict:
+    """Wraps a referring segmenter as something to evaluate; puts it into evaluation mode.
+
+    The image is encoded once for all its sentences. Logits are resized to the image bilinearly and a pixel belongs to
+    the mask where its probability is above the model's `spec.threshold`, as in the runtime.
+
+    Args:
+        model: a module with `spec`, `tokenizer_json()` and ``model(images [B, 3, S, S], tokens [N, T], image_index
+            [N])`` giving mask logits [N, 1, h, w]; it runs on the device that holds its parameters.
+    """
+    model.eval()
+    spec = model.spec
+    device = next(model.parameters()).device
+    tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
+
+    @torch.inference_mode()
+    def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+        pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
+        tokens = torch.from_numpy(tokenize(sentences)).to(device)
+        image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
+        logits = model(pixels, tokens, image_index).float()
+        # One sentence at a time: the full-size logits of many sentences on a large image would not fit in memory.
+        return [_resized(each, image.shape[:2]).sigmoid().gt(spec.threshold).cpu().numpy() for each in logits]
+
+    return predict
+
+
+def _resized(logits: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """From [1, h, w] to [H, W]."""
+    return functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0, 0]
