@@ -13,9 +13,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rsvl.runtime.errors import UsageError
@@ -75,6 +77,73 @@ def entry(name: str) -> Entry:
 
 
 def create(name: str) -> Any:
-    """Builds a preset with freshly initialised weights (no checkpoint is read)."""
+    """Builds a model with freshly initialised weights (no checkpoint is read).
+
+    Args:
+        name: a preset, or ``package.module:callable`` for a module of the user's own, found from the current folder or
+            the Python path; the callable returns it, with whatever weights it gives it.
+
+    Raises:
+        UsageError: no such preset (the nearest are suggested); or a module that cannot be imported or built.
+    """
+    if is_own(name):
+        return _own(name)
     found = entry(name)
     return found.build(name, found.preset)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is ``package.module:callable`` and not a preset's."""
+    return ":" in name
+
+
+def _own(name: str) -> Any:
+    from rsvl.modules.exportable import ExportableModel
+
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"{name!r} is not of the form package.module:callable")
+    build = _attribute(_module(module), attribute)
+    if not callable(build):
+        raise UsageError(f"{name} is a {type(build).__name__}: name a callable that returns the model")
+    try:
+        model = build()
+    except Exception as error:
+        raise UsageError(f"{name} failed ({_said(error)}): call it in Python to see where") from error
+    if not isinstance(model, ExportableModel):
+        raise UsageError(
+            f"{name} gave a {type(model).__name__}, not an ExportableModel: derive it from "
+            "rsvl.modules.exportable.ExportableModel"
+        )
+    if not hasattr(model, "spec"):
+        raise UsageError(f"{name} gave a model that declares nothing: set its attribute spec to a ModelSpec")
+    return model
+
+
+def _module(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"no module {name!r} in {here} or on the Python path: go there or set PYTHONPATH"
+            ) from error
+        raise UsageError(f"{name} needs {error.name}, which is not installed: install it") from error
+    except Exception as error:
+        raise UsageError(f"{name} cannot be imported ({_said(error)}): import it in Python to see where") from error
+
+
+def _attribute(module: Any, name: str) -> Any:
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, dir(module), n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "name a callable that returns the model"
+        raise UsageError(f"{module.__name__} has no {name!r}: {hint}")
+    return getattr(module, name)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -43,7 +43,8 @@ def load(
     comma.
 
     Args:
-        name: a preset of the registry, such as ``cd2fsan``.
+        name: a preset of the registry, such as ``cd2fsan``, or ``package.module:callable`` for a module of the user's
+            own (see `rsvl.registry.create`), which keeps the weights that it is made with unless others are given.
         weights: a checkpoint of the whole model (see `load_weights`), or ``random`` for fresh weights. By default the
             weights that ship with the preset; where none ship, fresh ones with a warning.
         encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh.
@@ -57,6 +58,9 @@ def load(
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
     model = registry.create(name)
+    if registry.is_own(name) and weights is None and encoder_weights is None:
+        model.source = {"weights": f"as {name} makes them"}
+        return model.eval()
     if encoder_weights is not None:
         encoder_weights = [encoder_weights] if isinstance(encoder_weights, str | Path) else list(encoder_weights)
     if weights is None:
