@@ -1,0 +1,111 @@
+"""Visual question answering in PyTorch: pictures of a place, some of its questions and answers; and a model to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsvl.data.records import QuestionDataset
+from rsvl.modules.answering import UNKNOWN
+from rsvl.runtime.answerer import ORDER
+from rsvl.runtime.image import preprocess, read_image
+from rsvl.runtime.manifest import ImageSpec, ModelSpec
+from rsvl.runtime.text import Tokenizer
+from rsvl.tasks.answering.evaluation import Predict
+from rsvl.tasks.batch import Batch, TrainingSet, draw
+
+
+@dataclass
+class QuestionBatch(Batch):
+    """What `rsvl.modules.answering.QuestionAnswerer` takes; its forward pass says more.
+
+    Optical float [B, 3, S, S] and SAR float [B, 1, S, S], zeros where missing; sensors float [B, 2], 1 where each is
+    present; tokens int64 [N, T], image_index int64 [N], answers int64 [N], `UNKNOWN` outside the vocabulary.
+    """
+
+    pictures: ClassVar[tuple[str, ...]] = ORDER
+
+    optical: Tensor
+    sar: Tensor
+    sensors: Tensor
+    tokens: Tensor
+    image_index: Tensor
+    answers: Tensor
+
+
+def training_set(model: Any, dataset: QuestionDataset, sentences: int, seed: int) -> TrainingSet:
+    """See `rsvl.tasks.contract.Training`; the model answers in the data set's answers from now on."""
+    model.set_answers(dataset.answers)
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
+    return QuestionSampler(dataset, model.spec, tokenizer, sentences, seed)
+
+
+class QuestionSampler(TrainingSet):
+    """Draws `questions` of each place, which count once an epoch."""
+
+    def __init__(
+        self, dataset: QuestionDataset, spec: ModelSpec, tokenizer: Tokenizer, questions: int, seed: int
+    ) -> None:
+        self.dataset, self.spec, self.tokenizer = dataset, spec, tokenizer
+        self.count, self.seed = questions, seed
+        self.index = {answer: index for index, answer in enumerate(spec.answers)}
+
+    def __len__(self) -> int:
+        """The number of places."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> QuestionBatch:
+        """A batch of one place."""
+        record = self.dataset[index]
+        chosen = draw(record.questions, self.count, self.seed, self.epoch, index)
+        optical, sar = _pictures(self.spec, record.optical, record.sar)
+        present = [[record.optical is not None, record.sar is not None]]
+        return QuestionBatch(
+            optical=optical,
+            sar=sar,
+            sensors=torch.tensor(present, dtype=torch.float32),
+            tokens=torch.from_numpy(self.tokenizer([question.text for question in chosen])),
+            image_index=torch.zeros(len(chosen), dtype=torch.int64),
+            answers=torch.tensor([self.index.get(question.answer, UNKNOWN) for question in chosen]),
+        )
+
+
+def torch_predictor(model: Any) -> Predict:
+    """Wraps a question answerer as something to evaluate; puts it into evaluation mode.
+
+    Args:
+        model: a `QuestionAnswerer`; it runs on the device that holds its parameters.
+    """
+    model.eval()
+    spec = model.spec
+    device = next(model.parameters()).device
+    tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
+
+    @torch.inference_mode()
+    def predict(optical: Path | None, sar: Path | None, questions: Sequence[str]) -> list[str]:
+        sensors = torch.tensor([[optical is not None, sar is not None]], dtype=torch.float32)
+        tokens = torch.from_numpy(tokenize(questions)).to(device)
+        image_index = torch.zeros(len(questions), dtype=torch.long, device=device)
+        pictures = (picture.to(device) for picture in _pictures(spec, optical, sar))
+        logits = model(*pictures, sensors.to(device), tokens, image_index)
+        return [spec.answers[index] for index in logits.argmax(1).tolist()]
+
+    return predict
+
+
+def _pictures(spec: ModelSpec, *paths: Path | None) -> list[Tensor]:
+    """The pictures as the model's images [1, C, S, S], in the order of its declaration; zeros for a missing one."""
+    images: Sequence[ImageSpec] = spec.images
+    return [_picture(path, image) for path, image in zip(paths, images, strict=True)]
+
+
+def _picture(path: Path | None, image: ImageSpec) -> Tensor:
+    if path is None:
+        return torch.zeros(1, image.channels, image.size, image.size)
+    return torch.from_numpy(np.ascontiguousarray(preprocess(read_image(path), image)))[None]

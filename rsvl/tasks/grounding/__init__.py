@@ -1,0 +1,1 @@
+"""Visual grounding: a sentence, and the box of what it names."""

@@ -1,0 +1,98 @@
+"""Asks a model every sentence of a data set and measures the box that it gives first. PyTorch is not imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rsvl.data.records import ReferringDataset
+from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names
+from rsvl.runtime.grounder import Grounder
+from rsvl.tasks.contract import Progress
+from rsvl.tasks.sentences import asked_of, picture
+
+DATA = (ReferringDataset,)
+BEST = "Pr@0.5"
+
+
+class Predict(Protocol):
+    """Answers sentences about one image."""
+
+    def __call__(self, image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
+        """From uint8 [H, W, 3] and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.
+
+        A row of NaN says that nothing was found.
+        """
+
+
+def runner_predictor(runner: Grounder) -> Predict:
+    """Wraps a loaded bundle; every image is taken in one look, as in training.
+
+    The best box counts however low its score is, as in the papers, which ask for one box a sentence.
+    """
+
+    def predict(image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
+        found = runner.ground(image, list(sentences), 0.0, sensor=sensor, limit=1, tile="whole")
+        return np.array([each.box or (np.nan,) * 4 for each in found])
+
+    return predict
+
+
+def evaluate(
+    predict: Predict,
+    dataset: ReferringDataset,
+    limit: int | None = None,
+    shuffle_sentences: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    sensor: str | None = None,
+) -> GroundingReport:
+    """See `rsvl.tasks.contract.Evaluation`.
+
+    With `shuffle_sentences`, each object of an image gets the sentences of another object of the same image
+    (`rsvl.tasks.sentences`); sentences that name nothing are left out then.
+    """
+    metrics = GroundingMetrics()
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    rng = np.random.default_rng(seed) if shuffle_sentences else None
+    for index in range(count):
+        record = dataset[index]
+        questions = asked_of(record, rng) if sensor in (None, record.sensor) else []
+        if questions:
+            sentences = [sentence for _, asked in questions for sentence in asked]
+            boxes = iter(predict(picture(record), sentences, record.sensor))
+            for referring, asked in questions:
+                true = dataset.box(record, referring)
+                corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])
+                for _ in asked:
+                    box = next(boxes)
+                    metrics.update(None if np.isnan(box).any() else box, corners, referring.category, record.sensor)
+        if progress:
+            progress(index + 1, count)
+    return metrics.compute()
+
+
+def groups(report: GroundingReport) -> dict[str, dict[str, Any]]:
+    """All sentences, then by sensor, by the object's size and class."""
+    found = {"all": report.overall}
+    found |= {f"sensor: {name}": group for name, group in report.by_sensor.items()}
+    found |= {f"area: {name}": group for name, group in report.by_area.items()}
+    return {name: box_names(group) for name, group in (found | report.by_category).items()}
+
+
+def remarks(report: GroundingReport) -> list[str]:
+    """Sentences that name nothing."""
+    if not report.no_target_count:
+        return []
+    said = f"N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"
+    return [f"{report.no_target_count} sentences name nothing: {said}"]
+
+
+def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Pr@0.5 and meanIoU, and Pr@0.5 by sensor and by the object's area."""
+    found = {name: row[name] for name in ("Pr@0.5", "meanIoU")}
+    for groups_of in ("by_sensor", "by_area"):
+        found |= {name: group["Pr@0.5"] for name, group in row[groups_of].items()}
+    return found

@@ -1,0 +1,103 @@
+"""Visual grounding in PyTorch: images, some of their sentences, the boxes they name; and a model to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsvl.data.records import ImageRecord, Referring, ReferringDataset
+from rsvl.runtime.image import preprocess, read_image
+from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.text import Tokenizer
+from rsvl.tasks.batch import Batch, TrainingSet, draw
+from rsvl.tasks.grounding.evaluation import Predict
+
+
+@dataclass
+class GroundingBatch(Batch):
+    """What `rsvl.modules.grounding.VisualGrounder` takes; its forward pass says more.
+
+    Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], boxes float [N, 4] as x1, y1, x2, y2 in 0…1
+    (zeros without a target), has_target bool [N], and which images a SAR took, sar bool [B].
+    """
+
+    images: Tensor
+    tokens: Tensor
+    image_index: Tensor
+    boxes: Tensor
+    has_target: Tensor
+    sar: Tensor
+
+
+def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: int) -> TrainingSet:
+    """See `rsvl.tasks.contract.Training`."""
+    tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
+    return BoxSampler(dataset, model.spec, tokenizer, sentences, seed)
+
+
+class BoxSampler(TrainingSet):
+    """Draws `sentences` (image, sentence) pairs of each image with their boxes."""
+
+    def __init__(
+        self, dataset: ReferringDataset, spec: ModelSpec, tokenizer: Tokenizer, sentences: int, seed: int
+    ) -> None:
+        self.dataset, self.spec, self.tokenizer = dataset, spec, tokenizer
+        self.sentences, self.seed = sentences, seed
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> GroundingBatch:
+        """A batch of one image."""
+        record = self.dataset[index]
+        pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
+        chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
+        image = preprocess(read_image(record.path), self.spec.image)
+        boxes = [self._box(record, referring) for referring, _ in chosen]
+        return GroundingBatch(
+            images=torch.from_numpy(image)[None],
+            tokens=torch.from_numpy(self.tokenizer([text for _, text in chosen])),
+            image_index=torch.zeros(len(chosen), dtype=torch.int64),
+            boxes=torch.tensor([box or (0.0, 0.0, 0.0, 0.0) for box in boxes], dtype=torch.float32),
+            has_target=torch.tensor([box is not None for box in boxes]),
+            sar=torch.tensor([record.sensor == "sar"]),
+        )
+
+    def _box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
+        """x1, y1, x2, y2 in 0…1 of the image, None where the sentence names nothing."""
+        box = self.dataset.box(record, referring)
+        if box is None:
+            return None
+        x, y, width, height = box
+        return x / record.width, y / record.height, (x + width) / record.width, (y + height) / record.height
+
+
+def torch_predictor(model: Any) -> Predict:
+    """Wraps a grounding model as something to evaluate; puts it into evaluation mode.
+
+    The image is encoded once for all its sentences; each gets its best candidate.
+
+    Args:
+        model: a `VisualGrounder`; it runs on the device that holds its parameters.
+    """
+    model.eval()
+    spec = model.spec
+    device = next(model.parameters()).device
+    tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
+
+    @torch.inference_mode()
+    def predict(image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
+        pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
+        tokens = torch.from_numpy(tokenize(sentences)).to(device)
+        image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
+        scores, boxes = model(pixels, tokens, image_index)
+        best = boxes[torch.arange(len(sentences), device=device), scores.argmax(1)].float().cpu().numpy()
+        return best * np.array([image.shape[1], image.shape[0]] * 2)
+
+    return predict

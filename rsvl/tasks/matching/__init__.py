@@ -1,0 +1,1 @@
+"""Image-text matching: which sentence an image fits, without having been trained on the classes."""

@@ -1,0 +1,127 @@
+"""Measures a dual encoder: zero-shot classification where a data set has classes, retrieval where it has captions.
+
+PyTorch is not imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rsvl.data.records import CaptionDataset, CaptionedImage, ClassificationDataset, LabelledImage
+from rsvl.metrics.matching import RetrievalReport, ZeroShotMetrics, ZeroShotReport, retrieval
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.image import read_image
+from rsvl.runtime.matcher import TEMPLATE, Matcher
+from rsvl.tasks.contract import Progress
+
+DATA = (ClassificationDataset, CaptionDataset)
+BEST = "top-1 or mR"
+_BATCH = 32
+
+
+class Embedder(Protocol):
+    """A dual encoder: images and texts to unit-length vectors of one space."""
+
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """From N images uint8 [H, W, 3] to float32 [N, E]."""
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """From N texts to float32 [N, E]."""
+
+
+def runner_predictor(runner: Matcher) -> Embedder:
+    """A loaded bundle embeds by itself."""
+    return runner
+
+
+def evaluate(
+    predict: Embedder,
+    dataset: ClassificationDataset | CaptionDataset,
+    limit: int | None = None,
+    shuffle_sentences: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    sensor: str | None = None,
+) -> MatchingReport:
+    """See `rsvl.tasks.contract.Evaluation`.
+
+    With `shuffle_sentences` every image is compared as if it were another one of the data set: what is left is chance.
+
+    Raises:
+        UsageError: fewer than two images, which cannot be exchanged; a sensor, of which these data sets say nothing.
+    """
+    if sensor is not None:
+        raise UsageError(f"{dataset.name} does not say which sensor took its images: leave --sensor out")
+    records: list[Any] = dataset[: len(dataset) if limit is None else limit]
+    images = _embedded(records, predict, progress)
+    if shuffle_sentences:
+        if len(records) < 2:
+            raise UsageError("one image cannot be exchanged with another: evaluate more of them")
+        order = np.random.default_rng(seed).permutation(len(records))
+        images[order] = images[np.roll(order, -1)]
+    if isinstance(dataset, ClassificationDataset):
+        return MatchingReport(_classified(images, records, dataset.classes, predict))
+    return MatchingReport(_retrieved(images, records, predict))
+
+
+class MatchingReport:
+    """What `evaluate` found: zero-shot classification, or retrieval.
+
+    Attributes:
+        found: the one of the two that was measured.
+    """
+
+    def __init__(self, found: ZeroShotReport | RetrievalReport) -> None:
+        self.found = found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's own figures, and under `BEST` the one that chooses the best epoch."""
+        own = self.found.to_dict()
+        return {BEST: own["top-1" if "top-1" in own else "mR"], **own}
+
+
+def groups(report: MatchingReport) -> dict[str, dict[str, Any]]:
+    """All images, then each class."""
+    own = report.found.to_dict()
+    return {"all": {k: v for k, v in own.items() if k != "by_class"}, **own.get("by_class", {})}
+
+
+def remarks(report: MatchingReport) -> list[str]:
+    """Which sentence stands for a class."""
+    return [f"a class is asked as {TEMPLATE!r}"] if isinstance(report.found, ZeroShotReport) else []
+
+
+def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Accuracy, or the recalls at 1 and their mean."""
+    shown = ("top-1", "top-5", "image to text R@1", "text to image R@1", "mR")
+    return {name: row[name] for name in shown if name in row}
+
+
+def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress | None) -> np.ndarray:
+    parts = []
+    for start in range(0, len(records), _BATCH):
+        batch = records[start : start + _BATCH]
+        parts.append(predict.embed_images([read_image(record.path) for record in batch]))
+        if progress:
+            progress(start + len(batch), len(records))
+    return np.concatenate(parts)
+
+
+def _classified(
+    images: np.ndarray, records: Sequence[LabelledImage], classes: tuple[str, ...], predict: Embedder
+) -> ZeroShotReport:
+    metrics = ZeroShotMetrics(classes)
+    texts = predict.embed_texts([TEMPLATE.replace("{}", name) for name in classes])
+    for scores, record in zip(images @ texts.T, records, strict=True):
+        metrics.update(scores, record.label)
+    return metrics.compute()
+
+
+def _retrieved(images: np.ndarray, records: Sequence[CaptionedImage], predict: Embedder) -> RetrievalReport:
+    texts = [text for record in records for text in record.sentences]
+    owner = np.repeat(np.arange(len(records)), [len(record.sentences) for record in records])
+    encoded = np.concatenate([predict.embed_texts(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)])
+    return retrieval(images @ encoded.T, owner)

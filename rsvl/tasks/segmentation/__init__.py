@@ -1,0 +1,1 @@
+"""Referring segmentation: a sentence, and the pixels of what it names."""

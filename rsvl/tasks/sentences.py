@@ -1,0 +1,58 @@
+"""Which sentences an evaluation asks of an image: each object's own, or to see whether a model listens, another's."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+
+from rsvl.data.records import ImageRecord, Referring
+from rsvl.runtime.errors import DatasetError
+from rsvl.runtime.image import read_image
+
+Asked = tuple[Referring, tuple[str, ...]]
+"""An object to find and the sentences to find it by."""
+
+
+def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[Asked]:
+    """The objects of an image, each with its own sentences, or exchanged between them.
+
+    Args:
+        record: the image.
+        exchange: gives each object the sentences of another one, so that no object keeps its own, and leaves out
+            sentences that name nothing; None for no exchange.
+
+    Returns:
+        Nothing when an exchange is asked for and the image has fewer than two objects.
+    """
+    if exchange is None:
+        return [(referring, referring.sentences) for referring in record.referrings]
+    objects: dict[Hashable, list[Referring]] = {}
+    for referring in record.referrings:
+        if not referring.no_target:
+            objects.setdefault(referring.object_id, []).append(referring)
+    if len(objects) < 2:
+        return []
+    groups = list(objects.values())
+    order = exchange.permutation(len(groups))
+    # Each takes the next one's sentences on a random ring, so none can get its own.
+    return [
+        (groups[i][0], tuple(sentence for referring in groups[j] for sentence in referring.sentences))
+        for i, j in zip(order, np.roll(order, -1), strict=True)
+    ]
+
+
+def picture(record: ImageRecord) -> np.ndarray:
+    """The image of a record, uint8 [H, W, 3].
+
+    Raises:
+        InputError: it cannot be read.
+        DatasetError: it is of another size than its annotation says.
+    """
+    image = read_image(record.path)
+    if image.shape[:2] != (record.height, record.width):
+        raise DatasetError(
+            f"{record.path} has {image.shape[1]}x{image.shape[0]} pixels, its annotation says "
+            f"{record.width}x{record.height}: the image is another version than the annotation's"
+        )
+    return image
