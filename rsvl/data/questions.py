@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.data.files import existing, existing_folder, inside, read_json
-from rsvl.data.records import Question, QuestionDataset
+from rsvl.data.records import OutlinedObject, Question, QuestionDataset
 from rsvl.runtime.errors import DatasetError
 
 _SUFFIXES = (".tif", ".png", ".jpg")
@@ -63,12 +63,20 @@ def open_questions(name: str, root: Path, split: str, layout: QuestionLayout) ->
                 *pictures(image),
                 tuple(_questions(image, questions, answers, layout.count_ranges)),
                 str(image.get("condition", "")),
+                _outlined(image["objects"]) if "objects" in image else None,
             )
             for image in images.values()
         ]
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise DatasetError(f"{name}: the tables of {split!r} do not fit each other: {error!r} is missing") from error
     return QuestionDataset(name, split, found)
+
+
+def _outlined(objects: list[dict[str, Any]]) -> tuple[OutlinedObject, ...]:
+    return tuple(
+        OutlinedObject(sys.intern(str(each["category"])), tuple((float(x), float(y)) for x, y in each["outline"]))
+        for each in objects
+    )
 
 
 def _table(root: Path, split: str, table: str, layout: QuestionLayout, name: str) -> dict[int, dict[str, Any]]:

@@ -70,12 +70,21 @@ class Question:
     type: str
 
 
+@dataclass(frozen=True, slots=True)
+class OutlinedObject:
+    """An object of a picture: its class and the corners (x, y) of its outline in pixels, which may lie outside."""
+
+    category: str
+    outline: tuple[tuple[float, float], ...]
+
+
 @dataclass(frozen=True)
 class QuestionRecord:
     """What is asked about one place: its optical and its SAR picture, either of which may be absent, and questions.
 
     `width` and `height` are the pictures' size in pixels; a pair is of one size. `condition` is what the data set says
-    of the optical picture, such as ``cloudy``; empty where it says nothing.
+    of the optical picture, such as ``cloudy``; empty where it says nothing. `objects` are those that it outlines, to
+    train on and not to answer from; None where it outlines none in any picture.
     """
 
     optical: Path | None
@@ -84,10 +93,11 @@ class QuestionRecord:
     height: int
     questions: tuple[Question, ...]
     condition: str = ""
+    objects: tuple[OutlinedObject, ...] | None = None
 
 
-QuestionEntry = tuple[Path | None, Path | None, tuple[Question, ...], str]
-"""What a `QuestionRecord` is made of, before its pictures' size is known: optical, SAR, questions, condition."""
+QuestionEntry = tuple[Path | None, Path | None, tuple[Question, ...], str, tuple[OutlinedObject, ...] | None]
+"""What a `QuestionRecord` is made of but for its pictures' size: optical, SAR, questions, condition, objects."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,7 @@ class QuestionDataset(Split[QuestionRecord]):
     """One split of a data set of questions about images."""
 
     def __init__(self, name: str, split: str, records: Iterable[QuestionEntry]) -> None:
-        """Holds the (optical, SAR, questions, condition) of each image; the pictures' sizes are read on request.
+        """Holds the entry of each image; the pictures' sizes are read on request.
 
         Raises:
             DatasetError: no image has a question.
@@ -216,7 +226,7 @@ class QuestionDataset(Split[QuestionRecord]):
         return len(self._records)
 
     def _record(self, index: int) -> QuestionRecord:
-        optical, sar, questions, condition = self._records[index]
+        optical, sar, questions, condition, objects = self._records[index]
         sizes = [(path, image_size(path)) for path in (optical, sar) if path is not None]
         (first, size), (last, other) = sizes[0], sizes[-1]
         if size != other:
@@ -224,12 +234,17 @@ class QuestionDataset(Split[QuestionRecord]):
                 f"{first} is {size[0]}x{size[1]} and {last} {other[0]}x{other[1]}: a pair must be of one size: "
                 "resample one of them"
             )
-        return QuestionRecord(optical, sar, *size, questions, condition)
+        return QuestionRecord(optical, sar, *size, questions, condition, objects)
 
     @property
     def questions(self) -> list[Question]:
         """All questions, image by image; no picture is opened."""
-        return [question for _, _, questions, _ in self._records for question in questions]
+        return [question for record in self._records for question in record[2]]
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The classes of the outlined objects, sorted."""
+        return tuple(sorted({thing.category for record in self._records for thing in record[4] or ()}))
 
     @cached_property
     def types(self) -> tuple[str, ...]:

@@ -1,17 +1,21 @@
 """Writes scenes for visual question answering, in OSVQA's form of RSVQA's tables (`rsvl.data.questions`).
 
 Each scene is an optical and a SAR picture of one place; cloud or night spoils a share of the optical ones. Beside what
-the form asks for, an image says the ``condition`` of its optical picture.
+the form asks for, an image says the ``condition`` of its optical picture and outlines its ``objects``, under clouds
+too: each has a ``category`` and as ``outline`` the four corners (x, y) of the oriented box around it.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from rsvl.data.synth.asking import Asked, View
 from rsvl.data.synth.generate import generate
 from rsvl.data.synth.labels import SPLITS, Job, Labels, write_jpeg
 from rsvl.data.synth.questions import Balance, askable
+from rsvl.data.synth.scene import SceneObject
 from rsvl.data.synth.weather import CONDITIONS, spoil
 
 _OPTICAL, _SAR = Path("Optical"), Path("SAR")
@@ -47,6 +51,7 @@ class QuestionLabels(Labels):
         condition = str(rng.choice(list(CONDITIONS), p=list(CONDITIONS.values())))
         picture, hidden = spoil(rng, scene.image, condition)
         image: dict[str, Any] = {"id": job.index, "optical": None, "sar": None, "condition": condition}
+        image["objects"] = [_outlined(thing) for thing in scene.objects]
         if job.optical:
             image["optical"] = (_OPTICAL / f"{job.index:06d}.jpg").as_posix()
             write_jpeg(job.folder / image["optical"], picture)
@@ -76,3 +81,9 @@ class QuestionLabels(Labels):
             for table, entries in tables.items():
                 if tables["images"]:
                     (folder / f"OSVQA_split_{split}_{table}.json").write_text(json.dumps({table: entries}))
+
+
+def _outlined(thing: SceneObject) -> dict[str, Any]:
+    x, y, length, width, angle = thing.obb
+    corners = cv2.boxPoints(((x, y), (length, width), angle))
+    return {"category": thing.category, "outline": [[round(float(v), 1) for v in corner] for corner in corners]}

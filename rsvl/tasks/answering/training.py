@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsvl.data.class_masks import class_masks
 from rsvl.data.records import QuestionDataset
 from rsvl.modules.answering import UNKNOWN
 from rsvl.runtime.answerer import ORDER
@@ -20,16 +21,22 @@ from rsvl.runtime.text import Tokenizer
 from rsvl.tasks.answering.evaluation import Predict
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 
+_MASK_SIZE = 64
+"""Side of the classes' masks: finer than the places that any model here tells apart."""
+
 
 @dataclass
 class QuestionBatch(Batch):
     """What `rsvl.modules.answering.QuestionAnswerer` takes; its forward pass says more.
 
     Optical float [B, 3, S, S] and SAR float [B, 1, S, S], zeros where missing; sensors float [B, 2], 1 where each is
-    present; tokens int64 [N, T], image_index int64 [N], answers int64 [N], `UNKNOWN` outside the vocabulary.
+    present; tokens int64 [N, T], image_index int64 [N], answers int64 [N], `UNKNOWN` outside the vocabulary. Of the K
+    classes of objects that the data set outlines, if any, their names, class_tokens int64 [K, T], and where they are,
+    class_masks float [B, K, h, w].
     """
 
     pictures: ClassVar[tuple[str, ...]] = ORDER
+    shared: ClassVar[tuple[str, ...]] = ("class_tokens",)
 
     optical: Tensor
     sar: Tensor
@@ -37,6 +44,8 @@ class QuestionBatch(Batch):
     tokens: Tensor
     image_index: Tensor
     answers: Tensor
+    class_tokens: Tensor
+    class_masks: Tensor
 
 
 def training_set(model: Any, dataset: QuestionDataset, sentences: int, seed: int) -> TrainingSet:
@@ -55,6 +64,9 @@ class QuestionSampler(TrainingSet):
         self.dataset, self.spec, self.tokenizer = dataset, spec, tokenizer
         self.count, self.seed = questions, seed
         self.index = {answer: index for index, answer in enumerate(spec.answers)}
+        self.classes = dataset.categories
+        names = tokenizer(self.classes) if self.classes else np.zeros((0, spec.words.tokens), np.int64)
+        self.class_tokens = torch.from_numpy(names)
 
     def __len__(self) -> int:
         """The number of places."""
@@ -65,6 +77,7 @@ class QuestionSampler(TrainingSet):
         record = self.dataset[index]
         chosen = draw(record.questions, self.count, self.seed, self.epoch, index)
         optical, sar = _pictures(self.spec, record.optical, record.sar)
+        masks = class_masks(record.objects or (), self.classes, record.width, record.height, _MASK_SIZE)
         present = [[record.optical is not None, record.sar is not None]]
         return QuestionBatch(
             optical=optical,
@@ -73,6 +86,8 @@ class QuestionSampler(TrainingSet):
             tokens=torch.from_numpy(self.tokenizer([question.text for question in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
             answers=torch.tensor([self.index.get(question.answer, UNKNOWN) for question in chosen]),
+            class_tokens=self.class_tokens,
+            class_masks=torch.from_numpy(masks)[None],
         )
 
 

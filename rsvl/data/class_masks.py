@@ -1,0 +1,36 @@
+"""Where objects of each class are, drawn from their outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from rsvl.data.records import OutlinedObject
+
+
+def class_masks(
+    objects: Sequence[OutlinedObject], classes: Sequence[str], width: int, height: int, size: int
+) -> np.ndarray:
+    """Draws the objects of a picture as one mask a class.
+
+    Args:
+        objects: those of the picture; classes not listed are passed over.
+        classes: K names.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        size: side of the masks.
+
+    Returns:
+        float32 [K, size, size], the share of each cell that objects of the class cover, 0…1.
+    """
+    masks = np.zeros((len(classes), size, size), np.float32)
+    for index, name in enumerate(classes):
+        outlines = [np.round(thing.outline).astype(np.int32) for thing in objects if thing.category == name]
+        if outlines:
+            drawn = np.zeros((height, width), np.float32)
+            for outline in outlines:  # one by one: fillPoly would take away where two overlap
+                cv2.fillPoly(drawn, [outline], 1.0)
+            masks[index] = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+    return masks
