@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from rsvl.runtime.atomic import replacing
+from rsvl.runtime.bands import choose_bands
 from rsvl.runtime.errors import InputError, MissingComponentError, OutputError
-from rsvl.runtime.image import Stretch, to_rgb
+from rsvl.runtime.image import to_rgb
+from rsvl.runtime.stretch import PERCENTILES, Stretch
 from rsvl.runtime.tiling import Window
 
 #: Longest side, in pixels, of the thinned-out copy from which the stretch to 8 bits is found.
@@ -71,29 +73,45 @@ def rasterio() -> ModuleType:
 class RasterScene:
     """A TIFF read whole or by windows, as 8-bit RGB by the rules of `rsvl.runtime.image`.
 
-    A multi-band file's first three bands are red, green and blue. The file is opened when first read and closed by
-    `close`; reading again opens it again.
+    The file is opened when first read and closed by `close`; reading again opens it again.
 
     Attributes:
         path: the file.
+        bands: the numbers, from 1, of the bands that are shown (`rsvl.runtime.bands`): three, or one.
+        gray: whether it is shown without colour.
         height: rows.
         width: columns.
         georeference: where it lies, None without a coordinate system.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, bands: Sequence[str | int] = (), percentiles: tuple[float, float] = PERCENTILES
+    ) -> None:
+        """Opens a file.
+
+        Args:
+            path: the file.
+            bands: which bands to show, by name or number; none for the usual ones.
+            percentiles: between which to stretch what is not 8-bit.
+
+        Raises:
+            InputError: not a readable TIFF, a band that it has not, or bands of which nothing says which to show.
+            MissingComponentError: rasterio is not installed.
+        """
+        self.path, self._percentiles = path, percentiles
         self._open: Any = None
         dataset = self._dataset
         self.height, self.width = int(dataset.height), int(dataset.width)
         self.georeference = _georeference(dataset)
-        self._bands = [1] if dataset.count < 3 else [1, 2, 3]
-        self._palette = _palette(dataset)
-        self._masked = any(flag.name != "all_valid" for flags in dataset.mask_flag_enums for flag in flags)
-        if dataset.count > 4:
-            count = dataset.count
+        colours = [colour.name for colour in dataset.colorinterp]
+        try:
+            self.bands = choose_bands(dataset.count, bands, dataset.descriptions, colours, str(path))
+        except InputError:
             self.close()
-            raise InputError(f"{path}: {count} bands, an image has 1 to 4: choose three with gdal_translate -b")
+            raise
+        self._palette = _palette(dataset)
+        self.gray = len(self.bands) == 1 and self._palette is None
+        self._masked = any(flag.name != "all_valid" for flags in dataset.mask_flag_enums for flag in flags)
 
     @property
     def _dataset(self) -> Any:
@@ -130,17 +148,17 @@ class RasterScene:
 
     def thumbnail(self, side: int) -> np.ndarray:
         """Reads the scene thinned out so that its longer side has at most `side` pixels: uint8 [h, w, 3]."""
-        return self._rgb(self._read(out_shape=(len(self._bands), *self._thinned(side))))
+        return self._rgb(self._read(out_shape=(len(self.bands), *self._thinned(side))))
 
     @cached_property
     def _stretch(self) -> Stretch | None:
-        if self._dataset.dtypes[0] == "uint8":
+        if self._dataset.dtypes[self.bands[0] - 1] == "uint8":
             return None
         shape = self._thinned(_SAMPLE_SIDE)
-        sample = np.moveaxis(self._read(out_shape=(len(self._bands), *shape)), 0, 2)
+        sample = np.moveaxis(self._read(out_shape=(len(self.bands), *shape)), 0, 2)
         with _reported(self.path):
             valid = self._dataset.dataset_mask(out_shape=shape) > 0
-        return Stretch.of(sample, valid)
+        return Stretch.of(sample, valid, self._percentiles)
 
     def _thinned(self, side: int) -> tuple[int, int]:
         factor = max(1.0, max(self.height, self.width) / side)
@@ -148,7 +166,7 @@ class RasterScene:
 
     def _read(self, **options: Any) -> np.ndarray:
         with _reported(self.path):
-            return self._dataset.read(self._bands, **options)
+            return self._dataset.read(list(self.bands), **options)
 
     def _rgb(self, planes: np.ndarray) -> np.ndarray:
         if self._palette is not None:

@@ -56,6 +56,9 @@ class ImageSpec:
         resize: resampling, a Pillow filter's name.
         name: the graph input's name.
         sensors: what may be given: ``optical``, ``sar`` or both.
+        bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
+            ones (`rsvl.runtime.bands`).
+        stretch: the percentiles that become black and white where values are not 8-bit.
     """
 
     size: int
@@ -65,6 +68,8 @@ class ImageSpec:
     resize: str = "bilinear"
     name: str = "image"
     sensors: tuple[str, ...] = ("optical",)
+    bands: tuple[str | int, ...] = ()
+    stretch: tuple[float, float] = (2.0, 98.0)
 
 
 @dataclass(frozen=True)
@@ -207,9 +212,14 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
     sensors = tuple(str(sensor) for sensor in data["sensors"])
     size, channels = int(data["size"]), int(data["channels"])
-    spec = ImageSpec(size, mean, std, channels, str(data["resize"]), str(data["name"]), sensors)
+    bands = tuple(band if isinstance(band, int) else str(band) for band in data["bands"])
+    low, high = (float(percentile) for percentile in data["stretch"])
+    resize, name = str(data["resize"]), str(data["name"])
+    spec = ImageSpec(size, mean, std, channels, resize, name, sensors, bands, (low, high))
     if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
         raise ValueError("image: size, channels, mean and std do not fit together")
+    if len(bands) not in (0, 1, 3) or not 0 <= low < high <= 100:
+        raise ValueError("image: bands are three or one, and stretch two percentiles")
     return spec
 
 

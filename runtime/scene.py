@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime import geo
-from rsvl.runtime.image import ImageSource, existing_file, is_tiff, read_image
+from rsvl.runtime.image import ImageSource, asked_of, existing_file, is_tiff, read_image, warn_of_gray
+from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.tiling import Window
 
 #: The TIFF tag that holds a GeoTIFF's keys.
@@ -71,17 +72,18 @@ class ArrayScene:
         """See `Scene.close`: nothing to release."""
 
 
-def open_scene(source: ImageSource | Scene) -> Scene:
+def open_scene(source: ImageSource | Scene, spec: ImageSpec | None = None) -> Scene:
     """Opens an image for segmentation.
 
     A TIFF is read by windows through rasterio where that is installed, so that memory does not grow with its size;
     anything else is read whole (300 MB for 10 000 × 10 000 pixels).
 
     Args:
-        source: what `rsvl.runtime.image.read_image` takes, or a scene.
+        source: what `rsvl.runtime.image.read_image` takes, or a scene, which knows its own bands.
+        spec: the model's image input, as for `read_image`.
 
     Raises:
-        InputError: missing, truncated, not an image, without pixels, or with a channel count other than 1 to 4.
+        InputError: as for `read_image`.
     """
     if not isinstance(source, str | Path | np.ndarray | Image.Image) and hasattr(source, "georeference"):
         return source
@@ -89,9 +91,12 @@ def open_scene(source: ImageSource | Scene) -> Scene:
         path = existing_file(source)
         if is_tiff(path):
             if geo.available():
-                return geo.RasterScene(path)
+                scene = geo.RasterScene(path, *asked_of(spec))
+                if scene.gray:
+                    warn_of_gray(str(path), spec)
+                return scene
             _warn_of_lost_reference(path)
-    return ArrayScene(read_image(source))  # type: ignore[arg-type]
+    return ArrayScene(read_image(source, spec))  # type: ignore[arg-type]
 
 
 def _warn_of_lost_reference(path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PERCENTILES = (2.0, 98.0)
-"""What becomes 0 and 255, unless a model declares otherwise (`rsvl.runtime.manifest.ImageSpec.stretch`)."""
+"""What becomes 0 and 255, unless a model declares otherwise (`ImageSpec.stretch`, whose default this is)."""
 
 
 @dataclass(frozen=True)
