@@ -58,14 +58,14 @@ def load(
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
     model = registry.create(name)
-    if registry.is_own(name) and weights is None and encoder_weights is None:
+    if registry.is_own(name) and weights is None and not encoder_weights:
         model.source = {"weights": f"as {name} makes them"}
         return model.eval()
-    if encoder_weights is not None:
-        encoder_weights = [encoder_weights] if isinstance(encoder_weights, str | Path) else list(encoder_weights)
+    if isinstance(encoder_weights, str | Path):
+        encoder_weights = [encoder_weights]
     if weights is None:
         weights = _default_weights(name, encoder_weights)
-    if str(weights) != RANDOM and encoder_weights is not None:
+    if str(weights) != RANDOM and encoder_weights:
         raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
     model.source = {"weights": RANDOM}
     if str(weights) != RANDOM:
@@ -191,9 +191,9 @@ def save_weights(
 
 def _default_weights(name: str, encoder_weights: Sequence[str | Path] | None) -> str | Path:
     shipped = SHIPPED / f"{name}.safetensors"
-    if encoder_weights is None and shipped.is_file():
+    if not encoder_weights and shipped.is_file():
         return shipped
-    where = "everything but the encoders" if encoder_weights is not None else name
+    where = "everything but the encoders" if encoder_weights else name
     warnings.warn(f"no weights were given for {name}: {where} starts from random weights", stacklevel=3)
     return RANDOM
 

@@ -19,6 +19,7 @@ def export(
     model: options.Model,
     weights: options.Weights = None,
     encoder_weights: options.EncoderWeights = None,
+    tokenizer: options.Tokenizer = None,
     fp16: Annotated[
         bool,
         typer.Option(
@@ -42,7 +43,7 @@ def export(
         report(0, 1, f"loading {model}")
         from rsvl.checkpoints import load
 
-        network = load(model, weights, encoder_weights)
+        network = load(model, weights, encoder_weights, tokenizer)
         path = output or Path(f"{network.spec.name}-{precision}.bundle")
         exported = write(network, path, precision, pack=pack, progress=lambda what, done: report(done, 1, what))
     if json:

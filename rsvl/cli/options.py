@@ -21,8 +21,19 @@ Weights = Annotated[
     ),
 ]
 EncoderWeights = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--encoder-weights",
+        help="Published checkpoint for the encoders: a CLIP (OpenAI's, open_clip's, Hugging Face's), or a Swin and a "
+        "BERT (give the option twice).",
+    ),
+]
+Tokenizer = Annotated[
     Path | None,
-    typer.Option("--encoder-weights", help="CLIP checkpoint for the encoders: OpenAI's, open_clip's, Hugging Face's."),
+    typer.Option(
+        "--tokenizer",
+        help="For a model with a BERT: its folder, tokenizer.json or vocab.txt. Default: what came with the weights.",
+    ),
 ]
 Data = Annotated[
     str, typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), rrsis-hr, risbench, refsegrs.")

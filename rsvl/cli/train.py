@@ -70,6 +70,7 @@ def train(
         str | None, typer.Option("--weights", help="Checkpoint to start from, or 'random' (the default).")
     ] = None,
     encoder_weights: options.EncoderWeights = None,
+    tokenizer: options.Tokenizer = None,
     train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
     val_split: Annotated[str, typer.Option(help="Split that chooses the best epoch.")] = "val",
     json: options.Json = False,
@@ -99,10 +100,10 @@ def train(
         val_limit=val_limit,
         seed=seed,
     )
-    if weights is None and encoder_weights is None:
+    if weights is None and not encoder_weights:
         warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
     torch.manual_seed(seed)  # before weights are drawn
-    network = load(model, weights or "random", encoder_weights)
+    network = load(model, weights or "random", encoder_weights, tokenizer)
     task = network.spec.task
     train_set, val_set = (open_split(task, data, root, split) for split in (train_split, val_split))
     evaluation = evaluation_of(task)

@@ -170,10 +170,11 @@ class FIANet(EarlyFusionSegmenter):
     def _marks(self, tokenizer: Tokenizer, words: str) -> Tensor:
         """Which ids are a word, or its plural, by itself; bool [vocabulary]."""
         marks = torch.zeros(self.preset.bert.vocabulary, dtype=torch.bool)
+        unknown = tokenizer.token_to_id("[UNK]")
         for word in words.split():
             for form in (word, f"{word}s", f"{word}es"):
                 ids = tokenizer.encode(form, add_special_tokens=False).ids
-                if len(ids) == 1:
+                if len(ids) == 1 and ids[0] != unknown:
                     marks[ids] = True
         return marks
 

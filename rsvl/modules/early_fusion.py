@@ -237,6 +237,7 @@ class EarlyFusionSegmenter(ReferringSegmenter):
                     "vocab.txt of its BERT (bert-base-uncased)"
                 )
             warnings.warn(f"{self.spec.name} has random weights: it gets the small tokenizer that ships", stacklevel=2)
+            self._take_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
         return overhead_tokenizer_json()
 
     @property

@@ -22,7 +22,7 @@ _COMMON: dict[str, Any] = {
     "bert": BertSizes(width=24, layers=4, heads=2, vocabulary=1024, positions=TOKENS, dropout=0.0),
     "decoder": (16, 12, 8),
 }
-_SWIN = SwinSizes(embed=24, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=4, mlp_ratio=1)
+_SWIN = SwinSizes(embed=24, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=2, mlp_ratio=1)
 _STEM = {"": (), "-tiny": (12, 24)}
 
 
