@@ -84,7 +84,8 @@ class Answerer(Runner):
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:
             raise UsageError("no question: say what to answer")
-        given = {sensor: read_image(i) for sensor, i in zip(ORDER, (optical, sar), strict=True) if i is not None}
+        pictures = zip(ORDER, (optical, sar), strict=True)
+        given = {sensor: read_image(i, self.image_for(sensor)) for sensor, i in pictures if i is not None}
         self._check(given)
         features: dict[str, Any] = {}
         for image in self.spec.images:
@@ -100,8 +101,6 @@ class Answerer(Runner):
     def _check(self, given: Mapping[str, np.ndarray]) -> None:
         if not given:
             raise InputError("no image: give an optical image, a SAR image, or both of one place")
-        for sensor in given:
-            self.image_for(sensor)
         if len(given) < len(self.spec.images) and SENSORS not in self.spec.raw_inputs:
             raise InputError(f"{self.spec.name} cannot do without one of its images: give all of them")
         sizes = {sensor: (image.shape[1], image.shape[0]) for sensor, image in given.items()}

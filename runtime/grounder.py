@@ -150,7 +150,7 @@ class Grounder(Runner):
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences or limit < 1:
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
-        scene = open_scene(image)
+        scene = open_scene(image, spec)
         try:
             encoded = self._features.of_sentences(sentences)
             grid = looks(scene.height, scene.width, spec.size, tile, overlap)

@@ -99,7 +99,7 @@ class Matcher(Runner):
     def embed_images(self, images: Sequence[ImageSource]) -> np.ndarray:
         """Embeddings of images, float32 [N, E], of length 1."""
         spec = self.spec.image
-        rows = [to_numpy(self._features.of_image(read_image(image), spec)[IMAGE_EMBEDDING]) for image in images]
+        rows = [to_numpy(self._features.of_image(read_image(image, spec), spec)[IMAGE_EMBEDDING]) for image in images]
         return np.concatenate(rows)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:

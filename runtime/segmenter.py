@@ -85,7 +85,7 @@ class Segmenter(Runner):
             raise UsageError("no sentence: say what to look for")
         limit = self.spec.threshold if threshold is None else threshold
         check_range("threshold", limit, 0, 1)
-        scene = open_scene(image)
+        scene = open_scene(image, self.spec.image)
         try:
             encoded = self._features.of_sentences(sentences)
             grid = looks(scene.height, scene.width, self.spec.image.size, tile, overlap)

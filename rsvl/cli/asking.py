@@ -169,7 +169,7 @@ def _raw_inputs(path: Path, spec: ModelSpec) -> dict[str, np.ndarray]:
     from rsvl.runtime.image import preprocess, read_image
 
     if path.suffix != ".npz" and list(spec.raw_inputs) == [image.name for image in spec.images]:
-        return {spec.image.name: preprocess(read_image(path), spec.image)[None]}
+        return {spec.image.name: preprocess(read_image(path, spec.image), spec.image)[None]}
     try:
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)

@@ -123,4 +123,4 @@ def _pictures(spec: ModelSpec, *paths: Path | None) -> list[Tensor]:
 def _picture(path: Path | None, image: ImageSpec) -> Tensor:
     if path is None:
         return torch.zeros(1, image.channels, image.size, image.size)
-    return torch.from_numpy(np.ascontiguousarray(preprocess(read_image(path), image)))[None]
+    return torch.from_numpy(np.ascontiguousarray(preprocess(read_image(path, image), image)))[None]

@@ -58,7 +58,7 @@ class BoxSampler(TrainingSet):
         record = self.dataset[index]
         pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
         chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
-        image = preprocess(read_image(record.path), self.spec.image)
+        image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
         boxes = [self._box(record, referring) for referring, _ in chosen]
         return GroundingBatch(
             images=torch.from_numpy(image)[None],

@@ -55,7 +55,7 @@ class PairSampler(TrainingSet):
         record: Any = self.dataset[index]
         captions = getattr(record, "sentences", None) or (TEMPLATE.replace("{}", record.label),)
         tokens = self.tokenizer(draw(captions, 1, self.seed, self.epoch, index))
-        image = preprocess(read_image(record.path), self.spec.image)
+        image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
         return PairBatch(images=torch.from_numpy(image)[None], tokens=torch.from_numpy(tokens))
 
 

@@ -79,7 +79,7 @@ class SentenceSampler(TrainingSet):
         record = self.dataset[index]
         pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
         chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
-        image = preprocess(read_image(record.path), self.spec.image)
+        image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
         masks = {referring.ref_id: self._mask(record, referring) for referring in record.referrings}
         return SegmentationBatch(
             images=torch.from_numpy(image)[None],
