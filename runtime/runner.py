@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -49,6 +51,22 @@ class Runner:
     def spec(self) -> ModelSpec:
         """The model's declaration."""
         return self.manifest.model
+
+    def show_bands(self, bands: Sequence[str | int]) -> None:
+        """Shows these bands of optical rasters from now on, instead of those that the manifest names.
+
+        Args:
+            bands: three, or one that is shown as gray, by name or by number from 1 (`rsvl.runtime.bands`).
+
+        Raises:
+            UsageError: neither three nor one.
+        """
+        if len(bands) not in (1, 3):
+            raise UsageError(f"{len(bands)} bands: name three for colour, or one for gray")
+        images = tuple(
+            replace(image, bands=tuple(bands)) if "optical" in image.sensors else image for image in self.spec.images
+        )
+        self.manifest = replace(self.manifest, model=replace(self.spec, images=images))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Runs all graphs on raw inputs.

@@ -37,6 +37,10 @@ def run(
     tile: Annotated[
         str, typer.Option("--tile", help="auto, whole (one look at the whole image), or the tiles' side in pixels.")
     ] = "auto",
+    bands: Annotated[
+        str | None,
+        typer.Option("--bands", help="Bands to show of a raster of many, by name or number: B4,B3,B2. Default: usual."),
+    ] = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -52,6 +56,8 @@ def run(
     from rsvl.runtime import load
 
     runner = load(bundle, provider, threads)
+    if bands is not None:
+        runner.show_bands(bands.split(","))
     answers = []
     for image, radar in places:
         name = (image or radar or Path()).name
