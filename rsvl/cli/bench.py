@@ -11,7 +11,7 @@ from rsvl.cli.console import print_json, progress
 
 
 def bench(
-    table: Annotated[str, typer.Option("--table", help="The paper's table: cd2fsan.")],
+    table: Annotated[str, typer.Option("--table", help="The paper's table: cd2fsan or cadformer.")],
     json: options.Json = False,
 ) -> None:
     """Show a paper's table beside what is counted here.
