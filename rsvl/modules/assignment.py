@@ -1,0 +1,43 @@
+"""Which cells of a pyramid shall learn the one box that a sentence names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Exponents of the alignment metric (Feng et al. 2021, as YOLOv8 sets them).
+SCORE_POWER, OVERLAP_POWER = 0.5, 6.0
+_LEAST = 1e-30  # keeps cells that do not overlap yet in the choice
+
+
+def centres_inside(centres: Tensor, boxes: Tensor, least: float) -> Tensor:
+    """Whether cell centres [R, 2] lie in boxes [N, 4] → bool [N, R].
+
+    A box narrower than `least` counts as that wide, so that one of a few pixels has a cell, too.
+    """
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    reach = (boxes[:, 2:] - boxes[:, :2]).clamp(min=least) / 2
+    return ((centres - middle[:, None]).abs() <= reach[:, None]).all(dim=-1)
+
+
+@torch.no_grad()
+def task_aligned(score: Tensor, overlap: Tensor, inside: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Task-aligned assignment (TOOD, section 3.2): the cells that both match the sentence and box its object best.
+
+    Args:
+        score: probability that a cell matches the sentence, [N, R] in 0…1.
+        overlap: IoU of the cell's box with the sentence's, [N, R].
+        inside: the cells that may be chosen, bool [N, R]; none where a sentence names nothing.
+        top: most cells to choose for a sentence.
+
+    Returns:
+        Chosen, bool [N, R]; and what each cell's score should be, [N, R]: the metric scaled so that a sentence's best
+        cell has its largest IoU, zero for cells not chosen.
+    """
+    metric = score.float().pow(SCORE_POWER) * overlap.float().pow(OVERLAP_POWER)
+    metric = (metric + _LEAST) * inside
+    best = metric.topk(min(top, metric.shape[1]), dim=1)
+    chosen = torch.zeros_like(inside).scatter(1, best.indices, best.values > 0)
+    metric = metric * chosen
+    quality = metric / metric.amax(1, keepdim=True).clamp(min=_LEAST) * (overlap * chosen).amax(1, keepdim=True)
+    return chosen, quality
