@@ -36,7 +36,8 @@ Tokenizer = Annotated[
     ),
 ]
 Data = Annotated[
-    str, typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), rrsis-hr, risbench, refsegrs.")
+    str,
+    typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), dior-rsvg, rsvqa-lr … (docs/data.md)."),
 ]
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds the data set's files as published.")]
 Provider = Annotated[

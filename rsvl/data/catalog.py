@@ -34,7 +34,7 @@ class DatasetInfo:
     title: str
     layout: str
     open: Callable[[str, Path, str], Split[Any]]
-    kind: type[Split[Any]] = ReferringDataset
+    kind: type[Any] = ReferringDataset
 
 
 def _refer(folder: str, *more_images: str) -> ReferLayout:
@@ -170,7 +170,7 @@ DATASETS: dict[str, DatasetInfo] = {
 Kind = TypeVar("Kind", QuestionDataset, ClassificationDataset, CaptionDataset)
 
 #: What each kind of data set holds, for messages.
-_HOLDS: dict[type[Split[Any]], str] = {
+_HOLDS: dict[type[Any], str] = {
     ReferringDataset: "expressions",
     QuestionDataset: "questions",
     ClassificationDataset: "scene classes",
@@ -182,7 +182,7 @@ _HOLDS: dict[type[Split[Any]], str] = {
 def open_dataset(name: str, root: str | Path, split: str) -> ReferringDataset: ...
 @overload
 def open_dataset(name: str, root: str | Path, split: str, kind: type[Kind]) -> Kind: ...
-def open_dataset(name: str, root: str | Path, split: str, kind: type[Split[Any]] = ReferringDataset) -> Split[Any]:
+def open_dataset(name: str, root: str | Path, split: str, kind: type[Any] = ReferringDataset) -> Split[Any]:
     """Opens one split of a data set; only its annotations are read now.
 
     Args:
