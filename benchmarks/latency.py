@@ -2,12 +2,13 @@
 
     python -m rsvl.benchmarks.latency --model cd2fsan
 
-All ways take the same image and sentence, batch 1, on the CPU with the same number of threads. They are timed in turns
-(round after round, each round beginning with another one), so that whatever else the machine does falls on all alike;
-medians are compared. Speed is not shown without accuracy: each way's mask is compared with PyTorch's.
+All ways take the same raw inputs, batch 1, on the CPU with the same number of threads. They are timed in turns (round
+after round, each round beginning with another one), so that whatever else the machine does falls on all alike; medians
+are compared. Speed is not shown without accuracy: each way's outputs are compared with PyTorch's by the task's own rule
+(`rsvl.runtime.agreement`). A model whose operations have no plain form is measured without the plain export.
 
 The second measurement asks the bundle eight sentences about one image, in one call, and by eight separate runs that
-share nothing; both from pixels and words to masks.
+share nothing; both from pixels and words to answers. A module of the user's own has no sentences.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ import typer
 
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.ways import (
+    ASK,
     EAGER,
     SENTENCES,
-    Inputs,
+    Tensors,
+    Whole,
     bundle_graphs,
+    inputs_of,
     many_sentences,
     open_bundle,
     plain_onnx,
@@ -41,10 +45,11 @@ from rsvl.benchmarks.ways import (
 )
 from rsvl.checkpoints import load
 from rsvl.export import export
-from rsvl.runtime.agreement.masks import mask_cut, mask_ious
+from rsvl.runtime.agreement import compare
 from rsvl.runtime.atomic import replacing
-from rsvl.runtime.errors import RsvlError
-from rsvl.runtime.segmenter import Segmenter
+from rsvl.runtime.errors import RsvlError, UsageError
+from rsvl.runtime.loading import load as load_bundle
+from rsvl.runtime.manifest import ModelSpec
 
 RESULTS = Path("benchmarks/results")
 
@@ -57,7 +62,7 @@ class Timing:
         way: what was run.
         median_ms, low_ms, high_ms: median, 10th and 90th percentile of its rounds, milliseconds.
         speedup: the first way's median divided by this one's.
-        mask_iou: intersection over union of its mask with the first way's; none where that is not compared.
+        agreement: of its outputs with the first way's, by the latency's `agreement_is`; none where not compared.
     """
 
     way: str
@@ -65,7 +70,7 @@ class Timing:
     low_ms: float
     high_ms: float
     speedup: float
-    mask_iou: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,9 @@ class Latency:
         hardware: the processor's name.
         threads: threads that each way could use.
         rounds: how often each way was timed.
-        mask_cut: whether the masks are those at the declared ``threshold``, or at the ``median`` logit where those
-            would be empty or full (random weights).
-        one: an image and a sentence, both new.
-        many: eight sentences about one image.
+        agreement_is: what compares outputs, such as ``mask IoU``.
+        one: one of each raw input, all new.
+        many: eight sentences about one image; empty for a module of the user's own.
         versions: of the packages.
     """
 
@@ -90,7 +94,7 @@ class Latency:
     hardware: str
     threads: int
     rounds: int
-    mask_cut: str
+    agreement_is: str
     one: tuple[Timing, ...]
     many: tuple[Timing, ...]
     versions: dict[str, str]
@@ -102,20 +106,21 @@ class Latency:
     def to_markdown(self) -> str:
         """Both measurements as tables."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        cut = "at its threshold" if self.mask_cut == "threshold" else "cut at the median logit (untrained weights)"
-        return "\n\n".join(
-            [
-                f"# Latency of {self.model} on {self.hardware}, {self.threads} threads",
-                f"Batch 1, weights: {self.weights}. Medians of {self.rounds} interleaved rounds, 10th to 90th "
-                f"percentile beside. {versions}.",
-                "## One image and one sentence, both new",
-                f"Mask IoU: with PyTorch eager's mask, {cut}.",
-                _markdown(self.one),
+        parts = [
+            f"# Latency of {self.model} on {self.hardware}, {self.threads} threads",
+            f"Batch 1, weights: {self.weights}. Medians of {self.rounds} interleaved rounds, 10th to 90th "
+            f"percentile beside. {versions}.",
+            "## One of each input, all new",
+            f"The last column, {self.agreement_is}, compares with PyTorch eager's output.",
+            _markdown(self.one, self.agreement_is),
+        ]
+        if self.many:
+            parts += [
                 f"## {len(SENTENCES)} sentences about one image",
-                "The bundle from pixels and words to masks.",
-                _markdown(self.many),
+                "The bundle from pixels and words to answers.",
+                _markdown(self.many, self.agreement_is),
             ]
-        )
+        return "\n\n".join(parts)
 
 
 def measure(
@@ -141,7 +146,7 @@ def measure(
         progress: told what is going on.
 
     Raises:
-        UsageError: no such model or weights, or a model that has no plain form.
+        UsageError: no such model or weights.
         InputError: a bundle of another model.
         BundleError: a bundle that cannot be loaded.
     """
@@ -152,34 +157,38 @@ def measure(
         say(f"building {name}")
         torch.manual_seed(0)  # random weights, where they are, are the same in every run
         model = load(name, weights)
-        inputs = Inputs.of(model)
+        spec, whole, inputs = model.spec, Whole(model), inputs_of(model)
         if not bundles:
             say(f"exporting in {', '.join(precisions)}")
             bundles = [export(model, Path(scratch, f"{precision}.bundle"), precision).path for precision in precisions]
         opened = [open_bundle(path, model) for path in bundles]
         say("exporting plainly and running each way once")
-        ways = {EAGER: pytorch(model, inputs)}
+        ways = {EAGER: pytorch(whole, spec, inputs)}
         if compiled:
-            ways["torch.compile"] = pytorch(torch.compile(model), inputs)
-        ways["plain ONNX export"] = plain_onnx(model, inputs, threads, Path(scratch, "plain.onnx"))
+            ways["torch.compile"] = pytorch(torch.compile(whole), spec, inputs)
+        try:
+            ways["plain ONNX export"] = plain_onnx(whole, inputs, threads, Path(scratch, "plain.onnx"))
+        except UsageError as error:
+            say(f"no plain ONNX export: {error}")
         for bundle in opened:
             ways[f"rsvl bundle, {bundle.manifest.precision}"] = bundle_graphs(bundle, inputs, threads)
         outputs = {way: run() for way, run in ways.items()}  # compiles and allocates
-        say(f"timing {rounds} rounds of one sentence")
+        say(f"timing {rounds} rounds")
         one = interleaved(ways, rounds)
-        say(f"timing {len(SENTENCES)} sentences")
-        segmenter = Segmenter(opened[0], provider="cpu", threads=threads)
-        many = interleaved(many_sentences(segmenter, inputs), max(3, rounds // 3))
-    cut, cut_is = mask_cut(outputs[EAGER], model.spec.threshold)
+        many: dict[str, list[float]] = {}
+        if spec.task in ASK:
+            say(f"timing {len(SENTENCES)} sentences")
+            runner = load_bundle(opened[0].source, provider="cpu", threads=threads)
+            many = interleaved(many_sentences(runner, ASK[spec.task], spec.image.size), max(3, rounds // 3))
     return Latency(
         model=name,
         weights=str(model.source["weights"]),
         hardware=_processor(),
         threads=threads,
         rounds=rounds,
-        mask_cut=cut_is,
-        one=timings(one, agreements(outputs, cut)),
-        many=timings(many, {}),
+        agreement_is=compare(spec, outputs[EAGER], outputs[EAGER], "fp32")[0].name,
+        one=timings(one, agreements(spec, outputs)),
+        many=timings(many, {}) if many else (),
         versions={package: metadata.version(package) for package in ("rsvl", "torch", "onnxruntime")},
     )
 
@@ -198,10 +207,9 @@ def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
     return times
 
 
-def agreements(outputs: Mapping[str, np.ndarray], cut: float) -> dict[str, float]:
-    """IoU of each way's mask with PyTorch eager's, from logits [1, 1, h, w] cut at a logit."""
-    ious = {way: mask_ious(outputs[EAGER], logits, cut)[0] for way, logits in outputs.items()}
-    return {way: float(iou[0]) for way, iou in ious.items()}
+def agreements(spec: ModelSpec, outputs: Mapping[str, Tensors]) -> dict[str, float]:
+    """How far each way's final outputs agree with PyTorch eager's, by the first measure of the task's own rule."""
+    return {way: compare(spec, outputs[EAGER], found, "fp32")[0].value for way, found in outputs.items()}
 
 
 def timings(times: Mapping[str, list[float]], ious: Mapping[str, float]) -> tuple[Timing, ...]:
@@ -214,13 +222,13 @@ def timings(times: Mapping[str, list[float]], ious: Mapping[str, float]) -> tupl
     return tuple(found)
 
 
-def _markdown(timings: Sequence[Timing]) -> str:
-    compared = timings[0].mask_iou is not None
-    header = ["way", "median (ms)", "10–90 % (ms)", "times as fast", *(["mask IoU"] if compared else [])]
+def _markdown(timings: Sequence[Timing], agreement_is: str) -> str:
+    compared = timings[0].agreement is not None
+    header = ["way", "median (ms)", "10–90 % (ms)", "times as fast", *([agreement_is] if compared else [])]
     rows = []
     for t in timings:
         times = [f"{t.median_ms:.1f}", f"{t.low_ms:.1f}–{t.high_ms:.1f}", f"{t.speedup:.2f}"]
-        rows.append([t.way, *times, *([f"{t.mask_iou:.4f}"] if t.mask_iou is not None else [])])
+        rows.append([t.way, *times, *([f"{t.agreement:.4f}"] if t.agreement is not None else [])])
     return markdown_table(header, rows)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,24 +59,30 @@ def grid_sampled(model: nn.Module) -> nn.Module:
     return model
 
 
-def export_plainly(model: nn.Module, image: Tensor, tokens: Tensor, path: Path) -> None:
-    """Writes a model's forward pass as one ONNX graph of fixed sizes, by `torch.onnx.export`'s defaults.
+def export_plainly(model: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], path: Path) -> None:
+    """Writes a module as one ONNX graph of fixed sizes, by `torch.onnx.export`'s defaults.
 
     Args:
-        model: takes (images, tokens), gives mask logits.
-        image: float32 [B, 3, S, S].
-        tokens: int64 [B, T].
+        model: takes the inputs in their order, gives a tensor or a tuple of them.
+        inputs: by name.
+        outputs: names of what it gives.
         path: the file to write.
+
+    Raises:
+        UsageError: an operation that has no plain form.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             grid_sampled(model).eval(),
-            (image, tokens),
+            tuple(inputs.values()),
             str(path),
             dynamo=True,
-            input_names=["image", "tokens"],
-            output_names=["mask_logits"],
+            input_names=list(inputs),
+            output_names=list(outputs),
             verbose=False,
         )
+    own = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node if node.domain == "rsvl"}
+    if own:
+        raise UsageError(f"{', '.join(sorted(own))} has no plain form: measure without it")

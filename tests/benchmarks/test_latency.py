@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from rsvl.benchmarks import latency
 from rsvl.benchmarks.plain_export import GridSampledConv2d, export_plainly, grid_sampled
-from rsvl.benchmarks.ways import SENTENCES, Inputs, many_sentences
+from rsvl.benchmarks.ways import ASK, SENTENCES, Whole, inputs_of, many_sentences, plain_onnx, pytorch
+from rsvl.modules.exportable import ExportableModel
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.manifest import SEGMENTATION, GraphSpec, ModelSpec, TensorSpec
 
 
 class Toy(nn.Module):
@@ -51,7 +53,7 @@ def test_grid_sampling_refuses_the_arc_mode() -> None:
 def test_plain_export_is_one_graph_of_standard_operators_that_computes_the_model(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, image, tokens = Toy(), torch.randn(1, 3, 8, 8), torch.tensor([[1, 2, 3]])
-    export_plainly(model, image, tokens, tmp_path / "plain.onnx")
+    export_plainly(model, {"image": image, "tokens": tokens}, ["mask_logits"], tmp_path / "plain.onnx")
     written = onnx.load(tmp_path / "plain.onnx")
     assert not written.functions
     assert "GridSample" in {node.op_type for node in written.graph.node}
@@ -71,7 +73,7 @@ def test_rounds_run_every_way_once_and_begin_with_another_each_time() -> None:
 def test_timings_compare_medians_with_the_first_way() -> None:
     first, second = latency.timings({"slow": [10.0, 30.0, 20.0], "fast": [5.0, 5.0, 500.0]}, {"fast": 0.99})
     assert (first.median_ms, first.low_ms, first.high_ms, first.speedup) == pytest.approx((20, 12, 28, 1))
-    assert (second.median_ms, second.speedup, second.mask_iou) == (5, 4, 0.99)
+    assert (second.median_ms, second.speedup, second.agreement) == (5, 4, 0.99)
 
 
 class Recorder:
@@ -87,8 +89,7 @@ class Recorder:
 
 def test_many_sentences_never_repeats_an_image_or_a_sentence() -> None:
     segmenter: Any = Recorder()
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    ways = many_sentences(segmenter, Inputs(pixels, np.zeros(0), np.zeros(0)))
+    ways = many_sentences(segmenter, ASK[SEGMENTATION], size=4)
     for _ in range(2):
         for way in ways.values():
             way()
@@ -105,7 +106,7 @@ def test_report_is_written_as_json_and_markdown_named_by_hardware_and_model(tmp_
         hardware="Some CPU @ 2 GHz, 2 cores",
         threads=2,
         rounds=5,
-        mask_cut="median",
+        agreement_is="mask IoU",
         one=latency.timings({"PyTorch eager": [2.0], "bundle": [1.0]}, {"PyTorch eager": 1.0, "bundle": 0.998}),
         many=latency.timings({"8 separate runs": [16.0], "one call": [4.0]}, {}),
         versions={"torch": "2.13"},
@@ -127,7 +128,42 @@ def test_an_unknown_model_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixt
 
 
 def test_agreement_is_each_ways_mask_against_eagers() -> None:
-    eager = np.array([[[[1.0, 1.0], [-1.0, -1.0]]]])
-    half = np.array([[[[1.0, -1.0], [-1.0, -1.0]]]])
-    found = latency.agreements({latency.EAGER: eager, "same": eager + 0.5, "half": half}, cut=0.0)
+    spec = ModelSpec("toy", SEGMENTATION, "none", (), None, ())
+    eager = np.where(np.arange(4000) < 2000, 1.0, -1.0).reshape(1, 1, 40, 100)
+    half = np.where(np.arange(4000) < 1000, 1.0, -1.0).reshape(1, 1, 40, 100)
+    outputs = {latency.EAGER: eager, "same": eager * 2, "half": half}
+    found = latency.agreements(spec, {way: {"mask_logits": logits} for way, logits in outputs.items()})
     assert found == {latency.EAGER: 1.0, "same": 1.0, "half": 0.5}
+
+
+class Chain(ExportableModel):
+    """Two graphs: a number doubled, and a kernel turned by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        x, twice = TensorSpec("x", ("batch", 6)), TensorSpec("twice", ("batch", 6))
+        image, y = TensorSpec("image", ("batch", 3, 8, 8)), TensorSpec("y", ("batch", 1, 8, 8))
+        graphs = (GraphSpec("text", (x,), (twice,)), GraphSpec("head", (image, twice), (y,)))
+        self.spec = ModelSpec("chain", "turning", "none", (), None, graphs)
+        self.conv = RotatedConv2d(3, 1, 3, bases=3)
+
+    def encode_text(self, x: Tensor) -> tuple[Tensor]:
+        return (2 * x,)
+
+    def head(self, image: Tensor, twice: Tensor) -> tuple[Tensor]:
+        theta, gate = twice.chunk(2, dim=-1)
+        return (self.conv(image, theta, gate),)
+
+
+def test_every_way_of_any_model_gives_its_final_outputs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Chain().eval()
+    inputs = inputs_of(model)
+    assert {name: array.shape for name, array in inputs.items()} == {"x": (1, 6), "image": (1, 3, 8, 8)}
+    with torch.no_grad():
+        (expected,) = model.head(torch.from_numpy(inputs["image"]), 2 * torch.from_numpy(inputs["x"]))
+    whole = Whole(model)
+    for way in (pytorch(whole, model.spec, inputs), plain_onnx(whole, inputs, 1, tmp_path / "plain.onnx")):
+        found = way()
+        assert list(found) == ["y"]
+        np.testing.assert_allclose(found["y"], expected.numpy(), rtol=1e-4, atol=1e-5)
