@@ -102,7 +102,7 @@ QuestionEntry = tuple[Path | None, Path | None, tuple[Question, ...], str, tuple
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image and the name of its scene class."""
+    """An image and the name of its scene class, in words that can stand in a sentence."""
 
     path: Path
     label: str

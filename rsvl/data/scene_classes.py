@@ -1,6 +1,8 @@
 """Scene classification data sets: a folder a class (AID, EuroSAT, UC Merced, NWPU-RESISC45 and `rsvl synth`).
 
-The class folders lie under the root or under its only folders (``UCMerced_LandUse/Images/…``). A split is
+A class is called by its folder's name in words ("AnnualCrop" is "annual crop", "open_water" is "open water"), so that
+it can stand in a sentence. The class folders lie under the root or under its only folders
+(``UCMerced_LandUse/Images/…``). A split is
 
 - ``all``: every image;
 - otherwise a folder of class folders of that name (``<root>/train/<class>/…``), or a text file of that name
@@ -10,6 +12,7 @@ The class folders lie under the root or under its only folders (``UCMerced_LandU
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,12 @@ from rsvl.runtime.errors import DatasetError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _SPLITS = ("train", "val", "test")
+#: UC Merced's names that nothing but knowing them takes apart.
+_COMPOUNDS = {
+    "baseballdiamond": "baseball diamond", "denseresidential": "dense residential", "golfcourse": "golf course",
+    "mediumresidential": "medium residential", "mobilehomepark": "mobile home park", "parkinglot": "parking lot",
+    "sparseresidential": "sparse residential", "storagetanks": "storage tanks", "tenniscourt": "tennis court",
+}  # fmt: skip
 
 
 def open_scene_classes(name: str, root: Path, split: str) -> ClassificationDataset:
@@ -30,7 +39,7 @@ def open_scene_classes(name: str, root: Path, split: str) -> ClassificationDatas
     top = _top(root)
     divided = [folder for folder in (top / split for split in _SPLITS) if folder.is_dir()]
     homes = divided or [top]
-    classes = sorted({folder.name for home in homes for folder in _folders(home) if any(_images(folder))})
+    classes = sorted({in_words(folder.name) for home in homes for folder in _folders(home) if any(_images(folder))})
     if not classes:
         raise DatasetError(f"{name}: a folder a class is missing under {root}: unpack the images there")
     if split == "all":
@@ -65,7 +74,7 @@ def _images(folder: Path) -> Iterator[Path]:
 def _labelled(home: Path) -> Iterator[LabelledImage]:
     for folder in _folders(home):
         for path in _images(folder):
-            yield LabelledImage(path, folder.name)
+            yield LabelledImage(path, in_words(folder.name))
 
 
 def _list(root: Path, top: Path, split: str) -> Path | None:
@@ -79,4 +88,11 @@ def _listed(path: Path, top: Path) -> Iterator[LabelledImage]:
         image = inside(top, line.strip())
         if len(Path(line.strip()).parts) < 2 or not image.is_file():
             raise DatasetError(f"{path}, line {number}: {line.strip()!r} is no image under {top}: expected CLASS/FILE")
-        yield LabelledImage(image, image.parent.name)
+        yield LabelledImage(image, in_words(image.parent.name))
+
+
+def in_words(folder: str) -> str:
+    """A class folder's name as words: taken apart at capitals, underscores and hyphens, in lower case."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)
+    words = " ".join(re.split(r"[\s_-]+", apart)).strip().lower()
+    return _COMPOUNDS.get(words, words)

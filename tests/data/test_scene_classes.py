@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rsvl.data import ClassificationDataset, LabelledImage, open_dataset
+from rsvl.data.scene_classes import in_words
 from rsvl.runtime.errors import DatasetError
 
 
@@ -27,11 +28,20 @@ def test_all_lists_every_class_folder(tmp_path: Path, above: str) -> None:
     found = opened(root, "all")
     folder = tmp_path / above
     assert list(found) == [
-        LabelledImage(folder / "Forest/1.PNG", "Forest"),
-        LabelledImage(folder / "River/a.tif", "River"),
-        LabelledImage(folder / "River/b.jpg", "River"),
+        LabelledImage(folder / "Forest/1.PNG", "forest"),
+        LabelledImage(folder / "River/a.tif", "river"),
+        LabelledImage(folder / "River/b.jpg", "river"),
     ]
-    assert found.classes == ("Forest", "River")
+    assert found.classes == ("forest", "river")
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("AnnualCrop", "annual crop"), ("open_water", "open water"), ("SeaLake", "sea lake"), ("port", "port"),
+     ("tenniscourt", "tennis court"), ("Railway-Station", "railway station"), ("BareLand", "bare land")],
+)  # fmt: skip
+def test_classes_are_called_in_words(folder: str, words: str) -> None:
+    assert in_words(folder) == words
 
 
 def test_split_folders_are_splits_and_share_their_classes(tmp_path: Path) -> None:

@@ -112,9 +112,9 @@ def test_classes_are_the_settings(tmp_path: Path, sensor: str) -> None:
     write(tmp_path / "set", 10, 4, 64, val=3, test=0, task="classification", sensor=sensor)
     train, val = (open_dataset("scenes", tmp_path / "set", split, ClassificationDataset) for split in ("train", "val"))
     labels = {int(image.path.stem): image.label for image in [*train, *val]}
-    expected = {index: generate((4, index), 64).setting.replace(" ", "_") for index in range(10)}
+    expected = {index: generate((4, index), 64).setting for index in range(10)}
     assert labels == expected and len(val) == 3
-    assert set(train.classes) <= {name.replace(" ", "_") for name in SETTINGS}
+    assert set(train.classes) <= set(SETTINGS)
     assert not (tmp_path / "set" / "test").exists()
 
 
