@@ -12,11 +12,11 @@ from rsvl.runtime.agreement.answers import softmax
 from rsvl.runtime.agreement.similarity import SIMILARITY
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.image import ImageSource, read_image
+from rsvl.runtime.prompts import TEMPLATE
 from rsvl.runtime.runner import Runner
 from rsvl.runtime.session import to_numpy
 
 IMAGE_EMBEDDING, TEXT_EMBEDDING = "image_embedding", "text_embedding"
-TEMPLATE = "a satellite photo of {}."
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ class Matcher(Runner):
 
     gives = (SIMILARITY, IMAGE_EMBEDDING, TEXT_EMBEDDING)
 
-    def classify(self, image: ImageSource, labels: Sequence[str], template: str = TEMPLATE) -> Classification:
+    def classify(
+        self, image: ImageSource, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE
+    ) -> Classification:
         """Says which label an image fits, without having been trained on them.
 
         Args:
             image: a path, an array [H, W] or [H, W, C], or a Pillow image, seen whole at the model's size.
             labels: class names or whole sentences, no two alike.
-            template: the sentence around a label, with ``{}`` in its place; ``{}`` alone for whole sentences.
+            template: the sentence around a label, with ``{}`` in its place; ``{}`` alone for whole sentences. Each
+                label's embeddings are averaged over several, such as `rsvl.runtime.prompts.SCENE_TEMPLATES`.
 
         Raises:
             InputError: an image that cannot be read, a label that is empty.
@@ -73,8 +76,8 @@ class Matcher(Runner):
             raise UsageError("labels must be given, each of them once")
         if any(not label.strip() for label in labels):
             raise InputError("a label is empty: name each class")
-        texts = [template.replace("{}", label) for label in labels]
-        probabilities = softmax(self.similarity([image], texts)[0])
+        texts = self.embed_labels(labels, template)
+        probabilities = softmax(self._similarity(self.embed_images([image]), texts)[0])
         order = np.argsort(-probabilities, kind="stable")
         return Classification({labels[index]: float(probabilities[index]) for index in order})
 
@@ -106,11 +109,21 @@ class Matcher(Runner):
         """Embeddings of texts, float32 [N, E], of length 1."""
         return np.concatenate([features[TEXT_EMBEDDING] for features in self._features.of_sentences(texts)])
 
+    def embed_labels(self, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE) -> np.ndarray:
+        """Embeddings of labels, float32 [N, E], of length 1: of each in the template, or the mean over several."""
+        templates = [template] if isinstance(template, str) else list(template)
+        total = sum(self.embed_texts([each.replace("{}", label) for label in labels]) for each in templates)
+        rows = np.asarray(total, np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
     def similarity(self, images: Sequence[ImageSource] | np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Similarity of every image, or image embedding [N, E], with every text: float32 [N, M], scaled logits."""
         embedded = isinstance(images, np.ndarray) and images.ndim == 2 and images.dtype == np.float32
         first = images if isinstance(images, np.ndarray) and embedded else self.embed_images(images)
-        second = self.embed_texts(texts)
+        return self._similarity(first, self.embed_texts(texts))
+
+    def _similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Similarity of every image embedding [N, E] with every text's [M, E]: float32 [N, M], scaled logits."""
         pairs = {
             IMAGE_EMBEDDING: np.repeat(first, len(second), axis=0),
             TEXT_EMBEDDING: np.tile(second, (len(first), 1)),

@@ -42,23 +42,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from importlib import resources
 from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
 from rsvl.modules.attention import Attention
-from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPImageEncoder, CLIPTextEncoder
+from rsvl.modules.clip import (
+    CLIP_MEAN,
+    CLIP_STD,
+    CLIPImageEncoder,
+    CLIPTextEncoder,
+    text_config,
+    vision_config,
+)
 from rsvl.modules.clip_tokenizer import clip_tokenizer_json
 from rsvl.modules.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
+from rsvl.modules.convolutions import separable
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.modules.stem import ConvStem
+from rsvl.modules.word_tokenizer import overhead_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -185,17 +193,6 @@ def ablations() -> dict[str, Preset]:
         "+MAAM": replace(FULL, drcd=False),
         "+DRCD (Full Model)": FULL,
     }
-
-
-def separable(channels_in: int, channels: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Sequential:
-    """Depthwise separable convolution (3.4), batch norm, GELU; keeps the size."""
-    padding = (dilation * (kernel[0] // 2), dilation * (kernel[1] // 2))
-    depthwise = nn.Conv2d(
-        channels_in, channels_in, kernel, padding=padding, dilation=dilation, groups=channels_in, bias=False
-    )
-    return nn.Sequential(
-        depthwise, nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
-    )
 
 
 class DFSM(nn.Module):
@@ -377,8 +374,10 @@ class CD2FSAN(ReferringSegmenter):
         p = self.preset = preset
         self.spec = _spec(name, p)
         self.keep_fp32 = {"mask": "float16 steps of 0.004 at the prior's logit, -4.6, shift the whole mask's border"}
-        self.image_encoder = CLIPImageEncoder(_vision_config(p), p.embed_dim, ConvStem(p.stem) if p.stem else None)
-        self.text_encoder = CLIPTextEncoder(_text_config(p), p.embed_dim)
+        self.image_encoder = CLIPImageEncoder(
+            vision_config(p.vision, p.image_size, p.patch), p.embed_dim, ConvStem(p.stem) if p.stem else None
+        )
+        self.text_encoder = CLIPTextEncoder(text_config(p.text, p.tokens, p.vocabulary), p.embed_dim)
         self.neck = _neck(p)
         self.text_adapter = TextAdapter(p.text[0], *p.text_adapter) if p.text_adapter[1] else None
         self.sentence_gain = nn.Linear(p.embed_dim, p.width)
@@ -411,10 +410,7 @@ class CD2FSAN(ReferringSegmenter):
 
     def _start_from_nothing(self) -> None:
         """Starting values for training without a checkpoint: places are told apart, gains start around 1."""
-        embeddings = self.image_encoder.vision_model.embeddings.position_embedding.weight
-        grid = grid_position(embeddings.shape[1], self.preset.grid).flatten(1).T
-        with torch.no_grad():
-            embeddings[1:] = grid / 2
+        self.image_encoder.start_positions()
         for gain in (self.sentence_gain, *self.detail_gains):
             nn.init.ones_(gain.bias)
 
@@ -520,7 +516,7 @@ class CD2FSAN(ReferringSegmenter):
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         if self.preset.vocabulary == FULL.vocabulary:
             return clip_tokenizer_json()
-        return resources.files("rsvl.modules").joinpath("overhead_bpe.json").read_text(encoding="utf-8")
+        return overhead_tokenizer_json()
 
 
 def _neck(p: Preset) -> nn.Sequential:
@@ -544,36 +540,6 @@ def _details(p: Preset) -> list[tuple[int, int, int]]:
     wanted = [channels for channels, (_, up) in zip(inputs, p.stages, strict=False) if up]
     indices = range(len(p.stem) - 2, len(p.stem) - 2 - len(wanted), -1)
     return [(p.stem[i], channels, i) for channels, i in zip(wanted, indices, strict=True)]
-
-
-def _vision_config(p: Preset) -> CLIPVisionConfig:
-    width, layers, heads = p.vision
-    config = CLIPVisionConfig(
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        image_size=p.image_size,
-        patch_size=p.patch,
-    )
-    config._attn_implementation = "sdpa"
-    return config
-
-
-def _text_config(p: Preset) -> CLIPTextConfig:
-    width, layers, heads = p.text
-    config = CLIPTextConfig(
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        vocab_size=p.vocabulary,
-        max_position_embeddings=p.tokens,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    config._attn_implementation = "sdpa"
-    return config
 
 
 def _spec(name: str, p: Preset) -> ModelSpec:

@@ -44,7 +44,7 @@ from rsvl.modules.clip import (
 from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.exportable import ExportableModel
 from rsvl.modules.stem import ConvStem
-from rsvl.modules.word_tokenizer import overhead_tokenizer_json
+from rsvl.modules.word_tokenizer import question_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.errors import CheckpointError
 from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, TensorSpec, TextSpec
@@ -93,7 +93,7 @@ VIT_L_14 = replace(VIT_B_32, patch=14, vision=(1024, 24, 16), text=(768, 12, 12)
 TINY = Preset(
     image_size=256,
     patch=16,
-    tokens=32,
+    tokens=22,
     vision=(128, 3, 4),
     text=(96, 2, 4),
     vocabulary=1024,
@@ -186,7 +186,7 @@ class CLIP(ExportableModel):
 
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
-        return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else overhead_tokenizer_json()
+        return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
 
 
 def info_nce(similarity: Tensor, tokens: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ of. Everything else was chosen here:
 * A missing sensor's places are set to zero as the head begins, so that nothing of its pixels goes further; its quality
   in RQAF and its expert's share are exactly zero. With both missing the question alone is answered.
 * Training: cross-entropy of the answer, plus a half of that of each expert alone; one sensor is hidden from some of the
-  questions. Where the data says where objects are, the places' products with the classes' names are taught as masks,
-  as CD2FSAN's are: the encoders of the tiny preset learn from that most.
+  questions. Where the data outlines objects, the places' products with the classes' names are taught as masks, as
+  CD2FSAN's are: that is what teaches the encoders of the tiny preset.
 * Answers of the full preset before it is trained: the 97 of RSVQA HR's published evaluation and RSVQA LR's rural and
   urban. OSVQA's list is not public here; training on a data set sets that data set's.
 """
@@ -64,7 +64,7 @@ from rsvl.modules.losses import dice_loss, focal_loss
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import padding_bias
 from rsvl.modules.stem import ConvStem
-from rsvl.modules.word_tokenizer import overhead_tokenizer_json
+from rsvl.modules.word_tokenizer import question_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.manifest import ANSWERING, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -73,6 +73,17 @@ SAR_MEAN, SAR_STD = (0.3,), (0.2,)
 
 _AREAS = ("0m2", "between 0m2 and 10m2", "between 10m2 and 100m2", "between 100m2 and 1000m2", "more than 1000m2")
 RSVQA_ANSWERS = ("yes", "no", *_AREAS, *map(str, range(90)), "rural", "urban")
+#: Those of the questions that `rsvl synth` asks: of yes and no, counts, places, colours, kinds of object, lies,
+#: density, ground, area, the optical picture's condition, and sensors.
+SYNTHETIC_ANSWERS = (
+    "yes", "no", "0", "1", "2", "3", "4", "5", "more than 5",
+    "left", "right", "above", "below", "top left", "top right", "bottom left", "bottom right", "middle",
+    "white", "gray", "black", "red", "orange", "yellow", "brown", "green", "blue",
+    "airplane", "ship", "vehicle", "storage tank", "tennis court", "basketball court", "ground track field",
+    "baseball field", "swimming pool", "roundabout", "bridge", "pier", "windmill", "building", "helicopter",
+    "horizontal", "diagonal", "vertical", "sparse", "moderate", "dense", "water", "land", "rural", "urban",
+    "clear", "cloudy", "night", "SAR", "both",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ FULL = Preset(
 TINY = Preset(
     image_size=256,
     patch=16,
-    tokens=32,
+    tokens=22,
     vision=(128, 3, 4),
     text=(96, 2, 4),
     vocabulary=1024,
@@ -147,7 +158,7 @@ TINY = Preset(
     ffn=1,
     regions=((4, 8), (2, 16)),
     expert=128,
-    answers=("yes", "no", *map(str, range(10)), "rural", "urban", "optical", "sar"),
+    answers=SYNTHETIC_ANSWERS,
 )
 
 
@@ -448,7 +459,7 @@ class TGFNet(QuestionAnswerer):
 
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
-        return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else overhead_tokenizer_json()
+        return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
 
 
 def _spec(name: str, p: Preset) -> ModelSpec:

@@ -22,6 +22,11 @@ def overhead_tokenizer_json() -> str:
     return files("rsvl.modules").joinpath("overhead_bpe.json").read_text(encoding="utf-8")
 
 
+def question_tokenizer_json() -> str:
+    """Another for tiny presets that are asked questions, trained on synthetic questions, expressions and captions."""
+    return files("rsvl.modules").joinpath("question_bpe.json").read_text(encoding="utf-8")
+
+
 def train_tokenizer(sentences: Iterable[str], vocab_size: int) -> str:
     """Trains a byte-level BPE tokenizer; the same sentences in the same order give the same text.
 

@@ -10,10 +10,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rsvl import registry
 from rsvl.checkpoints import load_encoder_weights, load_weights, save_weights
+from rsvl.data.synth.catalog import CATEGORIES, COLOURS
+from rsvl.data.synth.object_questions import COUNT_UP_TO, ZONES
+from rsvl.data.synth.weather import CONDITIONS
 from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models import clip
@@ -82,6 +86,24 @@ def test_each_stage_routes_to_finer_regions_and_fewer_places(preset: Preset) -> 
     (coarse, few), (fine, many) = preset.regions
     assert coarse > fine and preset.grid % coarse == preset.grid % fine == 0
     assert preset.grid**2 > few * coarse**2 > many * fine**2
+
+
+def test_tiny_answers_all_that_synthetic_questions_may_ask() -> None:
+    fixed = {"yes", "no", "more than 5", *map(str, range(COUNT_UP_TO + 1)), *ZONES, "left", "right", "above", "below"}
+    seen = {"horizontal", "vertical", "diagonal", "sparse", "moderate", "dense", "water", "land", "rural", "urban"}
+    kinds = {category.nouns[0] for category in CATEGORIES.values()}
+    assert set(TINY.answers) == fixed | seen | kinds | set(COLOURS) | set(CONDITIONS) | {"SAR", "both"}
+    assert len(set(TINY.answers)) == len(TINY.answers)
+    assert len(set(FULL.answers)) == len(FULL.answers) == 99
+
+
+def test_tiny_tokenizer_has_a_word_for_each_word_of_a_question() -> None:
+    tokenizer = Tokenizer.from_str(registry.create("tgfnet-tiny").tokenizer_json())
+    asked = "How many swimming pools are there to the left of the largest ground track field?"
+    assert [token.strip("Ġ") for token in tokenizer.encode(asked).tokens[1:-1]] == [
+        *asked.lower().rstrip("?").split(), "?",
+    ]  # fmt: skip
+    assert tokenizer.get_vocab_size() <= TINY.vocabulary
 
 
 def krr(side: int = 2, keep: int = 3) -> KRR:

@@ -12,6 +12,7 @@ from toy_tasks import SCALE, write_task_bundle
 from rsvl.runtime import Matcher, load
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import MATCHING
+from rsvl.runtime.prompts import SCENE_TEMPLATES
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,21 @@ def test_classification_is_a_softmax_over_the_labels(matcher: Matcher) -> None:
     assert list(found.probabilities) == ["red", "green", "blue"] and found.label == "red"
     assert list(found.probabilities.values()) == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
     assert json.loads(json.dumps(found.to_dict()))["probability"] == found.probability
+
+
+def test_several_templates_are_asked_with_the_mean_of_their_embeddings(matcher: Matcher) -> None:
+    # "red" alone and "red green", which lies half-way to green.
+    rows = matcher.embed_labels(["red", "blue"], ["{}", "{} green"])
+    single = [matcher.embed_texts([f"{label}{more}" for label in ("red", "blue")]) for more in ("", " green")]
+    mean = (single[0] + single[1]) / 2
+    np.testing.assert_allclose(rows, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-6)
+    found = matcher.classify(plain(255, 0, 0), ["red", "blue"], ["{}", "{} green"])
+    expected = np.exp(SCALE * rows[:, 0]) / np.exp(SCALE * rows[:, 0]).sum()
+    assert found.probabilities["red"] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_published_templates_name_the_class_once_each() -> None:
+    assert len(set(SCENE_TEMPLATES)) == 18 and all(each.count("{}") == 1 for each in SCENE_TEMPLATES)
 
 
 def test_embeddings_have_length_one_and_their_product_is_the_similarity(matcher: Matcher) -> None:
