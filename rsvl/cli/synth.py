@@ -20,6 +20,7 @@ class Task(StrEnum):
     GROUNDING = "grounding"
     VQA = "vqa"
     CLASSIFICATION = "classification"
+    CAPTIONS = "captions"
 
 
 class Sensor(StrEnum):
@@ -47,7 +48,7 @@ def synth(
     """Make a labelled synthetic data set in a public data set's layout.
 
     Read it with --root OUT and --data rrsis-d, optsar-rsvg for grounding, osvqa for vqa, scenes for
-    classification.
+    classification, rsicd for captions.
     """
     from rsvl.data.synth import write
 

@@ -67,6 +67,7 @@ def test_one_band_is_answered_with_a_warning(rsvl: Rsvl, bundle: Path, image: Pa
         ("grounding", "optsar-rsvg", "both", "expressions"),
         ("vqa", "osvqa", "both", "questions"),
         ("classification", "scenes", "sar", "scene labels"),
+        ("captions", "rsicd", "optical", "captions"),
     ],
 )
 def test_synth_writes_what_the_task_s_data_set_reads(

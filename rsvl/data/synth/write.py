@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 
+from rsvl.data.synth.captions import CaptionLabels
 from rsvl.data.synth.classification import ClassLabels
 from rsvl.data.synth.grounding import GroundingLabels
 from rsvl.data.synth.labels import SPLITS, Job, Labels
@@ -27,6 +28,7 @@ TASKS: dict[str, type[Labels]] = {
     "grounding": GroundingLabels,
     "vqa": QuestionLabels,
     "classification": ClassLabels,
+    "captions": CaptionLabels,
 }
 
 
