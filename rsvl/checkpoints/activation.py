@@ -21,7 +21,7 @@ def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path)
     """Gives a model the activation of a CLIP checkpoint that names it, or warns that the model has another.
 
     Args:
-        model: a model with an `image_encoder`; one that notes its activation takes up the checkpoint's.
+        model: a model with a CLIP `text_encoder`; one that notes its activation takes up the checkpoint's.
         state: the checkpoint's tensors as they were read.
         path: its file or directory.
     """
@@ -30,7 +30,7 @@ def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path)
         return
     if isinstance(model, Noting):
         model.restore({"activation": theirs})
-    ours: Any = model.get_submodule("image_encoder.vision_model").config
+    ours: Any = model.get_submodule("text_encoder.text_model").config
     if theirs != ours.hidden_act:
         name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
         warnings.warn(

@@ -119,7 +119,8 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     (`fit_windows`); the BERT a Hugging Face file or directory, whose tokenizer the model then uses.
 
     Of a CLIP, position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model
-    that has a `logit_scale` gets that, too. A file that rsvl wrote for another model with CLIP encoders gives those.
+    that has a `logit_scale` gets that, too, and one without an `image_encoder` takes the text encoder alone. A file
+    that rsvl wrote for another model with CLIP encoders gives those.
 
     Args:
         model: the model; its dtypes and devices stay.
@@ -135,7 +136,7 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
         return
     expected = {key: value for key, value in weights.items() if key.startswith(_ENCODERS)}
     vision, text = expected.get(f"image_encoder.{VISION_POSITIONS}"), expected.get(f"text_encoder.{TEXT_POSITIONS}")
-    if vision is None or text is None:
+    if text is None:
         raise CheckpointError(f"{_name(model)} has no CLIP encoders: give weights of the whole model instead")
     published = read_state_dict(path)
     try:
@@ -143,7 +144,9 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     except CheckpointError as error:
         raise CheckpointError(f"{path} is {error}") from None
     scale = state.pop(SCALE, None)
-    state = fit_positions(state, vision_tokens=len(vision), text_tokens=len(text))
+    if vision is None:
+        state = {key: value for key, value in state.items() if _place(key).startswith("text_encoder.")}
+    state = fit_positions(state, vision_tokens=0 if vision is None else len(vision), text_tokens=len(text))
     state = {_place(key): value for key, value in state.items()}
     _check_fit(state, expected, str(path), f"the encoders of {_name(model)}")
     follow_activation(model, published, Path(path))

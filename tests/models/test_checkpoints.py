@@ -266,6 +266,16 @@ def test_load_fills_the_encoders_from_clip_and_warns_about_the_rest(preset: str,
     assert "clip.safetensors" in model.source.values()
 
 
+def test_model_with_a_text_encoder_alone_takes_that_of_a_clip(tmp_path: Path) -> None:
+    save_file(hugging_face_state(), tmp_path / "clip.safetensors")
+    model = Encoders(clip_config())
+    del model.image_encoder
+    load_encoder_weights(model, tmp_path / "clip.safetensors")
+    text = {f"text_encoder.{key}": value for key, value in hugging_face_state().items() if key.startswith("text_")}
+    for key, value in model.text_encoder.state_dict(prefix="text_encoder.").items():
+        assert torch.equal(value, text[key]), key
+
+
 def test_load_refuses_two_sources(preset: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give one of them"):
         rsvl.load(preset, weights=tmp_path / "a", encoder_weights=tmp_path / "b")
