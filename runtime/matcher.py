@@ -119,7 +119,7 @@ class Matcher(Runner):
     def similarity(self, images: Sequence[ImageSource] | np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Similarity of every image, or image embedding [N, E], with every text: float32 [N, M], scaled logits."""
         embedded = isinstance(images, np.ndarray) and images.ndim == 2 and images.dtype == np.float32
-        first = images if isinstance(images, np.ndarray) and embedded else self.embed_images(images)
+        first = images if isinstance(images, np.ndarray) and embedded else self.embed_images(list(images))
         return self._similarity(first, self.embed_texts(texts))
 
     def _similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:

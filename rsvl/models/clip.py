@@ -173,7 +173,7 @@ class CLIP(ExportableModel):
             config.hidden_act = activation
         towers = (self.image_encoder.vision_model, self.text_encoder.text_model)
         for layer in (layer for tower in towers for layer in tower.encoder.layers):
-            layer.mlp.activation_fn = ACT2FN[activation]
+            layer.mlp.activation_fn = ACT2FN[activation]  # type: ignore[union-attr]
 
     def notes(self) -> dict[str, str]:
         """What the weights' shapes do not tell, to be saved beside them."""
