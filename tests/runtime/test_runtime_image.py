@@ -178,3 +178,10 @@ def test_preprocess_refuses_other_than_uint8_rgb(image: np.ndarray) -> None:
 def test_preprocess_refuses_unknown_resampling() -> None:
     with pytest.raises(BundleError, match="sinc"):
         preprocess(RGB, ImageSpec(16, (0.0,) * 3, (1.0,) * 3, resize="sinc"))
+
+
+def test_preprocess_gives_a_one_channel_model_the_brightness() -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (8, 8, 1), np.uint8)
+    tensor = preprocess(gray.repeat(3, axis=2), ImageSpec(8, (0.25,), (0.5,), channels=1))
+    assert tensor.shape == (1, 8, 8)
+    np.testing.assert_allclose(tensor[0], (gray[..., 0] / 255 - 0.25) / 0.5, atol=1e-6)
