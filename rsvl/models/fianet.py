@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rsvl.modules.cross_scale import CrossScale
@@ -27,6 +26,7 @@ from rsvl.modules.early_fusion import Preset as BasePreset
 from rsvl.modules.losses import two_class_dice_loss, weighted_cross_entropy
 from rsvl.modules.pixel_word import PWAM, LanguageGate, PixelWordAttention
 from rsvl.modules.referring import padding_bias
+from rsvl.modules.word_marks import word_marks
 from rsvl.registry import register
 from rsvl.runtime.manifest import TensorSpec
 
@@ -162,21 +162,11 @@ class FIANet(EarlyFusionSegmenter):
         """0.9 cross-entropy (class weights 0.9 and 1.1) + 0.1 Dice."""
         return 0.9 * weighted_cross_entropy(logits, masks) + 0.1 * two_class_dice_loss(logits, masks).mean()
 
-    def heed_tokenizer(self, tokenizer: Tokenizer) -> None:
+    def heed_tokenizer(self, tokenizer_json: str) -> None:
         """Marks the ids of `OBJECT_WORDS` and `PLACE_WORDS`."""
         for name, words in (("is_object", OBJECT_WORDS), ("is_place", PLACE_WORDS)):
-            self.register_buffer(name, self._marks(tokenizer, words), persistent=False)
-
-    def _marks(self, tokenizer: Tokenizer, words: str) -> Tensor:
-        """Which ids are a word, or its plural, by itself; bool [vocabulary]."""
-        marks = torch.zeros(self.preset.bert.vocabulary, dtype=torch.bool)
-        unknown = tokenizer.token_to_id("[UNK]")
-        for word in words.split():
-            for form in (word, f"{word}s", f"{word}es"):
-                ids = tokenizer.encode(form, add_special_tokens=False).ids
-                if len(ids) == 1 and ids[0] != unknown:
-                    marks[ids] = True
-        return marks
+            marks = word_marks(tokenizer_json, words, self.preset.bert.vocabulary)
+            self.register_buffer(name, marks, persistent=False)
 
 
 def _or_all(part: Tensor, is_word: Tensor) -> Tensor:

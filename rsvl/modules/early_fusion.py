@@ -216,7 +216,7 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         if "tokenizer" in notes and not self._ships_tokenizer:
             self._take_tokenizer(notes["tokenizer"] or None)
 
-    def heed_tokenizer(self, tokenizer: Tokenizer) -> None:
+    def heed_tokenizer(self, tokenizer_json: str) -> None:
         """Called with the tokenizer and whenever it changes, for models that look at words; does nothing by default."""
 
     def tokenizer_json(self) -> str:
@@ -244,13 +244,14 @@ class EarlyFusionSegmenter(ReferringSegmenter):
     def _ships_tokenizer(self) -> bool:
         return self.preset.bert.vocabulary == _SHIPPED_VOCABULARY
 
-    def _take_tokenizer(self, json: str | None) -> None:
+    def _take_tokenizer(self, tokenizer_json: str | None) -> None:
+        used = tokenizer_json or overhead_tokenizer_json()
         try:
-            tokenizer = Tokenizer.from_str(json or overhead_tokenizer_json())
+            Tokenizer.from_str(used)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"its tokenizer cannot be read: {error}") from error
-        self._tokenizer = json
-        self.heed_tokenizer(tokenizer)
+        self._tokenizer = tokenizer_json
+        self.heed_tokenizer(used)
 
 
 class FineMask(nn.Module):
