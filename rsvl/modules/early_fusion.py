@@ -37,6 +37,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
 
 _SHIPPED_VOCABULARY = 1024
+_SHUFFLE = 2  # tiny presets' classes are predicted for this many pixels along each side of a cell
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self.text_encoder = BertWords(p.bert)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in p.swin.widths)
         self.decoder = MaskDecoder(p.swin.widths, p.decoder, self.rotated)
-        self.fine = FineMask(p) if p.stem else None
-        self.classes = nn.Conv2d(p.decoder[-1], 2, 1) if self.fine is None else None
-        self.keep_fp32 = {"fine.classes" if p.stem else "classes": "a mask's border is where two logits cross"}
+        self.fine = FineDetail(p) if p.stem else None
+        self.classes = _classes(p)
+        self.keep_fp32 = {"classes": "a mask's border is where two logits cross"}
         self.spec = _spec(name, p, self.paper, self.text_features())
         self._take_tokenizer(None)
 
@@ -163,10 +164,12 @@ class EarlyFusionSegmenter(ReferringSegmenter):
             level, x, text = self.fuse(index, x, text)
             levels.append(self.image_encoder.map(index, norm(level)))
         x = self.decode(self.refine(levels, text), text)
-        if self.fine is not None:
-            return (self.fine(x, image[1], text[0][:, 0]),)
-        logits = F.interpolate(self.classes(x), size=self.preset.mask_size, mode="bilinear", align_corners=True)
-        return (_foreground(logits),)
+        if self.fine is None:
+            size = self.preset.mask_size
+            logits = F.interpolate(self.classes(x), size=(size, size), mode="bilinear", align_corners=True)
+        else:
+            logits = F.pixel_shuffle(self.classes(self.fine(x, image[1], text[0][:, 0])), _SHUFFLE)
+        return (logits[:, 1:] - logits[:, :1],)
 
     def auxiliary_loss(
         self,
@@ -254,44 +257,44 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self.heed_tokenizer(used)
 
 
-class FineMask(nn.Module):
-    """Tiny presets' last step: a finer map of the stem, multiplied with the sentence, joins; two classes at its double.
+class FineDetail(nn.Module):
+    """Tiny presets' last step before the classes: a finer map of the stem, multiplied with the sentence, joins.
 
     Args:
         p: the preset, with a stem.
     """
 
-    _SCALE = 2
-
     def __init__(self, p: Preset) -> None:
         super().__init__()
         width, words = p.decoder[-1], p.bert.width
-        self.size = p.mask_size
+        self.size = p.mask_size // _SHUFFLE
         self.detail = nn.Conv2d(p.stem[-2], width, 1)
         self.detail_gain = nn.Linear(words, width)
         self.stage_gain = nn.Linear(words, p.swin.embed, bias=False)
         self.contrast_bias = nn.Parameter(torch.tensor(PRIOR_LOGIT))
         self.conv = nn.Conv2d(width, width // 2, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width // 2)
-        self.classes = nn.Conv2d(width // 2, 2 * self._SCALE**2, 1)
         nn.init.ones_(self.detail_gain.bias)
-        prior = torch.tensor([-PRIOR_LOGIT / 2, PRIOR_LOGIT / 2]).repeat_interleave(self._SCALE**2)
-        self.classes.bias = nn.Parameter(prior)
 
     def forward(self, x: Tensor, detail: Tensor, sentence: Tensor) -> Tensor:
-        """Decoded map [B, C, H, W], detail [B, C, 2·H, 2·W], sentence [B, D] → mask logits [B, 1, 4·H, 4·W]."""
+        """Decoded map [B, C, H, W], detail [B, C, 2·H, 2·W], sentence [B, D] → [B, C / 2, 2·H, 2·W]."""
         x = F.interpolate(x, scale_factor=2, mode="bilinear") + detail * self.detail_gain(sentence)[:, :, None, None]
-        return _foreground(F.pixel_shuffle(self.classes(F.relu(self.norm(self.conv(x)))), self._SCALE))
+        return F.relu(self.norm(self.conv(x)))
 
     def contrast(self, features: tuple[Tensor, ...], sentence: Tensor) -> Tensor:
         """Text-to-pixel logits [N, B, h, w] of sentences [N, D] at the first stage's map and the detail of B images."""
         gains = (self.stage_gain, self.detail_gain)
-        return contrast_logits(features, gains, sentence, self.contrast_bias, self.size // self._SCALE)
+        return contrast_logits(features, gains, sentence, self.contrast_bias, self.size)
 
 
-def _foreground(logits: Tensor) -> Tensor:
-    """Two classes' logits [B, 2, H, W], background first, as the mask's [B, 1, H, W]."""
-    return logits[:, 1:] - logits[:, :1]
+def _classes(p: Preset) -> nn.Conv2d:
+    """Two classes, background first; from nothing with a foreground prior, at twice the map's size."""
+    if not p.stem:
+        return nn.Conv2d(p.decoder[-1], 2, 1)
+    layer = nn.Conv2d(p.decoder[-1] // 2, 2 * _SHUFFLE**2, 1)
+    prior = torch.tensor([-PRIOR_LOGIT / 2, PRIOR_LOGIT / 2])
+    layer.bias = nn.Parameter(prior.repeat_interleave(_SHUFFLE**2))
+    return layer
 
 
 def _spec(name: str, p: Preset, paper: str, text_features: list[TensorSpec]) -> ModelSpec:
