@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -31,6 +31,19 @@ EDGE = 2.0
 Candidates = tuple[np.ndarray, np.ndarray]
 """Boxes [K, 4] in 0…1 of what the model was shown, and their scores [K]."""
 
+Look = Callable[[np.ndarray, list[dict[str, Any]]], list[Candidates]]
+"""From the pixels of a window, uint8 [h, w, 3], and the sentences' features to each sentence's candidates."""
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Grounder.ground` and `match`, described there."""
+
+    sensor: str
+    limit: int
+    tile: Tile
+    overlap: float
+    progress: Progress | None
+
 
 class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
@@ -38,9 +51,17 @@ class Grounder(Runner):
     gives = (SCORES, BOXES)
 
     @overload
-    def ground(self, image: ImageSource | Scene, texts: str, **options: Any) -> Grounding: ...  # type: ignore[overload-overlap]
+    def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+    ) -> Grounding: ...
     @overload
-    def ground(self, image: ImageSource | Scene, texts: Sequence[str], **options: Any) -> list[Grounding]: ...
+    def ground(
+        self,
+        image: ImageSource | Scene,
+        texts: Sequence[str],
+        threshold: float | None = ...,
+        **options: Unpack[Options],
+    ) -> list[Grounding]: ...
     def ground(
         self,
         image: ImageSource | Scene,
@@ -87,9 +108,13 @@ class Grounder(Runner):
         return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
 
     @overload
-    def match(self, image: ImageSource | Scene, texts: str, **options: Any) -> Grounding: ...  # type: ignore[overload-overlap]
+    def match(  # type: ignore[overload-overlap]
+        self, image: ImageSource | Scene, texts: str, least: float = ..., **options: Unpack[Options]
+    ) -> Grounding: ...
     @overload
-    def match(self, image: ImageSource | Scene, texts: Sequence[str], **options: Any) -> list[Grounding]: ...
+    def match(
+        self, image: ImageSource | Scene, texts: Sequence[str], least: float = ..., **options: Unpack[Options]
+    ) -> list[Grounding]: ...
     def match(
         self,
         image: ImageSource | Scene,
@@ -144,7 +169,7 @@ class Grounder(Runner):
         tile: Tile,
         overlap: float,
         progress: Progress | None,
-        candidates: Any,
+        candidates: Look,
     ) -> Grounding | list[Grounding]:
         """Looks at tile after tile and merges each sentence's boxes."""
         sentences = [texts] if isinstance(texts, str) else list(texts)

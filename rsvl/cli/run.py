@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,8 +92,7 @@ def _places(images: list[Path], sar: list[Path]) -> list[tuple[Path | None, Path
         raise UsageError("no image: name an IMAGE, or a SAR image with --sar")
     if images and sar and len(images) != len(sar):
         raise UsageError(f"{len(images)} images and {len(sar)} of --sar: give one --sar for each image, or none")
-    optical, radar = images or [None] * len(sar), sar or [None] * len(images)
-    return list(zip(optical, radar, strict=True))
+    return list(zip_longest(images, sar))  # the absent ones are None
 
 
 def _prepare(places: list[tuple[Path | None, Path | None]], output: Path, geotiff: bool) -> None:

@@ -77,4 +77,4 @@ def draw(items: Sequence[Item], count: int, *seed: int) -> list[Item]:
     A batch of constant size spares the convolutions of a new size's preparation.
     """
     rng = np.random.default_rng(seed)
-    return [items[i] for i in np.resize(rng.permutation(len(items)), count)]
+    return [items[int(i)] for i in np.resize(rng.permutation(len(items)), count)]

@@ -1,0 +1,21 @@
+"""Bundles are evaluated without PyTorch: no task's evaluation imports it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+for name in ("torch", "onnx", "transformers", "accelerate", "cv2", "pycocotools"):
+    sys.modules[name] = None  # importing it fails as if it were not installed
+from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.tasks import evaluation_of
+print(*[evaluation_of(task).BEST for task in (SEGMENTATION, GROUNDING, ANSWERING, MATCHING)], sep="; ")
+"""
+
+
+def test_evaluations_need_no_pytorch() -> None:
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert result.stdout == "mIoU; Pr@0.5; OA; top-1 or mR\n"
