@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch.nn.functional as F
 from torch import Tensor
 
 TABLE = "relative_position_bias_table"
 
-_HUGGING_FACE = (
+_Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+
+_HUGGING_FACE: _Rules = (
     (r"encoder\.layers\.", "stages."),
     (r"\.attention\.self\.(query|key|value)\.", lambda match: f".attention.{match[1][0]}_proj."),
     (r"\.attention\.self\.(?=relative)", ".attention.relative_position_bias."),
@@ -19,12 +21,12 @@ _HUGGING_FACE = (
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
-_TIMM = (
+_TIMM: _Rules = (
     (r"^patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
     (r"^patch_embed\.norm\.", "embeddings.norm."),
     (r"^layers\.", "stages."),
 )
-_TORCHVISION = (
+_TORCHVISION: _Rules = (
     (r"^features\.0\.0\.", "embeddings.patch_embeddings.projection."),
     (r"^features\.0\.2\.", "embeddings.norm."),
     (r"^features\.(\d*[13579])\.", lambda match: f"stages.{int(match[1]) // 2}.blocks."),
@@ -32,7 +34,7 @@ _TORCHVISION = (
     (r"\.mlp\.0\.", ".mlp.fc1."),
     (r"\.mlp\.3\.", ".mlp.fc2."),
 )
-_IN_BLOCK = (
+_IN_BLOCK: _Rules = (
     (r"\.norm1\.", ".layernorm_before."),
     (r"\.norm2\.", ".layernorm_after."),
     (r"\.attn\.proj\.", ".attention.o_proj."),
@@ -73,7 +75,7 @@ def convert_swin(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {key.removeprefix("swin."): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not _NOT_WEIGHTS.match(key)}
     if any(key.startswith("features.") for key in state):
-        rules = (*_TORCHVISION, *_IN_BLOCK)
+        rules: _Rules = (*_TORCHVISION, *_IN_BLOCK)
     elif any(key.startswith("patch_embed.") for key in state):
         rules = (*_TIMM, *_IN_BLOCK)
         if not any(key.startswith("layers.0.downsample.") for key in state):
