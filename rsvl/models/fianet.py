@@ -146,8 +146,7 @@ class FIANet(EarlyFusionSegmenter):
         is_word = tokens != self.spec.words.pad
         parts = [is_word, *(_or_all(is_word & marks[tokens], is_word) for marks in (self.is_object, self.is_place))]
         biases = [padding_bias(part) for part in parts]
-        words = self.text_encoder(torch.cat([tokens] * len(parts)), torch.cat(biases)).chunk(len(parts))
-        return tuple(tensor for pair in zip(words, biases, strict=True) for tensor in pair)
+        return tuple(tensor for bias in biases for tensor in (self.text_encoder(tokens, bias), bias))
 
     def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """FIAM."""

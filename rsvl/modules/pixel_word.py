@@ -14,7 +14,7 @@ _EPS = 1e-5
 
 
 def instance_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Instance norm of tokens [B, N, C] over their N places, without gain, in float32 inside.
+    """Instance norm of tokens [B, N, C] over their N places, without gain, in float32 at least inside.
 
     Args:
         x: the tokens.
@@ -23,7 +23,7 @@ def instance_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         [B, N, C] in x's dtype.
     """
-    wide = x.float()
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if bias is None:
         centred = wide - wide.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)

@@ -273,12 +273,12 @@ def test_fianet_finds_object_and_place_in_the_given_vocabulary(vocab: Path) -> N
 
 
 def test_trained_words_without_a_tokenizer_are_refused_and_random_ones_get_the_small_one() -> None:
-    model = bert_sized()
     with pytest.warns(UserWarning, match="random weights: it gets the small tokenizer"):
-        assert model.tokenizer_json()
-    model.source = {"weights": "lavt.safetensors", "sha256": "0"}
+        assert bert_sized().tokenizer_json()
+    trained = bert_sized()
+    trained.source = {"weights": "lavt.safetensors", "sha256": "0"}
     with pytest.raises(UsageError, match="add --tokenizer"):
-        model.tokenizer_json()
+        trained.tokenizer_json()
 
 
 def test_saved_weights_bring_their_tokenizer(vocab: Path, tmp_path: Path) -> None:
