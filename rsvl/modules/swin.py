@@ -6,7 +6,9 @@ and ``encoder.layers.``; `rsvl.checkpoints` reads published files into them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import SwinConfig
@@ -99,11 +101,12 @@ class SwinEncoder(nn.Module):
         Returns:
             [B, N, C].
         """
+        stages = cast(Sequence[Any], self.stages)  # transformers' own modules, which do not tell what they hold
         if index:
             before = self.sides[index - 1]
-            x = self.stages[index - 1].downsample(x, (before, before))
+            x = stages[index - 1].downsample(x, (before, before))
         side = self.sides[index]
-        for block in self.stages[index].blocks:
+        for block in stages[index].blocks:
             x, _ = block(x, (side, side), always_partition=True)
         return x
 
@@ -141,7 +144,7 @@ def _stage(sizes: SwinSizes, index: int, side: int) -> SwinStage:
         drop_path=[sizes.drop_path * (first + block) / max(1, count - 1) for block in range(sizes.depths[index])],
         downsample=SwinPatchMerging if index < len(sizes.depths) - 1 else None,
     )
-    for block in stage.blocks:
+    for block in cast(Sequence[Any], stage.blocks):
         block.set_shift_and_window_size((side, side))  # here once; in the forward pass it would be a branch
     return stage
 
