@@ -63,13 +63,6 @@ class DescribedObjects(ReferringDataset):
             )
         self.categories = tuple(sorted({r.category for record in self._records for r in record.referrings} - {""}))
 
-    def __len__(self) -> int:
-        """How many images the split has."""
-        return len(self._records)
-
-    def _record(self, index: int) -> ImageRecord:
-        return self._records[index]
-
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         raise DatasetError(f"{self.name} has boxes only, no masks: take a data set for segmentation, such as rrsis-d")
 

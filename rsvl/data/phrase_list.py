@@ -50,21 +50,17 @@ class PhraseListDataset(ReferringDataset):
         for folder in (self._images, self._masks):
             if not folder.is_dir():
                 raise DatasetError(f"{name}: the folder {folder} is missing: unpack it there")
-        self._samples = list(_read(phrases, layout.suffix).items())
-        if not self._samples:
+        self._records = list(_read(phrases, layout.suffix).items())
+        if not self._records:
             raise DatasetError(f"{name}: {phrases} has no lines: download it again")
-
-    def __len__(self) -> int:
-        """How many images the split has."""
-        return len(self._samples)
 
     @property
     def sentence_count(self) -> int:
         """How many (image, phrase) pairs the split has."""
-        return sum(len(phrases) for _, phrases in self._samples)
+        return sum(len(phrases) for _, phrases in self._records)
 
     def _record(self, index: int) -> ImageRecord:
-        file_name, phrases = self._samples[index]
+        file_name, phrases = self._records[index]
         path = inside(self._images, file_name)
         width, height = image_size(path)
         referring = Referring(index, phrases, object_id=file_name, segmentation=file_name)

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 import numpy as np
 
@@ -119,6 +119,8 @@ class CaptionedImage:
 class Split(Sequence[Record], ABC, Generic[Record]):
     """One split of a data set: a sequence of records, one an image, in the order of the published files.
 
+    A subclass sets `_records`; where its entries are not the records themselves, it makes them in `_record`.
+
     Attributes:
         name: the data set's name in `rsvl.data.DATASETS`.
         split: the split's name, such as ``train``.
@@ -126,6 +128,11 @@ class Split(Sequence[Record], ABC, Generic[Record]):
 
     name: str
     split: str
+    _records: Sequence[Any]
+
+    def __len__(self) -> int:
+        """How many images the split has."""
+        return len(self._records)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -139,9 +146,9 @@ class Split(Sequence[Record], ABC, Generic[Record]):
             raise IndexError(f"image {index} of {len(self)}")
         return self._record(index % len(self))
 
-    @abstractmethod
     def _record(self, index: int) -> Record:
         """The record at a position from 0 to len(self) - 1."""
+        return cast(Record, self._records[index])
 
 
 class ReferringDataset(Split[ImageRecord]):
@@ -221,10 +228,6 @@ class QuestionDataset(Split[QuestionRecord]):
         if not self._records:
             raise DatasetError(f"{name}: the split {split!r} has no questions: download its annotations again")
 
-    def __len__(self) -> int:
-        """How many images the split has questions about."""
-        return len(self._records)
-
     def _record(self, index: int) -> QuestionRecord:
         optical, sar, questions, condition, objects = self._records[index]
         sizes = [(path, image_size(path)) for path in (optical, sar) if path is not None]
@@ -267,15 +270,8 @@ class ClassificationDataset(Split[LabelledImage]):
 
     def __init__(self, name: str, split: str, images: Iterable[LabelledImage], classes: Iterable[str]) -> None:
         self.name, self.split = name, split
-        self._images = tuple(images)
+        self._records = tuple(images)
         self.classes = tuple(sorted(classes))
-
-    def __len__(self) -> int:
-        """How many images the split has."""
-        return len(self._images)
-
-    def _record(self, index: int) -> LabelledImage:
-        return self._images[index]
 
 
 class CaptionDataset(Split[CaptionedImage]):
@@ -283,11 +279,4 @@ class CaptionDataset(Split[CaptionedImage]):
 
     def __init__(self, name: str, split: str, images: Iterable[CaptionedImage]) -> None:
         self.name, self.split = name, split
-        self._images = tuple(images)
-
-    def __len__(self) -> int:
-        """How many images the split has."""
-        return len(self._images)
-
-    def _record(self, index: int) -> CaptionedImage:
-        return self._images[index]
+        self._records = tuple(images)

@@ -56,13 +56,6 @@ class ReferDataset(ReferringDataset):
         ).records(chosen, existing_folder([root / folder for folder in layout.images], name))
         self.categories = tuple(sorted({r.category for record in self._records for r in record.referrings} - {""}))
 
-    def __len__(self) -> int:
-        """How many images the split has."""
-        return len(self._records)
-
-    def _record(self, index: int) -> ImageRecord:
-        return self._records[index]
-
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         try:
             return decode_segmentation(referring.segmentation, record.height, record.width)

@@ -29,7 +29,7 @@ from rsvl.modules.attention import Attention
 from rsvl.modules.cross_scale import CIMBlock, CrossScale
 from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.early_fusion import Preset as BasePreset
-from rsvl.modules.losses import two_class_dice_loss, weighted_cross_entropy
+from rsvl.modules.losses import cross_entropy_and_dice
 from rsvl.modules.pixel_word import PWAM, LanguageGate, WordPixelAttention
 from rsvl.modules.referring import padding_bias
 from rsvl.registry import register
@@ -145,7 +145,7 @@ class CADFormer(EarlyFusionSegmenter):
 
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy + 0.1 Dice (equation 13; class weights 0.9 and 1.1 as in the public code)."""
-        return 0.9 * weighted_cross_entropy(logits, masks) + 0.1 * two_class_dice_loss(logits, masks).mean()
+        return cross_entropy_and_dice(logits, masks)
 
     def _understand(self, index: int, words: Tensor, padding: Tensor) -> Tensor:
         """Passes the words [B, T, D] through stage `index`'s share of BERT's layers."""

@@ -68,7 +68,7 @@ from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
 from rsvl.registry import register
-from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
+from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
 
 @dataclass(frozen=True)
@@ -562,7 +562,7 @@ def _spec(name: str, p: Preset) -> ModelSpec:
         ]
     return ModelSpec(
         name=name,
-        task="referring-segmentation",
+        task=SEGMENTATION,
         paper="CD2FSAN: CLIP-Driven with Dynamic Feature Selection and Alignment Network (Remote Sensing 2025)",
         images=(image,),
         text=TextSpec(tokens=p.tokens),

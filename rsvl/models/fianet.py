@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from rsvl.modules.cross_scale import CrossScale
 from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.early_fusion import Preset as BasePreset
-from rsvl.modules.losses import two_class_dice_loss, weighted_cross_entropy
+from rsvl.modules.losses import cross_entropy_and_dice
 from rsvl.modules.pixel_word import PWAM, LanguageGate, PixelWordAttention
 from rsvl.modules.referring import padding_bias
 from rsvl.modules.word_marks import word_marks
@@ -159,7 +159,7 @@ class FIANet(EarlyFusionSegmenter):
 
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy (class weights 0.9 and 1.1) + 0.1 Dice."""
-        return 0.9 * weighted_cross_entropy(logits, masks) + 0.1 * two_class_dice_loss(logits, masks).mean()
+        return cross_entropy_and_dice(logits, masks)
 
     def heed_tokenizer(self, tokenizer_json: str) -> None:
         """Marks the ids of `OBJECT_WORDS` and `PLACE_WORDS`."""

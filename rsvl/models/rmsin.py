@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rsvl.modules.cross_scale import CIMBlock, CrossScale
 from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter, Preset
-from rsvl.modules.losses import two_class_dice_loss, weighted_cross_entropy
+from rsvl.modules.losses import cross_entropy_and_dice
 from rsvl.modules.pixel_word import PWAM, LanguageGate
 from rsvl.registry import register
 
@@ -84,4 +84,4 @@ class RMSIN(EarlyFusionSegmenter):
 
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy (class weights 0.9 and 1.1) + 0.1 Dice."""
-        return 0.9 * weighted_cross_entropy(logits, masks) + 0.1 * two_class_dice_loss(logits, masks).mean()
+        return cross_entropy_and_dice(logits, masks)

@@ -60,6 +60,7 @@ from rsvl.modules.clip import (
     vision_config,
 )
 from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
+from rsvl.modules.contrast import PRIOR_LOGIT
 from rsvl.modules.losses import dice_loss, focal_loss
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import padding_bias
@@ -386,7 +387,7 @@ class TGFNet(QuestionAnswerer):
         self.word, self.sentence = nn.Linear(p.text[0], p.width), nn.Linear(p.embed_dim, p.width)
         self.cfar = nn.ModuleList(CFAR(p, side, keep) for side, keep in p.regions)
         self.amef = AMEF(p)
-        self.mask_bias = nn.Parameter(torch.tensor(-4.6))  # a foreground prior of 1 %
+        self.mask_bias = nn.Parameter(torch.tensor(PRIOR_LOGIT))
 
     def encode_optical(self, optical: Tensor) -> tuple[Tensor]:
         """The places of optical images [B, N, C]."""
@@ -411,7 +412,7 @@ class TGFNet(QuestionAnswerer):
     def head(self, *features: Tensor) -> tuple[Tensor]:
         """Answer logits [B, A] from the features that `experts` takes."""
         logits, shares = self.experts(*features)
-        return ((logits.float() * shares[..., None]).sum(1),)
+        return (_together(logits, shares),)
 
     def experts(
         self, optical: Tensor, sar: Tensor, question: Tensor, padding: Tensor, sensors: Tensor
@@ -429,7 +430,7 @@ class TGFNet(QuestionAnswerer):
     def loss(self, answers: Tensor, *features: Tensor) -> Tensor:
         """Cross-entropy of the answer, plus a half of that of each expert alone whose sensor is present."""
         logits, shares = self.experts(*features)
-        together = cross_entropy((logits.float() * shares[..., None]).sum(1), answers)
+        together = cross_entropy(_together(logits, shares), answers)
         present = F.pad(features[-1], (0, 1), value=1.0)
         alone = [cross_entropy(logits[:, i], answers, present[:, i]) for i in range(logits.shape[1])]
         return together + torch.stack(alone).sum() / 2
@@ -460,6 +461,11 @@ class TGFNet(QuestionAnswerer):
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
+
+
+def _together(logits: Tensor, shares: Tensor) -> Tensor:
+    """The experts' logits [B, 3, A] by their shares [B, 3], float32 [B, A]."""
+    return (logits.float() * shares[..., None]).sum(1)
 
 
 def _spec(name: str, p: Preset) -> ModelSpec:

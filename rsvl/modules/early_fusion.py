@@ -34,7 +34,7 @@ from rsvl.modules.stem import ConvStem
 from rsvl.modules.swin import IMAGENET_MEAN, IMAGENET_STD, SWIN_B, SwinEncoder, SwinSizes
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
+from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
 _SHIPPED_VOCABULARY = 1024
 _SHUFFLE = 2  # tiny presets' classes are predicted for this many pixels along each side of a cell
@@ -305,7 +305,7 @@ def _spec(name: str, p: Preset, paper: str, text_features: list[TensorSpec]) -> 
         image_features.append(TensorSpec("detail", ("batch", p.decoder[-1], 2 * side, 2 * side)))
     return ModelSpec(
         name=name,
-        task="referring-segmentation",
+        task=SEGMENTATION,
         paper=paper,
         images=(image,),
         text=TextSpec(tokens=p.tokens),

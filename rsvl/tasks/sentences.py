@@ -1,17 +1,41 @@
-"""Which sentences an evaluation asks of an image: each object's own, or to see whether a model listens, another's."""
+"""Which sentences an evaluation asks of the images: each object's own, or to see whether a model listens, another's."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 
-from rsvl.data.records import ImageRecord, Referring
+from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.image import read_image
+from rsvl.tasks.contract import Progress
 
 Asked = tuple[Referring, tuple[str, ...]]
 """An object to find and the sentences to find it by."""
+
+
+def asked_images(
+    dataset: ReferringDataset,
+    limit: int | None,
+    shuffle_sentences: bool,
+    seed: int,
+    progress: Progress | None,
+    sensor: str | None,
+) -> Iterator[tuple[ImageRecord, list[Asked]]]:
+    """The images that an evaluation looks at, each with what is asked of it (`asked_of`).
+
+    Arguments are those of `rsvl.tasks.contract.Evaluation.evaluate`; `progress` is told of the images of another sensor
+    too.
+    """
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    exchange = np.random.default_rng(seed) if shuffle_sentences else None
+    for index in range(count):
+        record = dataset[index]
+        if sensor in (None, record.sensor):
+            yield record, asked_of(record, exchange)
+        if progress:
+            progress(index + 1, count)
 
 
 def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[Asked]:

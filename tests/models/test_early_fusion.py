@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from declared_shapes import check_shapes
 from small_fusion import NAMES, images, sentences, small_model, small_preset
-from torch import Tensor
 
 from rsvl import registry
 from rsvl.modules.early_fusion import EarlyFusionSegmenter
-from rsvl.runtime.manifest import TensorSpec
 
 KINDS = ("", "-tiny")
 
@@ -31,19 +30,6 @@ def test_every_graph_of_a_tiny_preset_gives_the_shapes_that_its_declaration_name
 def test_every_graph_of_a_full_preset_in_small_gives_the_shapes_that_its_declaration_names(name: str) -> None:
     with torch.device("meta"), torch.no_grad():
         check_shapes(registry.entry(name).build("test", small_preset(name, "")).eval())
-
-
-def check_shapes(model: EarlyFusionSegmenter) -> None:
-    """Runs every graph on what it declares to take."""
-    for graph in model.spec.graphs:
-        outputs = model.graph(graph.name)(*map(_empty, graph.inputs))
-        found = [(tuple(o.shape), o.dtype) for o in outputs]
-        assert found == [(_empty(o).shape, _empty(o).dtype) for o in graph.outputs], graph.name
-
-
-def _empty(tensor: TensorSpec) -> Tensor:
-    shape = [2 if isinstance(size, str) else size for size in tensor.shape]
-    return torch.empty(shape, dtype=getattr(torch, tensor.dtype), device="meta")
 
 
 def test_graphs_in_sequence_are_the_forward_pass(model: EarlyFusionSegmenter) -> None:

@@ -19,12 +19,11 @@ from rsvl.data.synth.labels import SPLITS, Job, Labels
 from rsvl.data.synth.referring import ReferringLabels
 from rsvl.data.synth.vqa import QuestionLabels
 from rsvl.runtime.errors import OutputError, UsageError
-
-REFERRING = "referring-segmentation"
+from rsvl.runtime.manifest import SEGMENTATION
 
 #: Every task that there are labels for.
 TASKS: dict[str, type[Labels]] = {
-    REFERRING: ReferringLabels,
+    SEGMENTATION: ReferringLabels,
     "grounding": GroundingLabels,
     "vqa": QuestionLabels,
     "classification": ClassLabels,
@@ -61,7 +60,7 @@ def write(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     *,
-    task: str = REFERRING,
+    task: str = SEGMENTATION,
     sensor: str | None = None,
 ) -> Written:
     """Generate a data set of synthetic scenes and write it in the layout of a task.

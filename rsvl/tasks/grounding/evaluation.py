@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rsvl.data.records import ReferringDataset
+from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names
 from rsvl.runtime.grounder import Grounder
 from rsvl.tasks.contract import Progress
-from rsvl.tasks.sentences import asked_of, picture
+from rsvl.tasks.sentences import Asked, asked_images, picture
 
 DATA = (ReferringDataset,)
 BEST = "Pr@0.5"
@@ -55,22 +55,9 @@ def evaluate(
     (`rsvl.tasks.sentences`); sentences that name nothing are left out then.
     """
     metrics = GroundingMetrics()
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    rng = np.random.default_rng(seed) if shuffle_sentences else None
-    for index in range(count):
-        record = dataset[index]
-        questions = asked_of(record, rng) if sensor in (None, record.sensor) else []
+    for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
         if questions:
-            sentences = [sentence for _, asked in questions for sentence in asked]
-            boxes = iter(predict(picture(record), sentences, record.sensor))
-            for referring, asked in questions:
-                true = dataset.box(record, referring)
-                corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])
-                for _ in asked:
-                    box = next(boxes)
-                    metrics.update(None if np.isnan(box).any() else box, corners, referring.category, record.sensor)
-        if progress:
-            progress(index + 1, count)
+            _add(metrics, predict, dataset, record, questions)
     return metrics.compute()
 
 
@@ -96,3 +83,20 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     for groups_of in ("by_sensor", "by_area"):
         found |= {name: group["Pr@0.5"] for name, group in row[groups_of].items()}
     return found
+
+
+def _add(
+    metrics: GroundingMetrics,
+    predict: Predict,
+    dataset: ReferringDataset,
+    record: ImageRecord,
+    questions: Sequence[Asked],
+) -> None:
+    sentences = [sentence for _, asked in questions for sentence in asked]
+    boxes = iter(predict(picture(record), sentences, record.sensor))
+    for referring, asked in questions:
+        true = dataset.box(record, referring)
+        corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])
+        for _ in asked:
+            box = next(boxes)
+            metrics.update(None if np.isnan(box).any() else box, corners, referring.category, record.sensor)

@@ -15,7 +15,7 @@ import numpy as np
 from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics import MetricsReport, ReferringMetrics
 from rsvl.tasks.contract import Progress
-from rsvl.tasks.sentences import Asked, asked_of, picture
+from rsvl.tasks.sentences import Asked, asked_images, picture
 
 DATA = (ReferringDataset,)
 BEST = "mIoU"
@@ -74,19 +74,11 @@ def evaluate(
         DatasetError: an image or mask is damaged or its size is not the annotated one.
     """
     metrics, skipped = ReferringMetrics(), 0
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    rng = np.random.default_rng(seed) if shuffle_sentences else None
-    for index in range(count):
-        record = dataset[index]
-        if sensor not in (None, record.sensor):
-            continue
-        questions = asked_of(record, rng)
+    for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
         if questions:
             _add(metrics, predict, dataset, record, questions)
         else:
             skipped += 1
-        if progress:
-            progress(index + 1, count)
     return dataclasses.replace(metrics.compute(), skipped_images=skipped)
 
 
