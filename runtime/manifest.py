@@ -120,6 +120,18 @@ class ModelSpec:
             raise UsageError(f"{self.name} takes no image: run it by the names of its raw inputs")
         return self.images[0]
 
+    def image_for(self, sensor: str) -> ImageSpec:
+        """The image input that takes a sensor's pictures.
+
+        Raises:
+            UsageError: the model takes none of that sensor.
+        """
+        for image in self.images:
+            if sensor in image.sensors:
+                return image
+        known = sorted({name for image in self.images for name in image.sensors})
+        raise UsageError(f"{self.name} takes {' or '.join(known) or 'no'} images, not {sensor}: use another model")
+
     @property
     def words(self) -> TextSpec:
         """The text preprocessing of a model that takes text.

@@ -101,8 +101,4 @@ class Runner:
         Raises:
             UsageError: the model takes none of that sensor.
         """
-        for image in self.spec.images:
-            if sensor in image.sensors:
-                return image
-        known = sorted({name for image in self.spec.images for name in image.sensors})
-        raise UsageError(f"{self.spec.name} takes {' or '.join(known) or 'no'} images, not {sensor}: use another model")
+        return self.spec.image_for(sensor)

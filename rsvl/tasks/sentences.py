@@ -9,6 +9,7 @@ import numpy as np
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.image import read_image
+from rsvl.runtime.manifest import ModelSpec
 from rsvl.tasks.contract import Progress
 
 Asked = tuple[Referring, tuple[str, ...]]
@@ -66,14 +67,18 @@ def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[
     ]
 
 
-def picture(record: ImageRecord) -> np.ndarray:
-    """The image of a record, uint8 [H, W, 3].
+def picture(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
+    """The image of a record as a model sees it: the bands and the stretch that it declares for the record's sensor.
+
+    Returns:
+        uint8 [H, W, 3].
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or has not the bands.
+        UsageError: the model takes no images of that sensor.
         DatasetError: it is of another size than its annotation says.
     """
-    image = read_image(record.path)
+    image = read_image(record.path, spec.image_for(record.sensor))
     if image.shape[:2] != (record.height, record.width):
         raise DatasetError(
             f"{record.path} has {image.shape[1]}x{image.shape[0]} pixels, its annotation says "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class ToyGrounder(Toy):
     """Always the middle of the image, with a score that depends on everything."""
 
     def __init__(self) -> None:
-        super().__init__(GROUNDING)
+        super().__init__(GROUNDING, (replace(PLAIN, sensors=("optical", "sar")),))
         self.corners = nn.Parameter(torch.tensor([0.25, 0.25, 0.75, 0.75]))
 
     def forward(

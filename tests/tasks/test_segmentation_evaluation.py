@@ -10,9 +10,11 @@ from PIL import Image
 
 from rsvl.data import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
+from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec
 from rsvl.tasks.segmentation.evaluation import evaluate, runner_predictor
 
 SIZE = 32
+PLAIN = ImageSpec(SIZE, (0.5,) * 3, (0.25,) * 3)
 
 
 class _Scenes(ReferringDataset):
@@ -55,10 +57,29 @@ class _Listener:
     def __init__(self) -> None:
         self.asked: list[tuple[int, list[str]]] = []
 
-    def __call__(self, image: np.ndarray, sentences: Sequence[str]) -> list[np.ndarray]:
-        self.asked.append((int(image[0, 0, 0]), list(sentences)))
-        words = [sentence.split()[1] for sentence in sentences]
-        return [_row(int(word)) if word.isdigit() else np.zeros((SIZE, SIZE), dtype=bool) for word in words]
+    def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> list[np.ndarray]:
+        self.asked.append((int(record.path.stem), list(sentences)))
+        return _right(sentences)
+
+
+class _Segmenter:
+    """A loaded bundle that answers rightly, and remembers what it was asked and shown."""
+
+    def __init__(self, image: ImageSpec = PLAIN) -> None:
+        self.spec = ModelSpec("rows", SEGMENTATION, "none", (image,), None, ())
+        self.asked: list[list[str]] = []
+        self.shown: list[np.ndarray] = []
+
+    def segment(self, image: np.ndarray, texts: list[str], *, tile: str) -> list[SimpleNamespace]:
+        assert tile == "whole"
+        self.asked.append(texts)
+        self.shown.append(image)
+        return [SimpleNamespace(mask=mask) for mask in _right(texts)]
+
+
+def _right(sentences: Sequence[str]) -> list[np.ndarray]:
+    words = [sentence.split()[1] for sentence in sentences]
+    return [_row(int(word)) if word.isdigit() else np.zeros((SIZE, SIZE), dtype=bool) for word in words]
 
 
 def test_right_answers_score_one_and_every_sentence_is_asked_once(tmp_path: Path) -> None:
@@ -98,7 +119,7 @@ def test_exchange_depends_on_the_seed_alone(tmp_path: Path) -> None:
 
 
 def test_exchange_does_not_change_a_model_that_does_not_listen(tmp_path: Path) -> None:
-    def deaf(image: np.ndarray, sentences: Sequence[str]) -> list[np.ndarray]:
+    def deaf(record: ImageRecord, sentences: Sequence[str]) -> list[np.ndarray]:
         return [np.ones((SIZE, SIZE), dtype=bool)] * len(sentences)
 
     scenes = _Scenes(tmp_path, [3, 4])
@@ -109,24 +130,15 @@ def test_image_of_another_size_is_refused(tmp_path: Path) -> None:
     scenes = _Scenes(tmp_path, [1])
     Image.new("RGB", (SIZE, SIZE + 2)).save(tmp_path / "0.png")
     with pytest.raises(DatasetError, match=r"0\.png has 32x34 pixels, its annotation says 32x32"):
-        evaluate(_Listener(), scenes)
+        evaluate(runner_predictor(_Segmenter()), scenes)
 
 
 def test_model_with_too_few_masks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the model gave 0 masks for 3 sentences"):
-        evaluate(lambda image, sentences: [], _Scenes(tmp_path, [1]))
+        evaluate(lambda record, sentences: [], _Scenes(tmp_path, [1]))
 
 
 def test_loaded_bundle_is_asked_all_sentences_of_an_image_at_once(tmp_path: Path) -> None:
-    class Segmenter:
-        def __init__(self) -> None:
-            self.asked: list[list[str]] = []
-
-        def segment(self, image: np.ndarray, texts: list[str], *, tile: str) -> list[SimpleNamespace]:
-            assert tile == "whole"
-            self.asked.append(texts)
-            return [SimpleNamespace(mask=mask) for mask in _Listener()(image, texts)]
-
-    segmenter = Segmenter()
+    segmenter = _Segmenter()
     assert evaluate(runner_predictor(segmenter), _Scenes(tmp_path, [2, 1])).miou == 1.0
     assert [len(texts) for texts in segmenter.asked] == [5, 3]

@@ -129,7 +129,7 @@ def knows_boxes_of(dataset, record):
     for referring in record.referrings:
         x, y, w, h = dataset.box(record, referring) or (math.nan,) * 4
         known |= dict.fromkeys(referring.sentences, (x, y, x + w, y + h))
-    return lambda image, sentences, sensor: np.array([known[text] for text in sentences])
+    return lambda record, sentences: np.array([known[text] for text in sentences])
 
 
 @pytest.mark.parametrize("task", SYNTH)

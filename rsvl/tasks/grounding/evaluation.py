@@ -18,10 +18,10 @@ BEST = "Pr@0.5"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image."""
+    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.picture`)."""
 
-    def __call__(self, image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
-        """From uint8 [H, W, 3] and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.
+    def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
+        """From an image and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.
 
         A row of NaN says that nothing was found.
         """
@@ -33,8 +33,9 @@ def runner_predictor(runner: Grounder) -> Predict:
     The best box counts however low its score is, as in the papers, which ask for one box a sentence.
     """
 
-    def predict(image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
-        found = runner.ground(image, list(sentences), 0.0, sensor=sensor, limit=1, tile="whole")
+    def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
+        image = picture(record, runner.spec)
+        found = runner.ground(image, list(sentences), 0.0, sensor=record.sensor, limit=1, tile="whole")
         return np.array([each.box or (np.nan,) * 4 for each in found])
 
     return predict
@@ -93,7 +94,7 @@ def _add(
     questions: Sequence[Asked],
 ) -> None:
     sentences = [sentence for _, asked in questions for sentence in asked]
-    boxes = iter(predict(picture(record), sentences, record.sensor))
+    boxes = iter(predict(record, sentences))
     for referring, asked in questions:
         true = dataset.box(record, referring)
         corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])

@@ -16,6 +16,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.text import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.grounding.evaluation import Predict
+from rsvl.tasks.sentences import picture
 
 
 @dataclass
@@ -92,12 +93,12 @@ def torch_predictor(model: Any) -> Predict:
     tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
 
     @torch.inference_mode()
-    def predict(image: np.ndarray, sentences: Sequence[str], sensor: str) -> np.ndarray:
-        pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
+    def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
+        pixels = torch.from_numpy(preprocess(picture(record, spec), spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         scores, boxes = model(pixels, tokens, image_index)
         best = boxes[torch.arange(len(sentences), device=device), scores.argmax(1)].float().cpu().numpy()
-        return best * np.array([image.shape[1], image.shape[0]] * 2)
+        return best * np.array([record.width, record.height] * 2)
 
     return predict

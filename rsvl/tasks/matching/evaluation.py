@@ -6,6 +6,7 @@ PyTorch is not imported here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy as np
 from rsvl.data.records import CaptionDataset, CaptionedImage, ClassificationDataset, LabelledImage
 from rsvl.metrics.matching import RetrievalReport, ZeroShotMetrics, ZeroShotReport, retrieval
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.image import read_image
 from rsvl.runtime.matcher import TEMPLATE, Matcher
 from rsvl.tasks.contract import Progress
 
@@ -25,8 +25,8 @@ _BATCH = 32
 class Embedder(Protocol):
     """A dual encoder: images and texts to unit-length vectors of one space."""
 
-    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """From N images uint8 [H, W, 3] to float32 [N, E]."""
+    def embed_images(self, images: Sequence[Path]) -> np.ndarray:
+        """From the files of N images, read as the model declares, to float32 [N, E]."""
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """From N texts to float32 [N, E]."""
@@ -104,7 +104,7 @@ def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress | No
     parts = []
     for start in range(0, len(records), _BATCH):
         batch = records[start : start + _BATCH]
-        parts.append(predict.embed_images([read_image(record.path) for record in batch]))
+        parts.append(predict.embed_images([record.path for record in batch]))
         if progress:
             progress(start + len(batch), len(records))
     return np.concatenate(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,8 +80,9 @@ class _TorchEmbedder:
         self.tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
 
     @torch.inference_mode()
-    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        pixels = np.stack([preprocess(image, self.spec.image) for image in images])
+    def embed_images(self, images: Sequence[Path]) -> np.ndarray:
+        spec = self.spec.image
+        pixels = np.stack([preprocess(read_image(image, spec), spec) for image in images])
         return self.image(torch.from_numpy(pixels).to(self.device))[0].float().cpu().numpy()
 
     @torch.inference_mode()

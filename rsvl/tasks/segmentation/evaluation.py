@@ -14,6 +14,7 @@ import numpy as np
 
 from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics import MetricsReport, ReferringMetrics
+from rsvl.runtime.manifest import ModelSpec
 from rsvl.tasks.contract import Progress
 from rsvl.tasks.sentences import Asked, asked_images, picture
 
@@ -22,14 +23,17 @@ BEST = "mIoU"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image."""
+    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.picture`)."""
 
-    def __call__(self, image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        """From uint8 [H, W, 3] and N sentences to N masks, bool [H, W]."""
+    def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+        """From an image of H x W pixels and N sentences to N masks, bool [H, W]."""
         ...
 
 
 class _Segmenter(Protocol):
+    @property
+    def spec(self) -> ModelSpec: ...
+
     def segment(self, image: Any, texts: Any, *, tile: Any) -> Any: ...
 
 
@@ -39,7 +43,8 @@ def runner_predictor(runner: _Segmenter) -> Predict:
     Every image is taken in one look, as in training, whatever its size.
     """
 
-    def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+    def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+        image = picture(record, runner.spec)
         return [segmentation.mask for segmentation in runner.segment(image, list(sentences), tile="whole")]
 
     return predict
@@ -122,7 +127,7 @@ def _add(
 
 
 def _answers(predict: Predict, record: ImageRecord, sentences: Sequence[str]) -> Iterator[np.ndarray]:
-    masks = predict(picture(record), sentences)
+    masks = predict(record, sentences)
     if len(masks) != len(sentences):
         raise ValueError(f"the model gave {len(masks)} masks for {len(sentences)} sentences")
     return iter(masks)

@@ -19,6 +19,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.text import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
+from rsvl.tasks.sentences import picture
 
 
 @dataclass
@@ -120,7 +121,8 @@ def torch_predictor(model: Any) -> Predict:
     tokenize = Tokenizer.from_file(model.tokenizer_json(), spec.words)
 
     @torch.inference_mode()
-    def predict(image: np.ndarray, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+    def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
+        image = picture(record, spec)
         pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
