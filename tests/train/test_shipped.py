@@ -1,0 +1,65 @@
+"""Shipped weights and the recipes that make them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rsvl import registry
+from rsvl.checkpoints import load_weights, read_metadata, read_state_dict
+from rsvl.checkpoints.loading import SHIPPED
+from rsvl.data.catalog import DATASETS
+from rsvl.runtime.errors import UsageError
+from rsvl.tasks import evaluation_of
+from rsvl.train.config import TrainConfig
+from rsvl.train.shipped import Recipe, recipe, recipes, retrain
+
+SMALL = Recipe(
+    data="osvqa",
+    scenes={"task": "vqa", "scenes": 4, "seed": 3, "size": 64, "val": 1, "test": 1},
+    train=TrainConfig(epochs=1, batch=2, sentences=2, workers=0, seed=1),
+)
+
+
+def test_every_shipped_file_has_its_recipe_and_they_are_small_enough_to_ship():
+    files = sorted(SHIPPED.glob("*.safetensors"))
+    assert [file.stem for file in files] == recipes()
+    assert sum(file.stat().st_size for file in files) < 40e6
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_recipe_names_a_data_set_of_the_models_task(name):
+    model = registry.create(name)
+    assert DATASETS[recipe(name).data].kind in evaluation_of(model.spec.task).DATA
+
+
+def test_unknown_recipe_is_refused_with_those_that_there_are():
+    with pytest.raises(UsageError, match="cd2fsan-tiny"):
+        recipe("cd2fsan")
+
+
+def test_retraining_leaves_weights_in_half_precision_and_the_test_splits_figures(tmp_path):
+    torch.set_num_threads(1)
+    done: list[tuple[float, float]] = []
+    found = retrain("tgfnet-tiny", SMALL, tmp_path, lambda *step: done.append(step[:2]))
+    shipped = tmp_path / "tgfnet-tiny.safetensors"
+    assert json.loads((tmp_path / "tgfnet-tiny.json").read_text()) == found
+    assert found["count"] > 0 and done[-1] == (1, 1)
+    assert read_metadata(shipped)["recipe"] == "tgfnet-tiny.json"
+    stored, best = read_state_dict(shipped), read_state_dict(tmp_path / "tgfnet-tiny" / "best.safetensors")
+    for name, _ in registry.create("tgfnet-tiny").named_parameters():
+        assert stored[name].dtype == torch.float16, name
+        np.testing.assert_array_equal(stored[name].numpy(), best[name].numpy().astype(np.float16), err_msg=name)
+
+
+def test_training_starts_from_the_weights_that_a_recipe_names(tmp_path):
+    torch.set_num_threads(1)
+    scenes = {"task": "referring-segmentation", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
+    start = Recipe("rrsis-d", scenes, TrainConfig(epochs=1, batch=1, sentences=1, lr=0.0, workers=0), "cd2fsan-tiny")
+    retrain("cd2fsan-tiny", start, tmp_path, lambda *_: None)
+    model = registry.create("cd2fsan-tiny")
+    load_weights(model, tmp_path / "cd2fsan-tiny.safetensors")
+    shipped = read_state_dict(SHIPPED / "cd2fsan-tiny.safetensors")
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.half(), shipped[name], rtol=0, atol=0, msg=name)
