@@ -5,12 +5,21 @@ Only NumPy is needed, so that bundles are evaluated without PyTorch.
 
 from rsvl.metrics.answering import AnswerMetrics, AnswerReport, TypeAccuracy
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport
-from rsvl.metrics.matching import RetrievalReport, ZeroShotMetrics, ZeroShotReport, retrieval
+from rsvl.metrics.matching import (
+    RetrievalReport,
+    ZeroShotMetrics,
+    ZeroShotReport,
+    retrieval,
+    retrieval_ranks,
+    retrieval_samples,
+)
 from rsvl.metrics.overlap import AREA_BINS, THRESHOLDS, GroupMetrics
 from rsvl.metrics.referring import COVERAGE_BINS, EMPTY_BELOW, MetricsReport, ReferringMetrics
+from rsvl.metrics.sample import ALL, Group, Sample
 
 __all__ = [
-    "AREA_BINS", "COVERAGE_BINS", "EMPTY_BELOW", "THRESHOLDS", "AnswerMetrics", "AnswerReport", "GroundingMetrics",
-    "GroundingReport", "GroupMetrics", "MetricsReport", "ReferringMetrics", "RetrievalReport", "TypeAccuracy",
-    "ZeroShotMetrics", "ZeroShotReport", "retrieval",
+    "ALL", "AREA_BINS", "COVERAGE_BINS", "EMPTY_BELOW", "THRESHOLDS", "AnswerMetrics", "AnswerReport",
+    "GroundingMetrics", "GroundingReport", "Group", "GroupMetrics", "MetricsReport", "ReferringMetrics",
+    "RetrievalReport", "Sample", "TypeAccuracy", "ZeroShotMetrics", "ZeroShotReport", "retrieval", "retrieval_ranks",
+    "retrieval_samples",
 ]  # fmt: skip

@@ -16,7 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.metrics.sample import ALL, Sample
 from rsvl.metrics.shares import plain, share
+
+TYPE, CONDITION = "type", "condition"
+"""What questions are grouped by."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class AnswerMetrics:
         self._true: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._right: Counter[tuple[str, str]] = Counter()
 
-    def update(self, pred: str, answer: str, type: str, condition: str = "") -> None:
+    def update(self, pred: str, answer: str, type: str, condition: str = "") -> Sample:
         """Adds one question.
 
         Args:
@@ -80,9 +84,14 @@ class AnswerMetrics:
             answer: the true answer.
             type: the question's type.
             condition: of the optical picture, such as ``cloudy``; ``""`` stays out of the metrics by condition.
+
+        Returns:
+            The question as a sample, whose score is 1 for the right answer, else 0.
         """
         self._true[type, condition][answer] += 1
         self._right[type, condition] += pred == answer
+        groups = (ALL, (TYPE, type), *([(CONDITION, condition)] if condition else []))
+        return Sample(float(pred == answer), groups)
 
     def merge(self, other: AnswerMetrics) -> None:
         """Adds another accumulator's questions to this one."""

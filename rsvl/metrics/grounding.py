@@ -18,7 +18,11 @@ from typing import Any
 import numpy as np
 
 from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
+from rsvl.metrics.sample import ALL, AREA, CATEGORY, NO_TARGET, Sample
 from rsvl.metrics.shares import plain, share
+
+SENSOR = "sensor"
+"""Beside those of `rsvl.metrics.sample`, what samples are grouped by."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class GroundingMetrics:
         target: Sequence[float] | np.ndarray | None,
         category: str = "",
         sensor: str = "optical",
-    ) -> None:
+    ) -> Sample:
         """Adds one sample.
 
         Args:
@@ -89,24 +93,32 @@ class GroundingMetrics:
             category: the object's class; ``""`` stays out of the metrics by class.
             sensor: what took the image.
 
+        Returns:
+            The sample, whose score is 1 for an IoU of at least 0.5, else 0; that of a sentence that names nothing is 1
+            where no box was given.
+
         Raises:
             ValueError: a box that is not four finite numbers, or a true box without area.
         """
         if target is None:
             self._no_target += 1
             self._found_nothing += pred is None
-            return
+            return Sample(float(pred is None), ((NO_TARGET, ""),))
         self._found_something += pred is not None
         true = _corners(target)
         area = float((true[2] - true[0]) * (true[3] - true[1]))
         if not (area > 0 and true[2] > true[0]):
             raise ValueError(f"a true box without area: {true.tolist()}")
         intersection, union = (0.0, area) if pred is None else overlap(_corners(pred), true)
-        groups = [self._overall, self._area[area_bin(area)], self._sensor.setdefault(sensor, OverlapSums())]
+        groups = {
+            ALL: self._overall,
+            (AREA, area_bin(area)): self._area[area_bin(area)],
+            (SENSOR, sensor): self._sensor.setdefault(sensor, OverlapSums()),
+        }
         if category:
-            groups.append(self._category.setdefault(category, OverlapSums()))
-        for sums in groups:
-            sums.add(intersection, union)
+            groups[CATEGORY, category] = self._category.setdefault(category, OverlapSums())
+        ious = [sums.add(intersection, union) for sums in groups.values()]
+        return Sample(float(ious[0] >= 0.5), tuple(groups))
 
     def merge(self, other: GroundingMetrics) -> None:
         """Adds another accumulator's samples to this one."""

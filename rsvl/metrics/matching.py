@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.metrics.sample import ALL, CATEGORY, Sample
 from rsvl.metrics.shares import plain, share
 
 RECALLED_AT = (1, 5, 10)
 """The ranks of R@K."""
+
+DIRECTION, TO_TEXT, TO_IMAGE = "direction", "image to text", "text to image"
+"""What the samples of retrieval are grouped by."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,15 @@ class ZeroShotMetrics:
         self.classes = classes
         self._counts = np.zeros((3, len(classes)), np.int64)  # images, right at rank 1, right up to rank 5
 
-    def update(self, scores: np.ndarray, label: str) -> None:
+    def update(self, scores: np.ndarray, label: str) -> Sample:
         """Adds one image.
 
         Args:
             scores: of each class, [C]; the larger the likelier.
             label: the image's class.
+
+        Returns:
+            The image as a sample, whose score is 1 where its own class scores best, else 0.
 
         Raises:
             ValueError: not one score a class, a score that is not a number, or an unknown class.
@@ -67,6 +74,7 @@ class ZeroShotMetrics:
         own = self.classes.index(label)
         rank = int(np.count_nonzero(found >= found[own]))
         self._counts[:, own] += (1, rank == 1, rank <= 5)
+        return Sample(float(rank == 1), (ALL, (CATEGORY, label)))
 
     def merge(self, other: ZeroShotMetrics) -> None:
         """Adds another accumulator's images, of the same classes, to this one."""
@@ -104,16 +112,15 @@ class RetrievalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the papers' names, ready for JSON; NaN becomes None."""
-        ways = {"image to text": self.image_to_text, "text to image": self.text_to_image}
+        ways = {TO_TEXT: self.image_to_text, TO_IMAGE: self.text_to_image}
         recalls = {f"{way} R@{k}": value for way, found in ways.items() for k, value in found.items()}
         return plain({"images": self.images, "texts": self.texts, **recalls, "mR": self.mean_recall})
 
 
-def retrieval(similarity: np.ndarray, image_of_text: np.ndarray) -> RetrievalReport:
-    """Recall in both directions.
+def retrieval_ranks(similarity: np.ndarray, image_of_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rank at which each image finds a text of its own, int [images], and each text its image, int [texts].
 
-    As in the papers (RSICD, RSITMD with five sentences an image): an image is right at K when any of its own texts is
-    among its best K, a text when its one image is.
+    As in the papers (RSICD, RSITMD with five sentences an image), an image finds the best of its own texts.
 
     Args:
         similarity: of each image with each text, [images, texts]; larger is more alike.
@@ -131,7 +138,23 @@ def retrieval(similarity: np.ndarray, image_of_text: np.ndarray) -> RetrievalRep
     best_own = np.where(own, scores, -np.inf).max(1)
     image_rank = 1 + np.count_nonzero((scores >= best_own[:, None]) & ~own, axis=1)
     text_rank = np.count_nonzero(scores >= scores[owner, np.arange(len(owner))], axis=0)
-    at = {k: (float(np.mean(image_rank <= k)), float(np.mean(text_rank <= k))) for k in RECALLED_AT}
-    return RetrievalReport(
-        len(scores), len(owner), {k: image for k, (image, _) in at.items()}, {k: text for k, (_, text) in at.items()}
-    )
+    return image_rank, text_rank
+
+
+def retrieval(image_ranks: np.ndarray, text_ranks: np.ndarray) -> RetrievalReport:
+    """Recall in both directions, from what `retrieval_ranks` gives: the share of ranks that are at most K."""
+    to_text, to_image = ({k: float(np.mean(ranks <= k)) for k in RECALLED_AT} for ranks in (image_ranks, text_ranks))
+    return RetrievalReport(len(image_ranks), len(text_ranks), to_text, to_image)
+
+
+def retrieval_samples(image_ranks: np.ndarray, text_ranks: np.ndarray) -> tuple[list[Sample], list[Sample]]:
+    """Each image and each text as a sample, weighted so that both directions count alike: their mean is mR.
+
+    A sample's score is the share of `RECALLED_AT` that its rank is within.
+    """
+
+    def samples(ranks: np.ndarray, direction: str) -> list[Sample]:
+        groups = (ALL, (DIRECTION, direction))
+        return [Sample(float(np.mean([rank <= k for k in RECALLED_AT])), groups, 0.5 / len(ranks)) for rank in ranks]
+
+    return samples(image_ranks, TO_TEXT), samples(text_ranks, TO_IMAGE)

@@ -48,14 +48,15 @@ class OverlapSums:
     iou: float = 0.0
     reached: list[int] = field(default_factory=lambda: [0] * len(THRESHOLDS))
 
-    def add(self, intersection: float, union: float) -> None:
-        """Adds a sample."""
+    def add(self, intersection: float, union: float) -> float:
+        """Adds a sample; returns its IoU."""
         iou = intersection / union if union else 0.0
         self.count += 1
         self.intersection += intersection
         self.union += union
         self.iou += iou
         self.reached = [n + (iou >= threshold) for n, threshold in zip(self.reached, THRESHOLDS, strict=True)]
+        return iou
 
     def merge(self, other: OverlapSums) -> None:
         """Adds another group's samples."""

@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
+from rsvl.metrics.sample import ALL, AREA, CATEGORY, NO_TARGET, Sample
 from rsvl.metrics.shares import plain, share
 
+COVERAGE = "coverage"
 COVERAGE_BINS = (("small", 0.20), ("medium", 0.60), ("large", math.inf))
 """Size bins of RRSIS-D's paper: the share of the image that the target covers, up to and including the limit."""
 
@@ -92,7 +94,7 @@ class ReferringMetrics:
         self._category: dict[str, OverlapSums] = {}
         self._no_target = self._found_nothing = self._found_something = 0
 
-    def update(self, pred: np.ndarray, target: np.ndarray, category: str = "", no_target: bool = False) -> None:
+    def update(self, pred: np.ndarray, target: np.ndarray, category: str = "", no_target: bool = False) -> Sample:
         """Adds one sample.
 
         Args:
@@ -100,6 +102,9 @@ class ReferringMetrics:
             target: the true mask, bool [H, W]; ignored if `no_target`.
             category: the object's class; ``""`` stays out of the metrics by class.
             no_target: the sentence names nothing in the image.
+
+        Returns:
+            The sample with its IoU as score; that of a sentence that names nothing is 1 for an empty mask, else 0.
 
         Raises:
             ValueError: the masks are not bool or not of one shape.
@@ -112,16 +117,19 @@ class ReferringMetrics:
         if no_target:
             self._no_target += 1
             self._found_nothing += predicted < self.empty_below
-            return
+            return Sample(float(predicted < self.empty_below), ((NO_TARGET, ""),))
         self._found_something += predicted >= self.empty_below
         area, intersection = int(np.count_nonzero(target)), int(np.count_nonzero(pred & target))
-        for sums in self._groups(area, target.size, category):
-            sums.add(intersection, predicted + area - intersection)
-
-    def _groups(self, area: int, pixels: int, category: str) -> list[OverlapSums]:
-        coverage = next(name for name, limit in COVERAGE_BINS if area <= limit * pixels)
-        groups = [self._overall, self._coverage[coverage], self._area[area_bin(area)]]
-        return [*groups, self._category.setdefault(category, OverlapSums())] if category else groups
+        coverage = next(name for name, limit in COVERAGE_BINS if area <= limit * target.size)
+        groups = {
+            ALL: self._overall,
+            (COVERAGE, coverage): self._coverage[coverage],
+            (AREA, area_bin(area)): self._area[area_bin(area)],
+        }
+        if category:
+            groups[CATEGORY, category] = self._category.setdefault(category, OverlapSums())
+        ious = [sums.add(intersection, predicted + area - intersection) for sums in groups.values()]
+        return Sample(ious[0], tuple(groups))
 
     def merge(self, other: ReferringMetrics) -> None:
         """Adds another accumulator's samples to this one."""

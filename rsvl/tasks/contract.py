@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from rsvl.metrics.sample import Sample
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,6 +16,33 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and of all images, after each image."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One sample of an evaluation.
+
+    Attributes:
+        image: what it was asked about, as `image_name` says.
+        asked: the sentence, the question, or what else was wanted.
+        sample: how it counts.
+        answer: what the model gave, as plain JSON values that are small enough to keep of every sample;
+            `Evaluation.agreement` compares two of them.
+    """
+
+    image: str
+    asked: str
+    sample: Sample
+    answer: Any
+
+
+Observe = Callable[[Seen], None]
+"""Called with every sample, in the same order for every model."""
+
+
+def image_name(path: Path) -> str:
+    """What an image is called wherever its data set lies: its file's name and folder."""
+    return f"{path.parent.name}/{path.name}"
 
 
 class Report(Protocol):
@@ -44,6 +75,7 @@ class Evaluation(Protocol):
         seed: int = 0,
         progress: Progress | None = None,
         sensor: str | None = None,
+        observe: Observe | None = None,
     ) -> Any:
         """Asks a model all that is known of the first `limit` images, and compares.
 
@@ -55,6 +87,7 @@ class Evaluation(Protocol):
             seed: of the exchange.
             progress: called after each image.
             sensor: only what this sensor shows: its images, or its picture of each pair.
+            observe: called with every sample; the report's `BEST` is the mean of those in `rsvl.metrics.ALL`.
 
         Returns:
             A `Report`.
@@ -62,6 +95,13 @@ class Evaluation(Protocol):
         Raises:
             DatasetError: a file is damaged, or its size is not the annotated one.
             UsageError: the data set knows nothing that could be exchanged.
+        """
+
+    def agreement(self, one: Any, other: Any) -> float:
+        """How far two models' answers to the same question agree, 0…1.
+
+        Raises:
+            InputError: an answer that was recorded and is damaged.
         """
 
     def groups(self, report: Any) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rsvl.metrics import ZeroShotMetrics, retrieval
+from rsvl.metrics import ZeroShotMetrics, retrieval, retrieval_ranks
 
 CLASSES = ("farm", "port", "river", "road", "forest", "airport", "beach")
 
@@ -56,7 +56,7 @@ def test_recalls_are_those_counted_by_hand() -> None:
         [0.8, 0.7, 0.1, 0.6, 0.0],  # best own text is third
         [0.5, 0.4, 0.3, 0.2, 0.1],  # its own text is fifth
     ])  # fmt: skip
-    report = retrieval(similarity, owner)
+    report = retrieval(*retrieval_ranks(similarity, owner))
     assert report.image_to_text == {1: 1 / 3, 5: 1, 10: 1}
     assert report.text_to_image == {1: 3 / 5, 5: 1, 10: 1}
     assert report.mean_recall == pytest.approx((1 / 3 + 1 + 1 + 3 / 5 + 1 + 1) / 6, abs=1e-15)
@@ -67,7 +67,7 @@ def test_recalls_are_those_of_sorting() -> None:
     rng = np.random.default_rng(2)
     owner = rng.permutation(np.repeat(np.arange(30), 5))
     similarity = rng.normal(size=(30, 150)) + 1.5 * (owner[None] == np.arange(30)[:, None])
-    report = retrieval(similarity, owner)
+    report = retrieval(*retrieval_ranks(similarity, owner))
     for k in (1, 5, 10):
         texts, images = np.argsort(-similarity, 1)[:, :k], np.argsort(-similarity, 0)[:k]
         assert report.image_to_text[k] == np.mean([np.isin(owner[texts[i]], i).any() for i in range(30)])
@@ -75,7 +75,7 @@ def test_recalls_are_those_of_sorting() -> None:
 
 
 def test_a_constant_similarity_finds_nothing() -> None:
-    report = retrieval(np.ones((12, 12)), np.arange(12))
+    report = retrieval(*retrieval_ranks(np.ones((12, 12)), np.arange(12)))
     assert report.mean_recall == 0
 
 
@@ -85,4 +85,4 @@ def test_a_constant_similarity_finds_nothing() -> None:
 )
 def test_similarity_that_does_not_fit_is_refused(shape: tuple[int, int], owner: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        retrieval(np.zeros(shape), np.array(owner))
+        retrieval_ranks(np.zeros(shape), np.array(owner))

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rsvl.data.records import QuestionDataset
+from rsvl.data.records import QuestionDataset, QuestionRecord
 from rsvl.metrics.answering import AnswerMetrics, AnswerReport
 from rsvl.runtime.answerer import Answerer
-from rsvl.tasks.contract import Progress
+from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 
 DATA = (QuestionDataset,)
 BEST = "OA"
@@ -41,6 +41,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     sensor: str | None = None,
+    observe: Observe | None = None,
 ) -> AnswerReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
@@ -60,10 +61,17 @@ def evaluate(
         if optical is not None or sar is not None:
             answers = predict(optical, sar, [question.text for question in record.questions])
             for question, answer in zip(record.questions, answers, strict=True):
-                metrics.update(answer, question.answer, question.type, record.condition)
+                sample = metrics.update(answer, question.answer, question.type, record.condition)
+                if observe is not None:
+                    observe(Seen(_place(record), question.text, sample, answer))
         if progress:
             progress(index + 1, count)
     return metrics.compute()
+
+
+def agreement(one: str, other: str) -> float:
+    """Whether the answers are the same."""
+    return float(one == other)
 
 
 def groups(report: AnswerReport) -> dict[str, dict[str, Any]]:
@@ -83,3 +91,9 @@ def remarks(report: AnswerReport) -> list[str]:
 def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     """OA, AA and the OA that needs no model."""
     return {"OA": row["OA"], "AA": row["AA"], "no model": row["commonest OA"]}
+
+
+def _place(record: QuestionRecord) -> str:
+    path = record.optical or record.sar
+    assert path is not None
+    return image_name(path)

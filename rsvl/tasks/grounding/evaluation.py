@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsvl.data.records import ImageRecord, ReferringDataset
-from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names
+from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names, overlap
+from rsvl.runtime.errors import InputError
 from rsvl.runtime.grounder import Grounder
-from rsvl.tasks.contract import Progress
+from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 from rsvl.tasks.sentences import Asked, asked_images, picture
 
 DATA = (ReferringDataset,)
@@ -49,6 +50,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     sensor: str | None = None,
+    observe: Observe | None = None,
 ) -> GroundingReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
@@ -58,8 +60,19 @@ def evaluate(
     metrics = GroundingMetrics()
     for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
         if questions:
-            _add(metrics, predict, dataset, record, questions)
+            _add(metrics, predict, dataset, record, questions, observe)
     return metrics.compute()
+
+
+def agreement(one: Sequence[float] | None, other: Sequence[float] | None) -> float:
+    """Intersection over union of the boxes; 1 where neither model found one."""
+    if one is None or other is None:
+        return float(one is other)
+    try:
+        intersection, union = overlap(*(np.asarray(box, np.float64).reshape(4) for box in (one, other)))
+    except ValueError as error:
+        raise InputError(f"a recorded box is damaged ({error}): record it again") from error
+    return intersection / union if union else 0.0
 
 
 def groups(report: GroundingReport) -> dict[str, dict[str, Any]]:
@@ -92,12 +105,16 @@ def _add(
     dataset: ReferringDataset,
     record: ImageRecord,
     questions: Sequence[Asked],
+    observe: Observe | None,
 ) -> None:
     sentences = [sentence for _, asked in questions for sentence in asked]
     boxes = iter(predict(record, sentences))
     for referring, asked in questions:
         true = dataset.box(record, referring)
         corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])
-        for _ in asked:
-            box = next(boxes)
-            metrics.update(None if np.isnan(box).any() else box, corners, referring.category, record.sensor)
+        for sentence in asked:
+            row = next(boxes)
+            box = None if np.isnan(row).any() else [float(corner) for corner in row]
+            sample = metrics.update(box, corners, referring.category, record.sensor)
+            if observe is not None:
+                observe(Seen(image_name(record.path), sentence, sample, box))

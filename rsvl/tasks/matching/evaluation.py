@@ -12,10 +12,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsvl.data.records import CaptionDataset, CaptionedImage, ClassificationDataset, LabelledImage
-from rsvl.metrics.matching import RetrievalReport, ZeroShotMetrics, ZeroShotReport, retrieval
+from rsvl.metrics.matching import (
+    RetrievalReport,
+    ZeroShotMetrics,
+    ZeroShotReport,
+    retrieval,
+    retrieval_ranks,
+    retrieval_samples,
+)
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.matcher import TEMPLATE, Matcher
-from rsvl.tasks.contract import Progress
+from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 
 DATA = (ClassificationDataset, CaptionDataset)
 BEST = "top-1 or mR"
@@ -45,6 +52,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     sensor: str | None = None,
+    observe: Observe | None = None,
 ) -> MatchingReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
@@ -63,8 +71,8 @@ def evaluate(
         order = np.random.default_rng(seed).permutation(len(records))
         images[order] = images[np.roll(order, -1)]
     if isinstance(dataset, ClassificationDataset):
-        return MatchingReport(_classified(images, records, dataset.classes, predict))
-    return MatchingReport(_retrieved(images, records, predict))
+        return MatchingReport(_classified(images, records, dataset.classes, predict, observe))
+    return MatchingReport(_retrieved(images, records, predict, observe))
 
 
 class MatchingReport:
@@ -81,6 +89,11 @@ class MatchingReport:
         """The report's own figures, and under `BEST` the one that chooses the best epoch."""
         own = self.found.to_dict()
         return {BEST: own["top-1" if "top-1" in own else "mR"], **own}
+
+
+def agreement(one: str, other: str) -> float:
+    """Whether the same class, text or image was the best."""
+    return float(one == other)
 
 
 def groups(report: MatchingReport) -> dict[str, dict[str, Any]]:
@@ -111,17 +124,34 @@ def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress | No
 
 
 def _classified(
-    images: np.ndarray, records: Sequence[LabelledImage], classes: tuple[str, ...], predict: Embedder
+    images: np.ndarray,
+    records: Sequence[LabelledImage],
+    classes: tuple[str, ...],
+    predict: Embedder,
+    observe: Observe | None,
 ) -> ZeroShotReport:
     metrics = ZeroShotMetrics(classes)
     texts = predict.embed_texts([TEMPLATE.replace("{}", name) for name in classes])
     for scores, record in zip(images @ texts.T, records, strict=True):
-        metrics.update(scores, record.label)
+        sample = metrics.update(scores, record.label)
+        if observe is not None:
+            observe(Seen(image_name(record.path), "class", sample, classes[int(scores.argmax())]))
     return metrics.compute()
 
 
-def _retrieved(images: np.ndarray, records: Sequence[CaptionedImage], predict: Embedder) -> RetrievalReport:
+def _retrieved(
+    images: np.ndarray, records: Sequence[CaptionedImage], predict: Embedder, observe: Observe | None
+) -> RetrievalReport:
     texts = [text for record in records for text in record.sentences]
     owner = np.repeat(np.arange(len(records)), [len(record.sentences) for record in records])
     encoded = np.concatenate([predict.embed_texts(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)])
-    return retrieval(images @ encoded.T, owner)
+    similarity = images @ encoded.T
+    ranks = retrieval_ranks(similarity, owner)
+    if observe is not None:
+        names = [image_name(record.path) for record in records]
+        of_images, of_texts = retrieval_samples(*ranks)
+        for name, sample, best in zip(names, of_images, similarity.argmax(1), strict=True):
+            observe(Seen(name, "text", sample, texts[best]))
+        for text, whose, sample, best in zip(texts, owner, of_texts, similarity.argmax(0), strict=True):
+            observe(Seen(names[whose], text, sample, names[best]))
+    return retrieval(*ranks)

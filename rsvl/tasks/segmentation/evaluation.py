@@ -15,7 +15,8 @@ import numpy as np
 from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics import MetricsReport, ReferringMetrics
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.tasks.contract import Progress
+from rsvl.tasks.contract import Observe, Progress, Seen, image_name
+from rsvl.tasks.segmentation.packing import mask_iou, pack
 from rsvl.tasks.sentences import Asked, asked_images, picture
 
 DATA = (ReferringDataset,)
@@ -58,6 +59,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
     sensor: str | None = None,
+    observe: Observe | None = None,
 ) -> MetricsReport:
     """Asks the model every sentence of every image and compares its masks with the true ones.
 
@@ -74,6 +76,7 @@ def evaluate(
         seed: of the exchange.
         progress: called after each image.
         sensor: only images of this sensor.
+        observe: called with every sample; its answer is the mask, packed.
 
     Raises:
         DatasetError: an image or mask is damaged or its size is not the annotated one.
@@ -81,10 +84,15 @@ def evaluate(
     metrics, skipped = ReferringMetrics(), 0
     for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
         if questions:
-            _add(metrics, predict, dataset, record, questions)
+            _add(metrics, predict, dataset, record, questions, observe)
         else:
             skipped += 1
     return dataclasses.replace(metrics.compute(), skipped_images=skipped)
+
+
+def agreement(one: str, other: str) -> float:
+    """Intersection over union of the masks; 1 where both are empty."""
+    return mask_iou(one, other)
 
 
 def groups(report: MetricsReport) -> dict[str, dict[str, Any]]:
@@ -118,12 +126,16 @@ def _add(
     dataset: ReferringDataset,
     record: ImageRecord,
     questions: Sequence[Asked],
+    observe: Observe | None,
 ) -> None:
     masks = _answers(predict, record, [sentence for _, sentences in questions for sentence in sentences])
     for referring, sentences in questions:
         target = dataset.mask(record, referring)
-        for _ in sentences:
-            metrics.update(next(masks), target, referring.category, referring.no_target)
+        for sentence in sentences:
+            mask = next(masks)
+            sample = metrics.update(mask, target, referring.category, referring.no_target)
+            if observe is not None:
+                observe(Seen(image_name(record.path), sentence, sample, pack(mask)))
 
 
 def _answers(predict: Predict, record: ImageRecord, sentences: Sequence[str]) -> Iterator[np.ndarray]:
