@@ -1,0 +1,214 @@
+// rsvl::LoRAMoE on NVIDIA GPUs; rsvl/ops/lora_moe.py defines what it computes.
+//
+//     x [..., Cin], weight [Cout, Cin], a [E, r, Cin], b [E, Cout, r], gate [..., E]  ->  y [..., Cout]
+//
+// With P patches, y [P, Cout] = x·weightᵀ + (gate ⊙ x·aᵀ)·b, in one launch. A block computes 64 patches × 256 outputs:
+//
+//   1. which experts have a gate other than zero among the block's patches. The others do not exist for this block: the
+//      ranks of the live ones, one after another, are its hidden columns. Where no expert is live, what remains is the
+//      plain linear layer.
+//   2. for 128 bytes of hidden columns at a time, hidden = x·aᵀ in registers, then times the gates to shared memory, in
+//      the layout of a left operand: the experts' second product is a further piece of K of the first.
+//   3. sums += hidden·b, and at last sums += x·weightᵀ.
+//
+// Why so. The blocks of one row of patches each compute hidden again, Cout / 256 times in all; to share it they would have
+// to wait for each other through global memory, or be two launches. With top-k routing the live ranks are few, so is
+// the repetition; with all experts of E·r ranks live it costs E·r / 256 of the linear layer, beside the E·r / Cin for
+// b. If that is the common case the body of standard operators, which computes hidden once, is the better choice.
+#include "../tensor_tile.cuh"
+
+namespace rsvl {
+
+constexpr int kSlices = 4;      // of 32 bytes of K, that are loaded at once
+constexpr int kMaxPlaces = 7;  // dimensions of patches: TensorRT's 8 less the last
+
+template <typename T>
+constexpr int kDepth = kSlices * kSlice<T>;
+
+struct MoeSizes {
+    int patches, in_channels, out_channels, experts, rank;
+};
+
+// Where a patch's gates are: the patches' dimensions, outermost first, and how many rows of gates a step in each moves,
+// zero where the gates broadcast.
+struct GateRows {
+    int dims;
+    int size[kMaxPlaces], stride[kMaxPlaces];
+};
+
+#ifdef __CUDACC__
+#define RSVL_BOTH __host__ __device__
+#else
+#define RSVL_BOTH
+#endif
+
+template <typename T>
+RSVL_BOTH constexpr long long moe_shared_bytes(int experts) {
+    return 32LL * kSlices * (kRows + kColumns) + 8LL * kRows + 4LL * (experts + 1);
+}
+
+__device__ inline long long gate_row(const GateRows& rows, int patch) {
+    long long row = 0;
+#pragma unroll 1
+    for (int d = rows.dims - 1; d >= 0; --d) {
+        row += (long long)(patch % rows.size[d]) * rows.stride[d];
+        patch /= rows.size[d];
+    }
+    return row;
+}
+
+// Loads [kTileRows][kDepth] as [slice][row][in the slice]. `locate(row, k)` says where an element is, or nowhere: zero.
+// With `whole`, 16 bytes are where their first element is.
+template <int kTileRows, typename T, typename Locate>
+__device__ inline void load_tile(T* tile, bool whole, Locate locate) {
+    constexpr int kChunk = 16 / int(sizeof(T)), kChunks = 2 * kSlices * kTileRows;
+    const auto row = [](int index) { return index / 2 % kTileRows; };
+    const auto k = [](int index) { return index / 2 / kTileRows * kSlice<T> + index % 2 * kChunk; };
+    Chunk<T>* chunks = reinterpret_cast<Chunk<T>*>(tile);
+    if (whole) {
+#pragma unroll 4  // loads on their way at once
+        for (int index = threadIdx.x; index < kChunks; index += kThreads) {
+            const T* at = locate(row(index), k(index));
+            chunks[index] = at ? *reinterpret_cast<const Chunk<T>*>(at) : Chunk<T>{};
+        }
+    } else {
+#pragma unroll 1  // odd sizes: short code rather than fast
+        for (int index = threadIdx.x; index < kChunks * kChunk; index += kThreads) {
+            const int chunk = index / kChunk, c = index % kChunk;
+            const T* at = locate(row(chunk), k(chunk) + c);
+            chunks[chunk].element[c] = at ? *at : T{};
+        }
+    }
+}
+
+// Adds the product of a left tile of kRows and a right tile of `columns` rows, both [slice][row][in the slice].
+template <typename T, int kEights>
+__device__ inline void multiply_tiles(Accumulators<kEights>& into, const T* left, const T* right, int columns) {
+    const Place place;
+    for (int slice = 0; slice < kSlices; ++slice) {
+        const T* own = right + (slice * columns + place.warp_column * 8 * kEights) * kSlice<T>;
+        multiply_slice(into, left + (slice * kRows + place.warp_row * kWarpRows) * kSlice<T>,
+                       [=](int j, int c) { return own + (j * 8 + c) * kSlice<T>; });
+    }
+}
+
+extern __shared__ __align__(16) unsigned char dynamic_shared[];
+
+// Grid: (blocks of 64 patches, blocks of 256 outputs).
+template <typename T>
+__device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T* b, const void* gate, T* y,
+                                const MoeSizes& sizes, const GateRows& rows, bool gate_is_float) {
+    T* left = reinterpret_cast<T*>(dynamic_shared);                 // [kSlices][kRows][slice]: x, or hidden
+    T* right = left + kRows * kDepth<T>;                            // [kSlices][kColumns][slice]: weight, b; a's ranks
+    long long* gates = reinterpret_cast<long long*>(right + kColumns * kDepth<T>);  // [kRows]: where a patch's begin
+    int* live = reinterpret_cast<int*>(gates + kRows);  // the live experts, and at [experts] their number
+    const int patch0 = blockIdx.x * kRows, out0 = blockIdx.y * kColumns, cin = sizes.in_channels, rank = sizes.rank;
+    const Place place;
+
+    for (int expert = threadIdx.x; expert < sizes.experts; expert += kThreads) live[expert] = 0;
+    if (threadIdx.x < kRows && patch0 + int(threadIdx.x) < sizes.patches)
+        gates[threadIdx.x] = gate_row(rows, patch0 + threadIdx.x) * sizes.experts;
+    __syncthreads();
+    for (int index = threadIdx.x; index < kRows * sizes.experts; index += kThreads) {
+        const int row = index / sizes.experts, expert = index % sizes.experts;
+        if (patch0 + row < sizes.patches && value_at<T>(gate, gate_is_float, gates[row] + expert) != 0)
+            live[expert] = 1;  // whoever writes it, writes the same
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        int count = 0;
+        for (int expert = 0; expert < sizes.experts; ++expert)
+            if (live[expert]) live[count++] = expert;
+        live[sizes.experts] = count;
+    }
+    __syncthreads();
+    const int ranks = live[sizes.experts] * rank;
+
+    // TensorRT's tensors are aligned well beyond 16 bytes; their rows are if a row is.
+    const bool whole_channels = cin % (16 / int(sizeof(T))) == 0, whole_ranks = rank % (16 / int(sizeof(T))) == 0;
+    const auto load_x = [&](int k0) {
+        load_tile<kRows>(left, whole_channels, [=](int row, int k) -> const T* {
+            const bool is = patch0 + row < sizes.patches && k0 + k < cin;
+            return is ? x + (long long)(patch0 + row) * cin + k0 + k : nullptr;
+        });
+    };
+
+    Accumulators<kWarpColumns / 8> sums;
+    sums.clear();
+    for (int rank0 = 0; rank0 < ranks; rank0 += kDepth<T>) {
+        constexpr int kEights = kDepth<T> / 4 / 8;  // hidden's columns of a warp
+        Accumulators<kEights> hidden;
+        hidden.clear();
+        for (int k0 = 0; k0 < cin; k0 += kDepth<T>) {
+            load_x(k0);
+            load_tile<kDepth<T>>(right, whole_channels, [=](int row, int k) -> const T* {
+                const int j = rank0 + row;
+                if (j >= ranks || k0 + k >= cin) return nullptr;
+                return a + ((long long)live[j / rank] * rank + j % rank) * cin + k0 + k;
+            });
+            __syncthreads();
+            multiply_tiles(hidden, left, right, kDepth<T>);
+            __syncthreads();
+        }
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+#pragma unroll
+            for (int j = 0; j < kEights; ++j)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    const int row = place.warp_row * kWarpRows + row_of(place, i, e);
+                    const int column = (place.warp_column * kEights + j) * 8 + column_of<T>(place, e);
+                    float value = 0;
+                    if (patch0 + row < sizes.patches && rank0 + column < ranks) {
+                        const long long at = gates[row] + live[(rank0 + column) / rank];
+                        value = hidden.sum[i][j][e] * value_at<T>(gate, gate_is_float, at);
+                    }
+                    left[(column / kSlice<T> * kRows + row) * kSlice<T> + column % kSlice<T>] = rounded<T>(value);
+                }
+        load_tile<kColumns>(right, whole_ranks, [=](int row, int k) -> const T* {
+            const int out = out0 + row, j = rank0 + k;
+            if (out >= sizes.out_channels || j >= ranks) return nullptr;
+            return b + ((long long)live[j / rank] * sizes.out_channels + out) * rank + j % rank;
+        });
+        __syncthreads();
+        multiply_tiles(sums, left, right, kColumns);
+        __syncthreads();
+    }
+
+    for (int k0 = 0; k0 < cin; k0 += kDepth<T>) {
+        load_x(k0);
+        load_tile<kColumns>(right, whole_channels, [=](int row, int k) -> const T* {
+            const bool is = out0 + row < sizes.out_channels && k0 + k < cin;
+            return is ? weight + (long long)(out0 + row) * cin + k0 + k : nullptr;
+        });
+        __syncthreads();
+        multiply_tiles(sums, left, right, kColumns);
+        __syncthreads();
+    }
+
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int j = 0; j < kWarpColumns / 8; ++j)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const int patch = patch0 + place.warp_row * kWarpRows + row_of(place, i, e);
+                const int out = out0 + place.warp_column * kWarpColumns + j * 8 + column_of<T>(place, e);
+                if (patch < sizes.patches && out < sizes.out_channels)
+                    y[(long long)patch * sizes.out_channels + out] = rounded<T>(sums.sum[i][j][e]);
+            }
+}
+
+}  // namespace rsvl
+
+// Float32 keeps more in registers: one block a multiprocessor, two otherwise.
+#define RSVL_LORA_MOE(name, T, blocks)                                                                              \
+    extern "C" __global__ void __launch_bounds__(rsvl::kThreads, blocks)                                            \
+        name(const T* x, const T* weight, const T* a, const T* b, const void* gate, T* y, rsvl::MoeSizes sizes,     \
+             rsvl::GateRows rows, int gate_is_float) {                                                              \
+        rsvl::lora_moe<T>(x, weight, a, b, gate, y, sizes, rows, gate_is_float != 0);                               \
+    }
+
+RSVL_LORA_MOE(lora_moe_float32, float, 1)
+RSVL_LORA_MOE(lora_moe_float16, rsvl::Half, 2)
+RSVL_LORA_MOE(lora_moe_bfloat16, rsvl::BFloat, 2)

@@ -1,0 +1,49 @@
+// Both kernels on the emulator, to be called from Python: a launch's grid and arguments, as the GPU would be given them.
+#include "block.hpp"
+
+
+#include "../../../plugins/rotated_conv/rotated_conv.cu"
+#undef RSVL_BOTH
+#include "../../../plugins/lora_moe/lora_moe.cu"
+
+namespace {
+
+struct Launch {
+    unsigned grid[3];
+    unsigned threads;
+    unsigned shared;
+    int reversed;
+};
+
+template <typename Kernel>
+void run(const Launch& how, Kernel kernel) {
+    emulator::launch({how.grid[0], how.grid[1], how.grid[2]}, how.threads, how.shared, how.reversed != 0, kernel);
+}
+
+}  // namespace
+
+// Argument number i of the kernel, as cuLaunchKernel takes them: the address of its value.
+#define ARGUMENT(type, i) (*static_cast<type*>(arguments[i]))
+
+#define EMULATED_CONV(name, T)                                                                                       \
+    extern "C" void emulated_##name(const Launch* how, void** arguments) {                                           \
+        run(*how, [=] {                                                                                              \
+            name(ARGUMENT(const T*, 0), ARGUMENT(const T*, 1), ARGUMENT(const void*, 2), ARGUMENT(const void*, 3),   \
+                 ARGUMENT(T*, 4), ARGUMENT(rsvl::ConvSizes, 5), ARGUMENT(int, 6), ARGUMENT(int, 7));                 \
+        });                                                                                                          \
+    }
+EMULATED_CONV(rotated_conv2d_float32, float)
+EMULATED_CONV(rotated_conv2d_float16, rsvl::Half)
+EMULATED_CONV(rotated_conv2d_bfloat16, rsvl::BFloat)
+
+#define EMULATED_MOE(name, T)                                                                                        \
+    extern "C" void emulated_##name(const Launch* how, void** arguments) {                                           \
+        run(*how, [=] {                                                                                              \
+            name(ARGUMENT(const T*, 0), ARGUMENT(const T*, 1), ARGUMENT(const T*, 2), ARGUMENT(const T*, 3),         \
+                 ARGUMENT(const void*, 4), ARGUMENT(T*, 5), ARGUMENT(rsvl::MoeSizes, 6), ARGUMENT(rsvl::GateRows, 7), \
+                 ARGUMENT(int, 8));                                                                                  \
+        });                                                                                                          \
+    }
+EMULATED_MOE(lora_moe_float32, float)
+EMULATED_MOE(lora_moe_float16, rsvl::Half)
+EMULATED_MOE(lora_moe_bfloat16, rsvl::BFloat)
