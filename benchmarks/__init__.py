@@ -1,18 +1,28 @@
-"""The papers' tables as data, counting of parameters and FLOPs, measuring of latency, reports.
+"""The papers' tables as data, counting of parameters and FLOPs, measuring of speed, reports.
+
+Counting and the comparison with PyTorch need the `train` and `export` extras; measuring a bundle needs neither.
 
 Example::
 
     print(rsvl.benchmarks.table("cd2fsan").to_markdown())
 """
 
-from rsvl.runtime.errors import MissingComponentError
+from __future__ import annotations
 
-try:
-    import torch  # noqa: F401
-except ImportError as error:
-    raise MissingComponentError(f"benchmarks need {error.name}: pip install 'rsvl[train]'") from error
+from typing import TYPE_CHECKING, Any
 
-from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds, count
-from rsvl.benchmarks.report import Row, Table, table, tables
+from rsvl.benchmarks.published import tables
 
-__all__ = ["Count", "ModelCount", "MultiplyAdds", "Row", "Table", "count", "table", "tables"]
+if TYPE_CHECKING:
+    from rsvl.benchmarks.report import table
+
+__all__ = ["table", "tables"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: counting needs PyTorch, measuring a bundle must not.
+    if name == "table":
+        from rsvl.benchmarks.report import table
+
+        return table
+    raise AttributeError(f"module 'rsvl.benchmarks' has no attribute {name!r}")

@@ -18,7 +18,7 @@ import rsvl.cli
 
 ROOT = Path(__file__).parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-#: Measured once and kept for the reader of the repository; no code reads them.
+#: Measured once and kept in the repository: what the command finds there when it is run from there, not installed.
 RECORDS = ROOT / "benchmarks/results"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 

@@ -12,15 +12,15 @@ import onnxruntime
 import pytest
 import torch
 import typer
+from chain import Chain
 from torch import Tensor, nn
 
 from rsvl.benchmarks import latency
 from rsvl.benchmarks.plain_export import GridSampledConv2d, export_plainly, grid_sampled
 from rsvl.benchmarks.ways import ASK, SENTENCES, Whole, inputs_of, many_sentences, plain_onnx, pytorch
-from rsvl.modules.exportable import ExportableModel
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import SEGMENTATION, GraphSpec, ModelSpec, TensorSpec
+from rsvl.runtime.manifest import SEGMENTATION, ModelSpec
 
 
 class Toy(nn.Module):
@@ -134,25 +134,6 @@ def test_agreement_is_each_ways_mask_against_eagers() -> None:
     outputs = {latency.EAGER: eager, "same": eager * 2, "half": half}
     found = latency.agreements(spec, {way: {"mask_logits": logits} for way, logits in outputs.items()})
     assert found == {latency.EAGER: 1.0, "same": 1.0, "half": 0.5}
-
-
-class Chain(ExportableModel):
-    """Two graphs: a number doubled, and a kernel turned by it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        x, twice = TensorSpec("x", ("batch", 6)), TensorSpec("twice", ("batch", 6))
-        image, y = TensorSpec("image", ("batch", 3, 8, 8)), TensorSpec("y", ("batch", 1, 8, 8))
-        graphs = (GraphSpec("text", (x,), (twice,)), GraphSpec("head", (image, twice), (y,)))
-        self.spec = ModelSpec("chain", "turning", "none", (), None, graphs)
-        self.conv = RotatedConv2d(3, 1, 3, bases=3)
-
-    def encode_text(self, x: Tensor) -> tuple[Tensor]:
-        return (2 * x,)
-
-    def head(self, image: Tensor, twice: Tensor) -> tuple[Tensor]:
-        theta, gate = twice.chunk(2, dim=-1)
-        return (self.conv(image, theta, gate),)
 
 
 def test_every_way_of_any_model_gives_its_final_outputs(tmp_path: Path) -> None:

@@ -8,8 +8,13 @@ from functools import cache
 
 import pytest
 
-from rsvl.benchmarks import Table, table, tables
+from rsvl.benchmarks import table, tables
+from rsvl.benchmarks.published import PublishedTable, read
+from rsvl.benchmarks.report import Row, Table
+from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.timing import Percentiles
 from rsvl.models.cd2fsan import FULL
+from rsvl.registry import names
 from rsvl.runtime.errors import UsageError
 
 counted = cache(table)
@@ -34,7 +39,7 @@ def test_cd2fsan_rows_are_the_papers_and_are_met_within_3_percent(cd2fsan: Table
 
 
 def test_cd2fsan_is_counted_for_the_tables_inputs(cd2fsan: Table) -> None:
-    assert cd2fsan.inputs == {"image": [FULL.image_size] * 2, "tokens": FULL.tokens}
+    assert cd2fsan.published.inputs == {"image": [FULL.image_size] * 2, "tokens": FULL.tokens}
 
 
 def test_full_encoders_are_clips_in_parameters_and_multiply_adds(cd2fsan: Table) -> None:
@@ -111,6 +116,51 @@ def test_a_row_that_is_off_is_not_met(cd2fsan: Table) -> None:
     row = cd2fsan.rows[0]
     assert not replace(row, published=replace(row.published, flops_g=row.published.flops_g * 1.04)).met
     assert not replace(row, published=replace(row.published, parameters_m=row.published.parameters_m * 0.96)).met
+
+
+NOT_OURS = Row(replace(read("cadformer").rows[0], name="Stranger", model=None), None)
+
+
+def test_a_system_that_is_not_implemented_is_shown_as_published() -> None:
+    shown = Table(PublishedTable("x", "X", "a paper", "Somehow.", {}), (NOT_OURS,))
+    assert "| Stranger | without | 118.85 | not implemented | 383.84 | not implemented |" in shown.to_markdown()
+    assert "in every convention" not in shown.to_markdown()
+    (row,) = shown.to_dict()["rows"]
+    assert (row["implemented"], row["published"]["fps"]) == (False, 11.39) and "ours" not in row
+
+
+@pytest.mark.parametrize("name", tables())
+def test_every_table_names_its_source_and_only_models_that_there_are(name: str) -> None:
+    published = read(name)
+    assert published.title and published.source and (published.rows or published.figures)
+    assert {row.model for row in published.rows} - {None} <= set(names())
+    assert all(str(figure.value).removesuffix(".0") in figure.published for figure in published.figures)
+    assert all(figure.counterpart for figure in published.figures)
+
+
+def test_quoted_figures_are_printed_with_what_of_ours_measures_the_same() -> None:
+    text = Table(read("daily-papers"), ()).to_markdown()
+    assert "| DynamicVis | latency | 97 ms | an image of 2048×2048 pixels | none: " in text
+    assert "| DynamicVis | GPU memory | 833 MB |" in text
+
+
+def test_masked_experts_are_counted_as_computed_and_as_sparse() -> None:
+    shown = counted("optisar-net++")
+    products = shown.rows[0].count.total.multiply_adds
+    assert 0 < products.idle < products.total and products.sparse == products.total - products.idle
+    row = f"| OptiSAR-Net++ | {2e-9 * products.total:.2f} | {2e-9 * products.idle:.2f} | {2e-9 * products.sparse:.2f} |"
+    assert row in shown.to_markdown()
+    assert shown.to_dict()["rows"][0]["with_text_encoder"]["sparse_operations"] == 2 * products.sparse
+
+
+def test_speed_measured_here_stands_beside_the_published_one_without_a_ratio(cd2fsan: Table) -> None:
+    rows = {"Baseline": {"PyTorch eager": Percentiles(500.0, 510.0, 520.0)}}
+    shown = replace(cd2fsan, speed=TableSpeed("cd2fsan", "Some CPU, 2 cores", 2, 5, rows, {}))
+    text = shown.to_markdown()
+    assert "| FPS published | FPS here: PyTorch eager |" in text
+    assert "| 18.23 | 2.00 |" in text and "| 16.82 | – |" in text
+    assert "on Some CPU, 2 cores, 2 threads" in text and "another machine's" in text
+    assert shown.to_dict()["speed"]["rows"]["Baseline"]["PyTorch eager"]["p90"] == 510
 
 
 def test_markdown_and_json_give_published_ours_and_ratio(cd2fsan: Table) -> None:

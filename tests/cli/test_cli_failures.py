@@ -76,6 +76,9 @@ WRONG_USAGE = {
     "eval: weights for a bundle": ((*EVAL, "--weights", "random"), "--weights"),
     "eval: provider for a model": (("eval", "cd2fsan-tiny", *EVAL[2:], "--provider", "cpu"), "--provider"),
     "bench: unknown table": (("bench", "--table", "imagenet"), "cd2fsan"),
+    "bench: nothing named": (("bench",), "--list"),
+    "bench: picture of another format": (("bench", "--table", "tgfnet", "--plot", "x.pdf"), ".png or .svg"),
+    "bench: no model to measure": (("bench", "--table", "daily-papers", "--speed"), "--list"),
 }
 
 

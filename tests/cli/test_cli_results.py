@@ -14,7 +14,7 @@ from PIL import Image
 from rasterio import Affine
 
 import rsvl as package
-from rsvl import benchmarks, registry
+from rsvl import registry
 from rsvl.cli.console import one_line_warnings, print_table, progress
 
 
@@ -135,13 +135,6 @@ def test_eval_of_a_bundle_reports_every_group(rsvl: Rsvl, bundle: Path, dataset:
     shown = rsvl(*arguments).out
     for word in ("mIoU", "Pr@0.9", "area: small", "coverage: large", *found["by_category"]):
         assert word in shown
-
-
-def test_bench_prints_markdown_or_json(rsvl: Rsvl, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = {"cd2fsan": benchmarks.table("cd2fsan")}
-    monkeypatch.setattr("rsvl.benchmarks.table", counted.__getitem__)
-    assert rsvl("bench", "--table", "cd2fsan").out.startswith("# CD2FSAN")
-    assert rsvl("bench", "--table", "cd2fsan", "--json").json["name"] == "cd2fsan"
 
 
 def test_progress_in_a_log_is_a_line_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
