@@ -1,4 +1,4 @@
-"""Where objects of each class are, drawn from their outlines."""
+"""Where objects are, all of a class or chosen ones, drawn from their outlines."""
 
 from __future__ import annotations
 
@@ -27,10 +27,25 @@ def class_masks(
     """
     masks = np.zeros((len(classes), size, size), np.float32)
     for index, name in enumerate(classes):
-        outlines = [np.round(thing.outline).astype(np.int32) for thing in objects if thing.category == name]
-        if outlines:
-            drawn = np.zeros((height, width), np.float32)
-            for outline in outlines:  # one by one: fillPoly would take away where two overlap
-                cv2.fillPoly(drawn, [outline], 1.0)
-            masks[index] = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+        masks[index] = object_mask([thing for thing in objects if thing.category == name], width, height, size)
     return masks
+
+
+def object_mask(objects: Sequence[OutlinedObject], width: int, height: int, size: int) -> np.ndarray:
+    """Draws objects of a picture as one mask.
+
+    Args:
+        objects: those to draw; none give an empty mask.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        size: side of the mask.
+
+    Returns:
+        float32 [size, size], the share of each cell that they cover, 0…1.
+    """
+    if not objects:
+        return np.zeros((size, size), np.float32)
+    drawn = np.zeros((height, width), np.float32)
+    for thing in objects:  # one by one: fillPoly would take away where two overlap
+        cv2.fillPoly(drawn, [np.round(thing.outline).astype(np.int32)], 1.0)
+    return cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)

@@ -7,7 +7,8 @@
 The tables list everything and mark what is not of the split by ``active`` false; such an entry may have no other field
 but its id. RSVQA's pictures are called by the image's id, such as ``Images_LR/17.tif``. OSVQA is not public; here an
 image of it names its own files, ``optical`` and ``sar``, relative to the root, either of which may be null, and may
-say the ``condition`` of the optical one.
+say the ``condition`` of the optical one and outline its ``objects``; a question may list those that it is about, by
+their places in that list.
 
 RSVQA's own code answers in ranges, and so do these records: areas such as ``35m2`` become ``between 10m2 and 100m2``,
 and in LR counts become ``between 0 and 10`` and so on (0 stays 0).
@@ -126,7 +127,10 @@ def _questions(
         answer = str(answers[asked["answers_ids"][0]]["answer"]).strip()
         # A million questions share few answers and types: interning keeps each of them once in memory.
         answer, kind = sys.intern(in_ranges(answer, count_ranges)), sys.intern(str(asked["type"]))
-        yield Question(int(key), str(asked["question"]), answer, kind)
+        objects = tuple(int(index) for index in asked.get("objects", ()))
+        if objects and not all(0 <= index < len(image["objects"]) for index in objects):
+            raise IndexError(f"object {max(objects)} of question {key}")
+        yield Question(int(key), str(asked["question"]), answer, kind, objects)
 
 
 def in_ranges(answer: str, count_ranges: bool) -> str:

@@ -62,12 +62,17 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about an image and its answer; `type` is the data set's own word for the kind of question."""
+    """A question about an image and its answer; `type` is the data set's own word for the kind of question.
+
+    `objects` are those of the record, by index, that one must look at to answer: to train on. Empty where the data set
+    does not say.
+    """
 
     question_id: int
     text: str
     answer: str
     type: str
+    objects: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

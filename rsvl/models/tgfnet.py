@@ -33,7 +33,8 @@ of. Everything else was chosen here:
   in RQAF and its expert's share are exactly zero. With both missing the question alone is answered.
 * Training: cross-entropy of the answer, plus a half of that of each expert alone; one sensor is hidden from some of the
   questions. Where the data outlines objects, the places' products with the classes' names are taught as masks, as
-  CD2FSAN's are: that is what teaches the encoders of the tiny preset.
+  CD2FSAN's are: that is what teaches the encoders of the tiny preset. Where it says which objects a question is about,
+  the experts are taught to look there; without, the tiny preset does not find "the largest ship" whose colour is asked.
 * Answers of the full preset before it is trained: the 97 of RSVQA HR's published evaluation and RSVQA LR's rural and
   urban. OSVQA's list is not public here; training on a data set sets that data set's.
 """
@@ -311,18 +312,18 @@ class Expert(nn.Module):
         self.hidden = nn.Sequential(nn.LayerNorm(3 * p.width), nn.Linear(3 * p.width, p.expert), nn.GELU())
         self.answer = nn.Linear(p.expert, len(p.answers))
 
-    def attended(self, places: Tensor, question: Tensor) -> Tensor:
-        """The normalised places [B, N, C] that the question [B, C] looks at, per head by softmax: [B, C]."""
+    def attention(self, places: Tensor, question: Tensor) -> Tensor:
+        """Where the question [B, C] looks among the normalised places [B, N, C], per head: [B, N, heads]."""
         query, places = split_heads(self.query(question), self.heads), split_heads(places, self.heads)
-        attention = ((places * query[:, None]).sum(-1) / math.sqrt(query.shape[-1])).softmax(1)
-        return (places * attention[..., None]).sum(1).flatten(1)
+        return ((places * query[:, None]).sum(-1) / math.sqrt(query.shape[-1])).softmax(1)
 
-    def forward(self, places: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
-        """Places [B, N, C] and question [B, C] → hidden features [B, H] and answer logits [B, A]."""
+    def forward(self, places: Tensor, question: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Places [B, N, C] and question [B, C] → hidden features [B, H], answer logits [B, A], attention [B, N]."""
         places = self.norm(places)
-        pooled = torch.cat([self.attended(places, question), places.mean(1), question], dim=-1)
-        hidden = self.hidden(pooled)
-        return hidden, self.answer(hidden)
+        attention = self.attention(places, question)
+        attended = (split_heads(places, self.heads) * attention[..., None]).sum(1).flatten(1)
+        hidden = self.hidden(torch.cat([attended, places.mean(1), question], dim=-1))
+        return hidden, self.answer(hidden), attention.mean(-1)
 
 
 class AMEF(nn.Module):
@@ -341,7 +342,7 @@ class AMEF(nn.Module):
 
     def forward(
         self, views: Sequence[Tensor], questions: Sequence[Tensor], asked: Tensor, sensors: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Lets the experts answer.
 
         Args:
@@ -351,14 +352,16 @@ class AMEF(nn.Module):
             sensors: 0/1 [B, 2].
 
         Returns:
-            The answer logits of the optical, the SAR and the fusion expert [B, 3, A] and their shares [B, 3].
+            Of the optical, the SAR and the fusion expert the answer logits [B, 3, A], the shares [B, 3] and the
+            attention [B, 3, N].
         """
         fused = self.rqaf(*views, asked, sensors)
         present = sensors.to(asked.dtype)[:, :, None]
         guided = (torch.stack(list(questions), dim=1) * present).sum(1) / present.sum(1).clamp(min=1)
         seen = zip(self.experts, (*views, fused), (*questions, asked + guided), strict=True)
-        hidden, logits = zip(*(expert(places, question) for expert, places, question in seen), strict=True)
-        return torch.stack(logits, dim=1), self.shares(hidden, sensors)
+        found = zip(*(expert(places, question) for expert, places, question in seen), strict=True)
+        hidden, logits, attention = found
+        return torch.stack(logits, dim=1), self.shares(hidden, sensors), torch.stack(attention, dim=1)
 
 
 @register("tgfnet", presets={"tgfnet": FULL, "tgfnet-tiny": TINY})
@@ -411,13 +414,13 @@ class TGFNet(QuestionAnswerer):
 
     def head(self, *features: Tensor) -> tuple[Tensor]:
         """Answer logits [B, A] from the features that `experts` takes."""
-        logits, shares = self.experts(*features)
+        logits, shares, _ = self.experts(*features)
         return (_together(logits, shares),)
 
     def experts(
         self, optical: Tensor, sar: Tensor, question: Tensor, padding: Tensor, sensors: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """CFAR for each sensor, then AMEF: logits of the three experts [B, 3, A] and their shares [B, 3]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """CFAR for each sensor, AMEF: logits [B, 3, A], shares [B, 3] and attention [B, 3, N] of the three experts."""
         views, questions = [], []
         for sensor, places in enumerate((optical, sar)):
             places, guided = places.masked_fill(sensors[:, sensor, None, None] < 0.5, 0), question
@@ -427,13 +430,20 @@ class TGFNet(QuestionAnswerer):
             questions.append(guided[:, 0])
         return self.amef(views, questions, question[:, 0], sensors)
 
-    def loss(self, answers: Tensor, *features: Tensor) -> Tensor:
-        """Cross-entropy of the answer, plus a half of that of each expert alone whose sensor is present."""
-        logits, shares = self.experts(*features)
+    def loss(self, answers: Tensor, asked_masks: Tensor | None, *features: Tensor) -> Tensor:
+        """Cross-entropy of the answer, plus a half of that of each expert alone whose sensor is present.
+
+        Where `asked_masks` [N, h, w] say what a question is about, plus a half of how little the experts look there.
+        """
+        logits, shares, attention = self.experts(*features)
         together = cross_entropy(_together(logits, shares), answers)
         present = F.pad(features[-1], (0, 1), value=1.0)
         alone = [cross_entropy(logits[:, i], answers, present[:, i]) for i in range(logits.shape[1])]
-        return together + torch.stack(alone).sum() / 2
+        loss = together + torch.stack(alone).sum() / 2
+        if asked_masks is None:
+            return loss
+        target = F.adaptive_max_pool2d(asked_masks[:, None], self.preset.grid).flatten(2)
+        return loss + attention_loss(attention, target, present) / 2
 
     def auxiliary_loss(
         self,
@@ -461,6 +471,19 @@ class TGFNet(QuestionAnswerer):
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
+
+
+def attention_loss(attention: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """The mean negative logarithm of how much attention falls on what a question is about.
+
+    Args:
+        attention: float [N, E, P], of E experts over P places, summing to one.
+        target: float [N, 1, P] in 0…1; questions with zeros alone teach nothing.
+        present: 0/1 [N, E]; other experts learn nothing.
+    """
+    there = (attention.float() * target).sum(-1).clamp(min=1e-6)
+    counted = present * (target.amax(-1) > 0)
+    return -(there.log() * counted).sum() / counted.sum().clamp(min=1)
 
 
 def _together(logits: Tensor, shares: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ class QuestionAnswerer(ExportableModel, ABC):
         answers: Tensor | None = None,
         class_tokens: Tensor | None = None,
         class_masks: Tensor | None = None,
+        asked_masks: Tensor | None = None,
     ) -> Tensor:
         """Answers, or, given the true answers, computes the training loss.
 
@@ -73,6 +74,7 @@ class QuestionAnswerer(ExportableModel, ABC):
             answers: int64 [N], each question's answer in `spec.answers`, or `UNKNOWN`.
             class_tokens: int64 [K, T], the names of K classes, for the auxiliary loss; K may be 0.
             class_masks: float [B, K, h, w] in 0…1, where objects of each class are.
+            asked_masks: float [N, h, w] in 0…1, where the objects are that a question is about; zeros where not known.
 
         Returns:
             Answer logits float [N, A]; with `answers`, the scalar loss.
@@ -88,13 +90,17 @@ class QuestionAnswerer(ExportableModel, ABC):
         asked = [feature[:count] for feature in text]
         if answers is None:
             return self.head(*images, *asked, seen)[0]
-        loss = self.loss(answers, *images, *asked, self._hide_some(seen) if self.training else seen)
+        seen = self._hide_some(seen) if self.training else seen
+        loss = self.loss(answers, asked_masks, *images, *asked, seen)
         if class_masks is None or class_masks.shape[1] == 0:
             return loss
         return loss + self.auxiliary_loss(views, tuple(feature[count:] for feature in text), sensors, class_masks)
 
-    def loss(self, answers: Tensor, *features: Tensor) -> Tensor:
-        """Mean cross-entropy of the true answers int64 [N]; `features` are what `head` takes."""
+    def loss(self, answers: Tensor, asked_masks: Tensor | None, *features: Tensor) -> Tensor:
+        """Mean cross-entropy of the true answers int64 [N]; `features` are what `head` takes.
+
+        `asked_masks` float [N, h, w], see `forward`, are for models that say where they look.
+        """
         return cross_entropy(self.head(*features)[0], answers)
 
     def auxiliary_loss(

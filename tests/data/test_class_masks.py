@@ -10,6 +10,7 @@ from rsvl.data import QuestionDataset, open_dataset
 from rsvl.data.class_masks import class_masks
 from rsvl.data.records import OutlinedObject
 from rsvl.data.synth import generate, write
+from rsvl.runtime.errors import DatasetError
 
 
 def square(category: str, x: float, y: float, side: float) -> OutlinedObject:
@@ -49,6 +50,31 @@ def test_synthetic_outlines_hold_the_objects_of_their_class(scenes: QuestionData
             assert not (seen & ~near).any(), name
             if all(thing.visible > 0.9 for thing in own):
                 assert mask.sum() <= 5 * seen.sum() + 40, name  # an airplane fills a quarter of its box
+
+
+def test_synthetic_questions_name_the_objects_that_they_are_about(scenes: QuestionDataset) -> None:
+    checked = 0
+    for record in scenes:
+        for question in record.questions:
+            about = [record.objects[index].category for index in question.objects]
+            if question.type == "count":
+                assert question.answer in (str(len(about)), "more than 5")
+            elif question.type in ("color", "orientation", "absolute position", "sensor"):
+                assert len(about) == 1 and about[0].split()[-1] in question.text, question
+            elif question.type in ("size", "relative position"):
+                assert len(about) == 2 and all(kind.split()[-1] in question.text for kind in about), question
+            elif question.type in ("density", "cover", "optical quality"):
+                assert about == []
+            checked += bool(about)
+    assert checked > 20
+
+
+def test_a_question_about_an_object_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "set", 1, 4, 64, val=0, test=0, task="vqa")
+    table = tmp_path / "set" / "OSVQA_split_train_questions.json"
+    table.write_text(table.read_text().replace('"objects": [0', '"objects": [99'))
+    with pytest.raises(DatasetError, match="object 99"):
+        open_dataset("osvqa", tmp_path / "set", "train", QuestionDataset)
 
 
 def test_a_set_without_outlines_has_none(tmp_path: Path, scenes: QuestionDataset) -> None:

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from tensorrt_graphs import check_that_tensorrt_builds
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -235,7 +236,7 @@ def test_loss_adds_half_of_what_each_present_expert_loses_alone(model: TGFNet) -
     tokens = questions([5], [6], [7])
     with torch.no_grad():
         text = model.encode_text(tokens)
-        logits, shares = model.experts(*model.encode_optical(optical), *model.encode_sar(sar), *text, sensors)
+        logits, shares, _ = model.experts(*model.encode_optical(optical), *model.encode_sar(sar), *text, sensors)
         found = model(optical, sar, sensors, tokens, answers=answers).item()
     # The third answer is unknown; the SAR expert sees the first question only.
     together = np.mean([lost((logits[n] * shares[n, :, None]).sum(0), answers[n]) for n in (0, 1)])
@@ -248,6 +249,23 @@ def lost(logits: Tensor, answer: Tensor) -> float:
     """Cross-entropy of one answer in float64."""
     x = logits.double().numpy()
     return float(np.log(np.exp(x).sum()) - x[int(answer)])
+
+
+def test_loss_adds_half_of_how_little_the_present_experts_look_at_what_is_asked_about(model: TGFNet) -> None:
+    sensors, answers = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([3, 0, 1])
+    (optical, sar), tokens, side = pair(3), questions([5], [6], [7]), model.preset.grid
+    masks = torch.zeros(3, side, side)
+    masks[0, 0, :2], masks[1, -1, -1] = 1.0, 0.5  # of the third question nothing is known
+    with torch.no_grad():
+        text = model.encode_text(tokens)
+        views = (*model.encode_optical(optical), *model.encode_sar(sar))
+        attention = model.experts(*views, *text, sensors)[2].double().numpy()
+        more = model(optical, sar, sensors, tokens, answers=answers, asked_masks=masks)
+        less = model(optical, sar, sensors, tokens, answers=answers)
+    np.testing.assert_allclose(attention.sum(-1), 1, rtol=1e-5)
+    first = [-np.log(attention[0, expert, :2].sum()) for expert in range(3)]
+    second = [-np.log(attention[1, expert, -1] / 2) for expert in (0, 2)]  # the SAR picture is missing
+    assert (more - less).item() == pytest.approx(np.mean(first + second) / 2, rel=1e-4)
 
 
 def test_training_teaches_every_parameter(model: TGFNet) -> None:
@@ -361,6 +379,10 @@ def test_exported_graphs_answer_as_pytorch_does(exported: tuple[str, Path]) -> N
     known["optical"] = torch.where(torch.tensor([False, True, False])[:, None, None, None], 50.0, optical)
     changed = run(folder, known)
     assert np.array_equal(changed[1], run(folder, {**known, "optical": optical})[1])
+
+
+def test_tensorrt_builds_the_exported_graphs(exported: tuple[str, Path]) -> None:
+    check_that_tensorrt_builds(exported[1], TGFNet("test", SMALL_TINY).spec.graphs)
 
 
 def test_exported_head_chooses_regions_by_topk_and_gather(exported: tuple[str, Path]) -> None:

@@ -25,12 +25,14 @@ class Asked:
         text: the question.
         answer: what the scene's facts say.
         subject: what it is about; answers are balanced within a subject too, so that the words do not give them away.
+        objects: those of the scene, by index, that one must look at to answer; none where there are none, or all count.
     """
 
     type: str
     text: str
     answer: str
     subject: str = ""
+    objects: tuple[int, ...] = ()
 
 
 class View:
@@ -71,6 +73,10 @@ class View:
         for thing in self.objects:
             found[thing.category].append(thing)
         return {category: len(own) for category, own in found.items() if all(thing.clear for thing in own)}
+
+    def of(self, *categories: str) -> tuple[int, ...]:
+        """The objects of some categories, by index."""
+        return tuple(i for i, thing in enumerate(self.objects) if thing.category in categories)
 
     def cover(self, thing: SceneObject) -> float:
         """How far the optical picture hides an object, 0…1 on average."""

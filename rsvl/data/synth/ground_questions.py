@@ -57,4 +57,4 @@ def sensor(view: View) -> Iterator[Asked]:
         thing, hidden = view.objects[i], view.cover(view.objects[i])
         if thing.category in BRIGHT and (hidden < 0.05 or hidden > 0.9):
             text = view.pick(f"Which sensor shows {name.text}?", f"Where can {name.text} be seen, in SAR or in both?")
-            yield Asked("sensor", text, "SAR" if hidden > 0.9 else "both", thing.category)
+            yield Asked("sensor", text, "SAR" if hidden > 0.9 else "both", thing.category, (i,))

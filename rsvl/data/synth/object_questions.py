@@ -24,7 +24,7 @@ def presence(view: View) -> Iterator[Asked]:
     for category, count in view.counts.items():
         what = article(category)
         text = view.pick(f"Is there {what} in the image?", f"Can {what} be seen?", f"Is {what} present?")
-        yield Asked("presence", text, yes(count > 0), category)
+        yield Asked("presence", text, yes(count > 0), category, view.of(category))
 
 
 def count(view: View) -> Iterator[Asked]:
@@ -32,7 +32,8 @@ def count(view: View) -> Iterator[Asked]:
     for category, number in view.counts.items():
         many = nouns(category)
         text = view.pick(f"How many {many} are there?", f"What is the number of {many}?")
-        yield Asked("count", text, str(number) if number <= COUNT_UP_TO else f"more than {COUNT_UP_TO}", category)
+        answer = str(number) if number <= COUNT_UP_TO else f"more than {COUNT_UP_TO}"
+        yield Asked("count", text, answer, category, view.of(category))
 
 
 def comparison(view: View) -> Iterator[Asked]:
@@ -41,7 +42,7 @@ def comparison(view: View) -> Iterator[Asked]:
     for (one, several), (other, few) in permutations(present, 2):
         if several != few:
             text = f"Are there more {nouns(one)} than {nouns(other)}?"
-            yield Asked("comparison", text, yes(several > few), one)
+            yield Asked("comparison", text, yes(several > few), one, view.of(one, other))
 
 
 def relation(view: View) -> Iterator[Asked]:
@@ -56,7 +57,8 @@ def relation(view: View) -> Iterator[Asked]:
             continue
         side = direction if direction in ("above", "below") else f"to the {direction}"
         text = f"Is there {article(category)} {side} {view.names[landmark].text}?"
-        yield Asked("relation", text, yes(True in verdicts), category)
+        found = (i for i, verdict in enumerate(verdicts) if verdict)
+        yield Asked("relation", text, yes(True in verdicts), category, (landmark, *found))
 
 
 def relative_position(view: View) -> Iterator[Asked]:
@@ -67,7 +69,7 @@ def relative_position(view: View) -> Iterator[Asked]:
         sides = [direction for direction in DIRECTIONS if view.facts.beside(i, direction, j)]
         if len(sides) == 1:
             text = f"Where is {view.names[i].text} relative to {view.names[j].text}?"
-            yield Asked("relative position", text, _WHERE[sides[0]])
+            yield Asked("relative position", text, _WHERE[sides[0]], objects=(i, j))
 
 
 def absolute_position(view: View) -> Iterator[Asked]:
@@ -76,7 +78,7 @@ def absolute_position(view: View) -> Iterator[Asked]:
         zones = [zone for zone in ZONES if view.facts.zone(i, zone)]
         if zones and not name.tells_place:
             text = view.pick(f"Where in the image is {name.text}?", f"In which part of the image is {name.text}?")
-            yield Asked("absolute position", text, zones[0], view.objects[i].category)
+            yield Asked("absolute position", text, zones[0], view.objects[i].category, (i,))
 
 
 def color(view: View) -> Iterator[Asked]:
@@ -84,7 +86,7 @@ def color(view: View) -> Iterator[Asked]:
     for i, name in view.names.items():
         thing = view.objects[i]
         if view.optical and thing.colour and thing.colour_clear and view.cover(thing) < 0.05:
-            yield Asked("color", f"What color is {name.text}?", thing.colour, thing.category)
+            yield Asked("color", f"What color is {name.text}?", thing.colour, thing.category, (i,))
 
 
 def size(view: View) -> Iterator[Asked]:
@@ -97,7 +99,7 @@ def size(view: View) -> Iterator[Asked]:
         if max(ratio, 1 / ratio) > AREA_MARGIN:
             text = f"Is {view.names[i].text} larger than {view.names[j].text}?"
             pair = "/".join(sorted((one.category, other.category)))
-            yield Asked("size", text, yes(ratio > 1), f"{one.category} in {pair}")
+            yield Asked("size", text, yes(ratio > 1), f"{one.category} in {pair}", (i, j))
 
 
 def category(view: View) -> Iterator[Asked]:
@@ -109,7 +111,7 @@ def category(view: View) -> Iterator[Asked]:
         if len(kinds) == 1 and here and all(view.objects[i].clear for i in here):
             where = "middle" if zone == "middle" else f"{zone} part"
             text = view.pick(f"What is in the {where} of the image?", f"What kind of object is in the {where}?")
-            yield Asked("category", text, noun(kinds.pop()), zone)
+            yield Asked("category", text, noun(kinds.pop()), zone, tuple(here))
 
 
 def orientation(view: View) -> Iterator[Asked]:
@@ -121,7 +123,7 @@ def orientation(view: View) -> Iterator[Asked]:
         straight = width <= 0.6 * length and length >= 12 and thing.category != "building"  # which may be L-shaped
         if straight and thing.visible >= 0.9 and lie:
             text = view.pick(f"How does {name.text} lie?", f"What is the orientation of {name.text}?")
-            yield Asked("orientation", text, lie, thing.category)
+            yield Asked("orientation", text, lie, thing.category, (i,))
 
 
 def density(view: View) -> Iterator[Asked]:

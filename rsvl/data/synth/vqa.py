@@ -2,7 +2,8 @@
 
 Each scene is an optical and a SAR picture of one place; cloud or night spoils a share of the optical ones. Beside what
 the form asks for, an image says the ``condition`` of its optical picture and outlines its ``objects``, under clouds
-too: each has a ``category`` and as ``outline`` the four corners (x, y) of the oriented box around it.
+too: each has a ``category`` and as ``outline`` the four corners (x, y) of the oriented box around it. A question lists
+as ``objects`` the places in that list of those that one must look at to answer it.
 """
 
 import json
@@ -70,6 +71,7 @@ class QuestionLabels(Labels):
             ids.append(key)
             self.counts[split] += 1
             question = {"id": key, "img_id": image["id"], "type": asked.type, "question": asked.text}
+            question["objects"] = list(asked.objects)
             tables["questions"].append({**question, "answers_ids": [key], "active": True})
             tables["answers"].append({"id": key, "question_id": key, "answer": asked.answer, "active": True})
         tables["images"].append({**image, "questions_ids": ids, "active": True})

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsvl.data.class_masks import class_masks
+from rsvl.data.class_masks import class_masks, object_mask
 from rsvl.data.records import QuestionDataset
 from rsvl.modules.answering import UNKNOWN
 from rsvl.runtime.answerer import ORDER
@@ -32,7 +32,8 @@ class QuestionBatch(Batch):
     Optical float [B, 3, S, S] and SAR float [B, 1, S, S], zeros where missing; sensors float [B, 2], 1 where each is
     present; tokens int64 [N, T], image_index int64 [N], answers int64 [N], `UNKNOWN` outside the vocabulary. Of the K
     classes of objects that the data set outlines, if any, their names, class_tokens int64 [K, T], and where they are,
-    class_masks float [B, K, h, w].
+    class_masks float [B, K, h, w]. Where it says which objects a question is about, asked_masks float [N, h, w]; zeros
+    elsewhere.
     """
 
     pictures: ClassVar[tuple[str, ...]] = ORDER
@@ -44,6 +45,7 @@ class QuestionBatch(Batch):
     tokens: Tensor
     image_index: Tensor
     answers: Tensor
+    asked_masks: Tensor
     class_tokens: Tensor
     class_masks: Tensor
 
@@ -77,7 +79,8 @@ class QuestionSampler(TrainingSet):
         record = self.dataset[index]
         chosen = draw(record.questions, self.count, self.seed, self.epoch, index)
         optical, sar = _pictures(self.spec, record.optical, record.sar)
-        masks = class_masks(record.objects or (), self.classes, record.width, record.height, _MASK_SIZE)
+        objects, size = record.objects or (), (record.width, record.height, _MASK_SIZE)
+        asked = [object_mask([objects[i] for i in question.objects], *size) for question in chosen]
         present = [[record.optical is not None, record.sar is not None]]
         return QuestionBatch(
             optical=optical,
@@ -86,8 +89,9 @@ class QuestionSampler(TrainingSet):
             tokens=torch.from_numpy(self.tokenizer([question.text for question in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
             answers=torch.tensor([self.index.get(question.answer, UNKNOWN) for question in chosen]),
+            asked_masks=torch.from_numpy(np.stack(asked)),
             class_tokens=self.class_tokens,
-            class_masks=torch.from_numpy(masks)[None],
+            class_masks=torch.from_numpy(class_masks(objects, self.classes, *size))[None],
         )
 
 
