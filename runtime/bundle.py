@@ -67,6 +67,11 @@ class Bundle:
         """Whether it came from a `.rsvl` file."""
         return self._unpacked is not None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the files that the manifest lists; built engines do not count."""
+        return sum(self._inside(name).stat().st_size for name in self.manifest.files)
+
     def path(self, name: str) -> Path:
         """The path of one of the bundle's files.
 

@@ -59,7 +59,7 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
     """
     opened = Bundle(bundle, check=True)
     manifest = opened.manifest
-    inputs, expected = _read_golden(opened)
+    inputs, expected = read_golden(opened)
     session = Session(opened, provider, threads)
     started = time.perf_counter()
     outputs = session.run(inputs, [graph.name for graph in manifest.model.graphs])
@@ -83,8 +83,12 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
     )
 
 
-def _read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The golden test's raw inputs and the final outputs that it expects."""
+def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The golden test's raw inputs and the final outputs that it expects, by name, [N, …].
+
+    Raises:
+        BundleError: the bundle has no golden test, or a damaged one.
+    """
     model = bundle.manifest.model
     try:
         with np.load(bundle.path(GOLDEN), allow_pickle=False) as archive:

@@ -47,3 +47,7 @@ class VerificationError(RsvlError):
 
 class OutputError(RsvlError):
     """The result could not be written: disk full, no permission. Exit code 1."""
+
+
+class RegressionError(RsvlError):
+    """A bundle is worse than its baseline by more than a gate allows. Exit code 1."""

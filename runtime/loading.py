@@ -22,11 +22,13 @@ RUNNERS: dict[str, type[Runner]] = {
 """By task; a bundle of any other task is run by a plain `Runner`."""
 
 
-def load(bundle: str | Path, provider: str | None = None, threads: int | None = None, check: bool = True) -> Any:
+def load(
+    bundle: str | Path | Bundle, provider: str | None = None, threads: int | None = None, check: bool = True
+) -> Any:
     """Loads a bundle to run it.
 
     Args:
-        bundle: a bundle's directory or `.rsvl` file.
+        bundle: a bundle's directory or `.rsvl` file, or one that is opened already.
         provider: force an ONNX Runtime provider (``cpu``, ``cuda``, ``tensorrt``, ``openvino`` …); None takes the
             fastest that is present and starts; `Runner.provider` says which.
         threads: CPU threads; None takes the physical cores.
@@ -46,5 +48,5 @@ def load(bundle: str | Path, provider: str | None = None, threads: int | None = 
         found = segmenter.segment("harbour.png", "the white ship left of the pier")
         found.save("harbour-ship.png")
     """
-    opened = Bundle(bundle, check=check)
+    opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check=check)
     return RUNNERS.get(opened.manifest.model.task, Runner)(opened, provider, threads)

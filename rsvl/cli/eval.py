@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,9 @@ from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
 from rsvl.runtime.errors import UsageError
 
-
-class Sensor(StrEnum):
-    """What took the images."""
-
-    OPTICAL = "optical"
-    SAR = "sar"
+if TYPE_CHECKING:
+    from rsvl.runtime.manifest import ModelSpec
+    from rsvl.tasks.contract import Seen
 
 
 def eval_(
@@ -27,16 +24,15 @@ def eval_(
     ],
     data: options.Data,
     root: options.Root,
-    split: Annotated[str, typer.Option(help="Split to evaluate.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images. Default: all.")] = None,
+    split: options.EvaluatedSplit = "test",
+    limit: options.ImageLimit = None,
     shuffle_sentences: Annotated[
         bool,
         typer.Option("--shuffle-sentences", help="Give each object another one's sentences: shows whether it listens."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
-    sensor: Annotated[
-        Sensor | None, typer.Option(help="Only what this sensor shows: its images, or its half of each pair.")
-    ] = None,
+    sensor: options.OneSensor = None,
+    record: options.Record = None,
     weights: options.Weights = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
@@ -45,25 +41,52 @@ def eval_(
     """Measure a model on a data set by the papers' metrics of its task, over all and by groups."""
     from rsvl.tasks import evaluation_of, open_split
 
+    if record is not None and shuffle_sentences:
+        raise UsageError("--record keeps a baseline: leave --shuffle-sentences out")
+    seen: list[Seen] = []
     with progress(f"loading {target}") as report:
-        task, predict, runs_on = _predictor(target, weights, provider, threads)
-        evaluation, dataset = evaluation_of(task), open_split(task, data, root, split)
-        report(0, len(dataset), f"evaluating {target} on {runs_on}")
+        model = _load(target, weights, provider, threads)
+        evaluation, dataset = evaluation_of(model.spec.task), open_split(model.spec.task, data, root, split)
+        report(0, len(dataset), f"evaluating {target} on {model.runs_on}")
         only = sensor.value if sensor else None
-        found = evaluation.evaluate(predict, dataset, limit, shuffle_sentences, seed, report, only)
+        observe = None if record is None else seen.append
+        found = evaluation.evaluate(model.predict, dataset, limit, shuffle_sentences, seed, report, only, observe)
+    if record is not None:
+        from rsvl.gate import Conditions, Measurement, write_record
+
+        conditions = Conditions(model.spec.name, model.spec.task, data, split, limit, only)
+        about = (target, model.precision, model.runs_on, model.size, conditions, evaluation.BEST)
+        write_record(Measurement(*about, tuple(seen)), record)
     if json:
-        about = {"target": target, "runs_on": runs_on, "data": data, "split": split, "shuffled": shuffle_sentences}
+        about = {
+            "target": target,
+            "runs_on": model.runs_on,
+            "data": data,
+            "split": split,
+            "shuffled": shuffle_sentences,
+        }
         about |= {"sensor": only} if only else {}
         print_json({**about, **found.to_dict()})
     else:
-        title = f"{target} on {runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
+        title = f"{target} on {model.runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
         _print(evaluation.groups(found), title)
         for line in evaluation.remarks(found):
             typer.echo(line)
 
 
-def _predictor(target: str, weights: str | None, provider: str | None, threads: int | None) -> tuple[str, Any, str]:
-    """The model's task, what answers, and what it runs on. A name without path or suffix that is no file is a model's.
+@dataclass(frozen=True)
+class _Loaded:
+    """A bundle or a PyTorch model that is ready to answer; a bundle has a precision and a size in bytes."""
+
+    spec: ModelSpec
+    predict: Any
+    runs_on: str
+    precision: str = ""
+    size: int | None = None
+
+
+def _load(target: str, weights: str | None, provider: str | None, threads: int | None) -> _Loaded:
+    """Loads what is evaluated. A name without path or suffix that is no file is a model's.
 
     `package.module:build` is a model's too.
     """
@@ -72,17 +95,19 @@ def _predictor(target: str, weights: str | None, provider: str | None, threads: 
         if weights is not None:
             raise UsageError("--weights goes with a model's name: a bundle has its own weights")
         from rsvl.runtime import load as load_bundle
+        from rsvl.runtime.bundle import Bundle
         from rsvl.tasks import evaluation_of
 
-        runner = load_bundle(path, provider, threads)
-        task = runner.spec.task
-        return task, evaluation_of(task).runner_predictor(runner), runner.provider
+        bundle = Bundle(path)
+        runner = load_bundle(bundle, provider, threads)
+        predict = evaluation_of(runner.spec.task).runner_predictor(runner)
+        return _Loaded(runner.spec, predict, runner.provider, runner.manifest.precision, bundle.size)
     if provider is not None:
         raise UsageError("--provider goes with a bundle: a model's name is run in PyTorch")
     return _pytorch(target, weights, threads)
 
 
-def _pytorch(name: str, weights: str | None, threads: int | None) -> tuple[str, Any, str]:
+def _pytorch(name: str, weights: str | None, threads: int | None) -> _Loaded:
     import torch
 
     from rsvl.checkpoints import load
@@ -92,7 +117,7 @@ def _pytorch(name: str, weights: str | None, threads: int | None) -> tuple[str, 
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(name, weights).to(device)
-    return model.spec.task, training_of(model.spec.task).torch_predictor(model), f"PyTorch {device}"
+    return _Loaded(model.spec, training_of(model.spec.task).torch_predictor(model), f"PyTorch {device}")
 
 
 def _print(groups: dict[str, dict[str, Any]], title: str) -> None:

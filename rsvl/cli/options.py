@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,25 @@ Data = Annotated[
     typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), dior-rsvg, rsvqa-lr … (docs/data.md)."),
 ]
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds the data set's files as published.")]
+
+
+class Sensor(StrEnum):
+    """What took the images."""
+
+    OPTICAL = "optical"
+    SAR = "sar"
+
+
+EvaluatedSplit = Annotated[str, typer.Option("--split", help="Split to evaluate.")]
+ImageLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many images. Default: all.")]
+OneSensor = Annotated[
+    Sensor | None,
+    typer.Option("--sensor", help="Only what this sensor shows: its images, or its half of each pair."),
+]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", help="Keep every answer and score in this .json file, as a baseline for rsvl gate."),
+]
 Provider = Annotated[
     str | None,
     typer.Option(

@@ -1,0 +1,121 @@
+"""`rsvl gate`: red when a bundle is worse than its baseline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json, print_table, progress
+from rsvl.runtime.errors import OutputError, RegressionError
+
+if TYPE_CHECKING:
+    from rsvl.gate import Verdict
+
+GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
+_NAMED = 5
+
+
+def gate(
+    bundle: options.Bundle,
+    baseline: Annotated[
+        Path, typer.Option(help="What it is held to: a bundle, or a .json that --record wrote, of gate or of eval.")
+    ],
+    data: options.Data,
+    root: options.Root,
+    split: options.EvaluatedSplit = "test",
+    limit: options.ImageLimit = None,
+    sensor: options.OneSensor = None,
+    max_drop: Annotated[
+        str,
+        typer.Option(help="How much the task's figure may drop: 1% of the baseline's (MLPerf's 99 %), or 0.5 points."),
+    ] = "1%",
+    max_class_drop: Annotated[
+        str, typer.Option(help="How much it may drop for a class, a size, a sensor or a type of question, likewise.")
+    ] = "5%",
+    min_agreement: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Least mean agreement of the answers. Default: only shown.")
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None, typer.Option(min=0, help="Most latency in terms of the baseline's. Default: only shown.")
+    ] = None,
+    max_size_ratio: Annotated[
+        float | None, typer.Option(min=0, help="Most bytes in terms of the baseline's. Default: only shown.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Red for what is beyond its limit even where chance explains it.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=0, help="How often each bundle is timed; 0 for no timing.")] = 21,
+    record: options.Record = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML, a test case a line of the table.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help=f"Write the table as Markdown. Default: added to ${GITHUB_SUMMARY}, if set.")
+    ] = None,
+    provider: options.Provider = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Compare a bundle with a baseline on a data set; exit with 1 when it is worse than the limits allow.
+
+    Red is what lies beyond its limit with the whole of its confidence interval: chance does not turn the gate red.
+    """
+    from rsvl.gate import Asked, Drop, Limits, write_record
+    from rsvl.gate import gate as compare
+
+    _check_folders(record, junit, summary)
+    limits = Limits(
+        Drop.parse(max_drop, "--max-drop"),
+        Drop.parse(max_class_drop, "--max-class-drop"),
+        min_agreement,
+        max_latency_ratio,
+        max_size_ratio,
+        strict,
+    )
+    only = sensor.value if sensor else None
+    asked = Asked(data, root, split, limit, only, rounds, provider, threads)
+    with progress(f"loading {bundle}") as report:
+        verdict, found = compare(bundle, baseline, asked, limits, report)
+    if record is not None:
+        write_record(found, record)
+    _write_reports(verdict, junit, summary)
+    if json:
+        print_json(verdict.to_dict())
+    else:
+        _print(verdict)
+    if not verdict.passed:
+        titles = [line.title for line in verdict.red]
+        more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
+        raise RegressionError(
+            f"{bundle} is worse than its baseline ({', '.join(titles[:_NAMED])}{more}): keep more of it in float32, "
+            "or allow more"
+        )
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Finds before the long work what would fail after it."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise OutputError(f"{path}: no folder {path.parent}: make it first")
+
+
+def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:
+    from rsvl.gate import reports
+
+    if junit is not None:
+        reports.write(reports.junit(verdict), junit)
+    if summary is not None:
+        reports.write(reports.summary(verdict), summary)
+    elif os.environ.get(GITHUB_SUMMARY):
+        reports.append(reports.summary(verdict), Path(os.environ[GITHUB_SUMMARY]))
+
+
+def _print(verdict: Verdict) -> None:
+    from rsvl.gate import reports
+
+    title = f"{verdict.bundle} against {verdict.baseline}, {verdict.figure}"
+    print_table(reports.COLUMNS, [reports.row(line) for line in verdict.lines], title)
+    for line in verdict.remarks:
+        typer.echo(line)

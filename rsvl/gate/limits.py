@@ -1,0 +1,65 @@
+"""How much worse than its baseline a bundle may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from rsvl.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How much a figure may drop: by a share of the baseline's figure, or by so much whatever that is.
+
+    Attributes:
+        value: 0…1.
+        relative: whether it is a share of the baseline's figure.
+    """
+
+    value: float
+    relative: bool = True
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Drop:
+        """Reads ``1%`` (of the baseline's figure) or ``0.5`` (points: hundredths of the figure itself).
+
+        Raises:
+            UsageError: neither, or not within 0 to 100.
+        """
+        number = text.strip().removesuffix("%")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 100:
+            raise UsageError(f"{option} is 1% of the baseline's figure or 0.5 points, between 0 and 100, not {text!r}")
+        return cls(value / 100, text.strip().endswith("%"))
+
+    def of(self, figure: float) -> float:
+        """The largest drop allowed of a baseline's figure."""
+        return self.value * figure if self.relative else self.value
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:g}{' %' if self.relative else ' points'}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much worse a bundle may be; None sets no limit.
+
+    Attributes:
+        drop: of the task's figure over all samples; MLPerf's 99 % by default.
+        group_drop: of the figure of each class, size, sensor or type.
+        agreement: the least mean agreement of the answers with the baseline's, 0…1.
+        latency_ratio: the largest latency in terms of the baseline's.
+        size_ratio: the largest size in terms of the baseline's.
+        strict: whether a figure beyond its limit is red even where chance explains it.
+    """
+
+    drop: Drop = field(default=Drop(0.01))
+    group_drop: Drop = field(default=Drop(0.05))
+    agreement: float | None = None
+    latency_ratio: float | None = None
+    size_ratio: float | None = None
+    strict: bool = False

@@ -1,0 +1,109 @@
+"""What a gate found, line by line, each with the limit that it is held to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What is said of a line.
+
+    OK: within its limit. RED: beyond it, and not by chance. UNSURE: beyond it, but chance explains that. FEW: told by
+    too few images to say anything.
+    """
+
+    OK = "ok"
+    RED = "red"
+    UNSURE = "unsure"
+    FEW = "too few"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was compared.
+
+    Attributes:
+        kind: what is looked at: ``all``, ``class``, ``area`` …, ``agreement``, ``latency``, ``size``.
+        name: which one of it; empty where there is only one.
+        baseline: the baseline's value: a score of 0…1, milliseconds or megabytes, as `unit` says.
+        value: the bundle's.
+        change: what the limit is set to: the drop of a score, or the ratio of two times or sizes; more is worse.
+        low: where the 95 % interval of the change begins; None where too few images tell.
+        high: where it ends.
+        limit: the largest change allowed; None for no limit.
+        status: what follows.
+        unit: of the values; empty for a score.
+        images: number of images that tell it; of rounds for the latency.
+        samples: number of samples.
+    """
+
+    kind: str
+    name: str
+    baseline: float
+    value: float
+    change: float
+    low: float | None
+    high: float | None
+    limit: float | None
+    status: Status
+    unit: str = ""
+    images: int = 0
+    samples: int = 0
+
+    @property
+    def title(self) -> str:
+        """Its kind and name."""
+        return f"{self.kind}: {self.name}" if self.name else self.kind
+
+
+def judge(change: float, low: float | None, limit: float | None, strict: bool) -> Status:
+    """The gate's one rule: red is what lies beyond its limit with the whole of its confidence interval.
+
+    Args:
+        change: what was found.
+        low: where its interval begins; None where too few images tell.
+        limit: the largest change allowed; None for no limit.
+        strict: whether the change itself decides.
+    """
+    if low is None:
+        return Status.FEW
+    if limit is None or change <= limit:
+        return Status.OK
+    return Status.RED if strict or low > limit else Status.UNSURE
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found.
+
+    Attributes:
+        bundle: what was compared, and with what, for people.
+        baseline: with what it was compared.
+        figure: the task's figure that the scores are of, such as ``mIoU``.
+        conditions: what was asked: model, task, data, split, limit, sensor.
+        lines: all that was compared.
+        remarks: what else people should know.
+    """
+
+    bundle: str
+    baseline: str
+    figure: str
+    conditions: dict[str, Any]
+    lines: tuple[Line, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def red(self) -> tuple[Line, ...]:
+        """The lines beyond their limits."""
+        return tuple(line for line in self.lines if line.status is Status.RED)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no line is red."""
+        return not self.red
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON."""
+        return {"passed": self.passed, **asdict(self)}
