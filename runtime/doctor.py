@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from rsvl.runtime.engines.choice import BY_ENGINES
 from rsvl.runtime.errors import MissingComponentError
-from rsvl.runtime.session import onnxruntime, present_providers
+from rsvl.runtime.gpu.cuda import find_device
+from rsvl.runtime.providers import onnxruntime, present_providers
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ _PACKAGES = {
     "transformers": _Package(("transformers",), "no training and no export", "pip install 'rsvl[train]'"),
     "onnx": _Package(("onnx",), "no export", "pip install 'rsvl[export]'"),
     "onnxscript": _Package(("onnxscript",), "no export", "pip install 'rsvl[export]'"),
-    "tensorrt": _Package(("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install tensorrt"),
+    "tensorrt": _Package(
+        ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install 'rsvl[tensorrt]'"
+    ),
     "tensorrt-rtx": _Package(
         ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
         "no TensorRT for RTX engines",
-        "pip install tensorrt-rtx-cu13",
+        "pip install 'rsvl[tensorrt-rtx]'",
     ),
     "openvino": _Package(("openvino",), "no OpenVINO, which has bf16 for Intel CPUs", "pip install openvino"),
 }
@@ -106,6 +110,13 @@ def _providers() -> Iterator[Finding]:
     except MissingComponentError:
         return  # reported among the packages
     yield Finding("onnxruntime providers", True, f"{', '.join(names)} ({version})")
+    device, why_not = find_device()
+    if device is not None:
+        yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
+    else:
+        yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
+    first = f"its {BY_ENGINES} where it has some, else " if device is not None else ""
+    yield Finding("a bundle runs by", True, f"{first}{names[0]} (force another with --provider)")
     if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
 

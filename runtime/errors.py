@@ -49,5 +49,13 @@ class OutputError(RsvlError):
     """The result could not be written: disk full, no permission. Exit code 1."""
 
 
+class DeviceError(RsvlError):
+    """The GPU failed: none is there, it is out of memory, it stopped answering. Exit code 1."""
+
+
+class EngineError(RsvlError):
+    """A TensorRT engine cannot be built or loaded. Exit code 1."""
+
+
 class RegressionError(RsvlError):
     """A bundle is worse than its baseline by more than a gate allows. Exit code 1."""

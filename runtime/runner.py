@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.features import Features
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
-from rsvl.runtime.session import Session, to_numpy
+from rsvl.runtime.session import Observer, Session, to_numpy
 from rsvl.runtime.text import Tokenizer
 
 
@@ -68,11 +68,12 @@ class Runner:
         )
         self.manifest = replace(self.manifest, model=replace(self.spec, images=images))
 
-    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **arrays: Any) -> dict[str, np.ndarray]:
         """Runs all graphs on raw inputs.
 
         Args:
-            **arrays: each of `spec.raw_inputs` by name, [N, …], of the declared shape and dtype.
+            **arrays: each of `spec.raw_inputs` by name, [N, …], of the declared shape and dtype. Where engines run the
+                bundle, arrays of other libraries on the GPU (DLPack, CUDA array interface) are not copied.
 
         Returns:
             Each of `spec.final_outputs` by name.
@@ -83,8 +84,9 @@ class Runner:
         raw = self.spec.raw_inputs
         if set(arrays) != set(raw):
             raise InputError(f"{self.spec.name} takes {', '.join(sorted(raw))}, not {', '.join(sorted(arrays))}")
+        given = {name: self._session.taken(array) for name, array in arrays.items()}
         for name, tensor in raw.items():
-            array = arrays[name]
+            array = given[name]
             pairs = zip(tensor.shape, array.shape, strict=False)
             fits = array.ndim == len(tensor.shape) and all(isinstance(d, str) or d == size for d, size in pairs)
             if not fits or array.dtype != tensor.dtype:
@@ -92,8 +94,12 @@ class Runner:
                     f"input {name} is {array.dtype} {list(array.shape)}: {self.spec.name} takes {tensor.dtype} "
                     f"{list(tensor.shape)}"
                 )
-        outputs = self._session.run(arrays, [graph.name for graph in self.spec.graphs])
+        outputs = self._session.run(given, [graph.name for graph in self.spec.graphs])
         return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tells `observer` of each graph that runs from now on; None tells nobody. See `rsvl.benchmarks.stages`."""
+        self._session.observer = observer
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's pictures.

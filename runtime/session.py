@@ -1,66 +1,30 @@
-"""A bundle's graphs in ONNX Runtime: choosing the provider, loading, and wiring graphs by their tensors' names."""
+"""A bundle's graphs, loaded on the best that is here and wired by their tensors' names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rsvl.runtime.bundle import ENGINES, Bundle
-from rsvl.runtime.errors import BundleError, MissingComponentError, RsvlError, UsageError
+from rsvl.runtime.engines.choice import BY_ENGINES, open_engines
+from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError, UsageError
 from rsvl.runtime.manifest import GraphSpec
+from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present_providers, start
 
-
-@dataclass(frozen=True)
-class Provider:
-    """An ONNX Runtime execution provider: our short name, its own name, the package that brings it."""
-
-    name: str
-    full_name: str
-    package: str
-
-
-#: In the order of preference: the first that is present and starts is used.
-PROVIDERS = (
-    Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu"),
-    Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu"),
-    Provider("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx"),
-    Provider("openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino"),
-    Provider("directml", "DmlExecutionProvider", "onnxruntime-directml"),
-    Provider("coreml", "CoreMLExecutionProvider", "onnxruntime"),
-    Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
-)
-
-
-def onnxruntime() -> ModuleType:
-    """The onnxruntime module, imported on first use and silenced: its failures arrive as exceptions.
-
-    Raises:
-        MissingComponentError: it is not installed.
-    """
-    try:
-        import onnxruntime as module
-    except ImportError as error:
-        raise MissingComponentError("running a bundle needs ONNX Runtime: pip install onnxruntime") from error
-    module.set_default_logger_severity(4)
-    return module
-
-
-def present_providers() -> list[Provider]:
-    """The known providers that the installed ONNX Runtime was built with, the preferred first."""
-    built_in = onnxruntime().get_available_providers()
-    return [provider for provider in PROVIDERS if provider.full_name in built_in]
+Observer = Callable[[str, float, float], None]
+"""Told of each graph that ran: its name, when it began and when it ended, by `time.perf_counter`."""
 
 
 class Session:
     """The graphs of one bundle, loaded on one provider. Its runs may come from several threads.
 
     Attributes:
-        provider: short name of the provider that runs them, such as ``cpu`` or ``cuda``.
+        provider: what runs them: ``engines``, or the short name of a provider, such as ``cpu`` or ``cuda``.
+        observer: told of each graph that runs, for those who measure; none by default.
     """
 
     def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
@@ -68,19 +32,28 @@ class Session:
 
         Args:
             bundle: where they are.
-            provider: force one of `PROVIDERS` (short or full name); None takes the first that is present and starts.
+            provider: force ``engines`` or a provider by its short or full name; None takes engines where the bundle
+                has some and they start, else the first provider that is present and starts.
             threads: CPU threads of one operation; None leaves it to ONNX Runtime, which takes the physical cores.
 
         Raises:
             UsageError: no such provider, or a thread count below 1.
             MissingComponentError: the forced provider is not installed or does not start here.
+            EngineError: engines are forced and cannot be built or loaded.
+            DeviceError: engines are forced and the GPU failed.
             BundleError: a graph that ONNX Runtime cannot load, or whose tensors are not those of the manifest.
         """
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be 1 or more, not {threads}")
+        self.observer: Observer | None = None
         self._bundle, self._threads = bundle, threads
         self._graphs = {graph.name: graph for graph in bundle.manifest.model.graphs}
-        forced = None if provider is None else _find(provider)
+        asked = provider is not None and provider.lower() == BY_ENGINES
+        self._engines = open_engines(bundle, asked) if asked or provider is None else None
+        if self._engines is not None:
+            self.provider = BY_ENGINES
+            return
+        forced = None if provider is None else find_provider(provider)
         candidates = present_providers() if forced is None else [forced]
         for candidate in candidates:
             loaded = self._load(candidate, forced=forced is not None)
@@ -97,28 +70,48 @@ class Session:
         """Runs graphs in order; each takes its inputs by name from what is there and adds its outputs.
 
         Args:
-            tensors: arrays, or what an earlier run returned, by tensor name.
+            tensors: arrays, or what an earlier run returned, by tensor name; with engines also other libraries' arrays
+                on the GPU (DLPack, CUDA array interface), which are not copied.
             graphs: the graphs' names.
 
         Returns:
-            The outputs of these graphs by tensor name, as ONNX Runtime's values on its device; see `to_numpy`.
+            The outputs of these graphs by tensor name, on the device that made them; see `to_numpy`.
 
         Raises:
-            RsvlError: ONNX Runtime failed, out of memory for example.
+            DeviceError: the GPU ran out of memory or stopped answering.
+            RsvlError: the graph failed for another reason.
         """
         outputs: dict[str, Any] = {}
         for name in graphs:
             spec = self._graphs[name]
             feeds = {t.name: outputs.get(t.name, tensors.get(t.name)) for t in spec.inputs}
             names = [t.name for t in spec.outputs]
+            began = time.perf_counter()
             try:
                 results = self._run_graph(name, names, feeds)
+            except RsvlError as error:
+                raise type(error)(f"graph {name} failed on {self.provider}: {error}") from error
             except Exception as error:
-                raise RsvlError(
-                    f"graph {name} failed on {self.provider} ({_first_line(error)}): try another provider"
-                ) from error
+                raise _failure(name, self.provider, _first_line(error)) from error
+            if self.observer is not None:
+                self.observer(name, began, time.perf_counter())
             outputs.update(zip(names, results, strict=True))
         return outputs
+
+    def taken(self, array: Any) -> Any:
+        """An array as `run` takes it, with `shape`, `ndim` and `dtype`: with engines it may lie on the GPU already.
+
+        Raises:
+            InputError: no array, or one that lies where this session cannot read it.
+        """
+        if self._engines is not None:
+            return self._engines.taken(array)
+        if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+            return np.asarray(array)
+        try:
+            return np.from_dlpack(array)
+        except (BufferError, RuntimeError) as error:
+            raise InputError(f"an array that is not in main memory: give NumPy to {self.provider}") from error
 
     def stage(self, raw: Iterable[str], without: Iterable[str] = ()) -> list[str]:
         """The graphs that can run when only these raw inputs are known, in order, leaving out those in `without`."""
@@ -131,8 +124,10 @@ class Session:
 
     def _run_graph(self, name: str, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
         """Runs one graph with its tensors bound to the device: on a GPU, features stay there between graphs."""
+        if self._engines is not None:
+            return list(self._engines.run_graph(name, outputs, feeds))
         session, value = self._sessions[name], onnxruntime().OrtValue
-        device = "cuda" if self.provider in ("cuda", "tensorrt") else "cpu"
+        device = "cuda" if find_provider(self.provider).on_cuda else "cpu"
         binding = session.io_binding()
         for key, tensor in feeds.items():
             bound = value.ortvalue_from_numpy(tensor, device, 0) if isinstance(tensor, np.ndarray) else tensor
@@ -172,38 +167,13 @@ class Session:
             options.intra_op_num_threads = self._threads
         # Each graph has its own threads: let those of the last one sleep at once instead of spinning beside the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        chain = _fallbacks(provider)
-        return ort.InferenceSession(
-            str(self._bundle.path(graph.file)),  # from the path: from bytes takes twice the weights' memory
-            options,
-            providers=[p.full_name for p in chain],
-            provider_options=[_options(p, self._bundle.root / ENGINES) for p in chain],
-            enable_fallback=0,
-        )
+        path, engines = self._bundle.path(graph.file), self._bundle.root / ENGINES
+        return start(path, options, provider, present_providers(), engines)
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
     """A tensor that `Session.run` returned, as an array in main memory."""
     return tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
-
-
-def _find(name: str) -> Provider:
-    for provider in PROVIDERS:
-        if name.lower() in (provider.name, provider.full_name.lower()):
-            return provider
-    raise UsageError(f"unknown provider {name!r}: choose one of {', '.join(p.name for p in PROVIDERS)}")
-
-
-def _fallbacks(provider: Provider) -> list[Provider]:
-    """The provider and those that take the nodes that it leaves: CUDA after TensorRT, the CPU last."""
-    after = {"tensorrt": ["cuda", "cpu"], "cpu": []}.get(provider.name, ["cpu"])
-    return [provider, *(p for p in present_providers() if p.name in after)]
-
-
-def _options(provider: Provider, engines: Path) -> dict[str, str]:
-    if provider.name != "tensorrt":
-        return {}
-    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines), "trt_timing_cache_enable": "1"}
 
 
 def _check_tensors(session: Any, graph: GraphSpec, bundle: Bundle) -> None:
@@ -213,6 +183,13 @@ def _check_tensors(session: Any, graph: GraphSpec, bundle: Bundle) -> None:
             f"{bundle.source}: {graph.file} takes {sorted(inputs)} and gives {sorted(outputs)}, the manifest says "
             "otherwise: export it again"
         )
+
+
+def _failure(graph: str, provider: str, reason: str) -> RsvlError:
+    """What to tell of a graph that ONNX Runtime could not run."""
+    if re.search("allocate memory|out of memory|bad_alloc|MemoryAllocation", reason, re.IGNORECASE):
+        return DeviceError(f"graph {graph} ran out of memory on {provider}: use a smaller --tile or fewer at once")
+    return RsvlError(f"graph {graph} failed on {provider} ({reason}): try another provider")
 
 
 def _first_line(error: Exception) -> str:

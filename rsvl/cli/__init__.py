@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import rsvl
-from rsvl.cli import bench, check, doctor, eval, export, gate, models, run, synth, train
+from rsvl.cli import bench, check, doctor, engine, eval, export, gate, models, run, synth, train
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.failures import INTERRUPTED, explain
 
@@ -23,6 +23,7 @@ for command in (
     synth.synth,
     train.train,
     export.export,
+    engine.engine,
     check.check,
     run.run,
     eval.eval_,

@@ -11,7 +11,8 @@ from rsvl.runtime import session as session_module
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, MissingComponentError, RsvlError, UsageError
 from rsvl.runtime.manifest import Manifest, TensorSpec
-from rsvl.runtime.session import PROVIDERS, Provider, Session, onnxruntime, to_numpy
+from rsvl.runtime.providers import PROVIDERS, Provider, onnxruntime
+from rsvl.runtime.session import Session, to_numpy
 
 IMAGES = np.random.default_rng(3).random((2, 3, SIZE, SIZE), np.float32)
 TOKENS = np.array([[7, 2, 8, 0, 0, 0, 0, 0], [7, 3, 8, 0, 0, 0, 0, 0]])

@@ -1,0 +1,136 @@
+"""`rsvl engine`: TensorRT engines of a bundle's graphs, or a script that builds them on another device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsvl.cli import options
+from rsvl.cli.console import print_json, print_note, print_table, progress
+
+if TYPE_CHECKING:
+    from rsvl.runtime.bundle import Bundle
+    from rsvl.runtime.engines import BuiltEngine
+    from rsvl.runtime.engines.profiles import Ranges
+
+
+def engine(
+    bundle: options.Bundle,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            help="here; any or sm_86 and its like (TensorRT for RTX builds for other GPUs); jetson-orin, jetson-thor, "
+            "server … (a script to run on the device).",
+        ),
+    ] = "here",
+    max_batch: Annotated[
+        int, typer.Option("--max-batch", min=1, help="The largest batch; larger ones go in parts.")
+    ] = 8,
+    best_batch: Annotated[int, typer.Option("--best-batch", min=1, help="The batch to be fastest at.")] = 1,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="Sizes of another dynamic dimension: NAME=LEAST:BEST:LARGEST."),
+    ] = None,
+    workspace: Annotated[
+        int | None, typer.Option(min=1, help="MiB of GPU memory for scratch. Default: what the library likes.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="tensorrt or tensorrt_rtx. Default: tensorrt where there is a GPU.")
+    ] = None,
+    plugins: Annotated[
+        list[str] | None, typer.Option("--plugin", help="Operation to run by rsvl's plugin, not by standard operators.")
+    ] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build also what is there already.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Build TensorRT engines of a bundle's graphs into its engines folder.
+
+    Engines that are there and still fit are kept. --target with a device's name writes a script and notes instead.
+    """
+    from rsvl.runtime.bundle import Bundle
+    from rsvl.runtime.engines.profiles import BATCH, batch_range, checked_ranges, parse_range
+    from rsvl.runtime.engines.targets import HERE, find_target, is_architecture
+
+    device = None if target == HERE or is_architecture(target) else find_target(target)
+    sizes = {BATCH: batch_range(max_batch, best_batch), **dict(map(parse_range, ranges or []))}
+    opened = Bundle(bundle)
+    checked_ranges(opened.manifest.model.graphs, sizes)
+    if device is not None:
+        from rsvl.runtime.engines import write_device_script
+
+        files = write_device_script(opened, device, sizes, workspace)
+        _tell(bundle, target, [], files, json)
+        return
+    restricted_to = None if target == HERE else target
+    built = _build(opened, sizes, restricted_to, workspace, backend, tuple(plugins or ()), rebuild)
+    _tell(bundle, target, built, [], json)
+
+
+def _build(
+    bundle: Bundle,
+    ranges: Ranges,
+    restricted_to: str | None,
+    workspace: int | None,
+    backend: str | None,
+    plugins: tuple[str, ...],
+    rebuild: bool,
+) -> list[BuiltEngine]:
+    from rsvl.runtime.engines import Recipe, build_engines, find_library
+    from rsvl.runtime.engines.library import RTX
+    from rsvl.runtime.gpu.cuda import find_device
+
+    with progress("looking for TensorRT") as report:
+        found, _ = find_device()
+        gpu = None if found is None else found.gpu
+        library = find_library(backend or (RTX if restricted_to else None), gpu)
+        scratch = None if workspace is None else workspace << 20
+        recipe = Recipe(library, gpu, restricted_to or "any", scratch, plugins)
+        return build_engines(bundle, recipe, ranges, rebuild, lambda share, what: report(share, 1, what))
+
+
+def _tell(bundle: Path, target: str, built: list[BuiltEngine], files: list[Path], json: bool) -> None:
+    if json:
+        engines = [_as_json(each) for each in built]
+        print_json({"bundle": str(bundle), "target": target, "engines": engines, "files": [str(f) for f in files]})
+        return
+    for each in built:
+        if each.why:
+            print_note(f"{each.engine.key.graph}: built again, {each.why}")
+    if built:
+        builder = built[0].engine.key.builder
+        rows = [_row(each) for each in built]
+        columns = ["graph", "MB", "layers", "seconds", "engine"]
+        print_table(columns, rows, title=f"{builder.backend} {builder.version} for {_whose(builder.gpu)}")
+    for file in files:
+        typer.echo(f"wrote {file}")
+
+
+def _row(built: BuiltEngine) -> list[str]:
+    stored = built.engine
+    took = "was there" if built.reused else f"{stored.seconds:.1f}"
+    return [stored.key.graph, f"{stored.size / 1e6:.1f}", str(stored.layers), took, stored.path.name]
+
+
+def _whose(gpu: str) -> str:
+    return "any GPU that it knows" if gpu == "any" else gpu
+
+
+def _as_json(built: BuiltEngine) -> dict[str, object]:
+    stored, key = built.engine, built.engine.key
+    return {
+        "graph": key.graph,
+        "file": str(stored.path),
+        "backend": key.builder.backend,
+        "version": key.builder.version,
+        "gpu": key.builder.gpu,
+        "precision": key.precision,
+        "profile": dict(key.profile),
+        "bytes": stored.size,
+        "layers": stored.layers,
+        "seconds": stored.seconds,
+        "reused": built.reused,
+        "why": built.why,
+    }
