@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint train-tiny constraints clean
+.PHONY: demo test lint train-tiny constraints clean kernels plugins
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -24,7 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	rm -rf build/typed && mkdir -p build/typed/rsvl
-	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks) build/typed/rsvl/
+	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) build/typed/rsvl/
 	MYPYPATH=build/typed $(BIN)/mypy -p rsvl
 
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
@@ -39,6 +39,15 @@ constraints:
 	( echo '# The exact versions that .venv gets; pyproject.toml has the ranges. Renewed by: make constraints'; \
 	  build/newest/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' ) > build/constraints.txt
 	mv build/constraints.txt constraints.txt
+
+# Every CUDA source for every GPU, by nvcc and by NVRTC as far as they are here: some minutes.
+kernels: $(READY)
+	RSVL_ALL_ARCHITECTURES=1 $(BIN)/python -m pytest tests/plugins/test_kernels_compile.py
+
+# build/plugins/librsvl_plugins.so, by cmake and nvcc; TENSORRT_ROOT names the folder with TensorRT's include/.
+plugins:
+	cmake -S plugins/library -B build/plugins $(if $(TENSORRT_ROOT),-DTENSORRT_ROOT=$(TENSORRT_ROOT))
+	cmake --build build/plugins
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache

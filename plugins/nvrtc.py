@@ -28,7 +28,7 @@ def compile_source(source: Path, capability: int) -> bytes:
         MissingComponentError: cuda-python or NVRTC is missing, or it is too old for every GPU of this kind.
         RsvlError: the source does not compile; the first error of the compiler's log is named.
     """
-    nvrtc = _nvrtc()
+    nvrtc = library()
     known = [version for version in _checked(nvrtc.nvrtcGetSupportedArchs()) if version <= capability]
     if not known or capability < 75:
         raise MissingComponentError(
@@ -57,7 +57,12 @@ def compile_source(source: Path, capability: int) -> bytes:
         nvrtc.nvrtcDestroyProgram(program)
 
 
-def _nvrtc() -> Any:
+def library() -> Any:
+    """The bindings' module for NVRTC, checked to open it.
+
+    Raises:
+        MissingComponentError: cuda-python or NVRTC is missing.
+    """
     try:
         from cuda.bindings import nvrtc
 

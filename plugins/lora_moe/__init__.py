@@ -64,8 +64,8 @@ class LoRAMoE:
         Raises:
             UsageError: shapes that do not fit each other, or more than 2³¹ patches.
         """
-        x, weight, a, b, gate = tensors
         _check(*(tensor.shape for tensor in tensors))
+        x, weight, a, _, gate = tensors
         patches = math.prod(x.shape[:-1])
         experts, rank, in_channels = a.shape
         out_channels = weight.shape[0]
@@ -101,7 +101,8 @@ def _check(
     ranks = [len(shape) for shape in named.values()]
     if not 1 <= ranks[0] <= _MAX_PLACES + 1 or ranks[1:] != [2, 3, 3, ranks[0]] or 0 in (*x, *weight, *a, *b):
         raise UsageError(
-            f"LoRAMoE: expected x [..., Cin], weight [Cout, Cin], a [E, r, Cin], b [E, Cout, r], gate [..., E], got {shapes}"
+            "LoRAMoE: expected x [..., Cin], weight [Cout, Cin], a [E, r, Cin], b [E, Cout, r], gate [..., E], got "
+            f"{shapes}"
         )
     experts, rank, in_channels = a
     if (x[-1], weight[1], b, gate[-1]) != (in_channels, in_channels, (experts, weight[0], rank), experts):

@@ -36,14 +36,7 @@ struct GateRows {
     int size[kMaxPlaces], stride[kMaxPlaces];
 };
 
-#ifdef __CUDACC__
-#define RSVL_BOTH __host__ __device__
-#else
-#define RSVL_BOTH
-#endif
-
-template <typename T>
-RSVL_BOTH constexpr long long moe_shared_bytes(int experts) {
+__host__ __device__ constexpr long long moe_shared_bytes(int experts) {
     return 32LL * kSlices * (kRows + kColumns) + 8LL * kRows + 4LL * (experts + 1);
 }
 
@@ -66,7 +59,7 @@ __device__ inline void load_tile(T* tile, bool whole, Locate locate) {
     const auto k = [](int index) { return index / 2 / kTileRows * kSlice<T> + index % 2 * kChunk; };
     Chunk<T>* chunks = reinterpret_cast<Chunk<T>*>(tile);
     if (whole) {
-#pragma unroll 4  // loads on their way at once
+#pragma unroll 2  // loads on their way at once; with four, registers spill
         for (int index = threadIdx.x; index < kChunks; index += kThreads) {
             const T* at = locate(row(index), k(index));
             chunks[index] = at ? *reinterpret_cast<const Chunk<T>*>(at) : Chunk<T>{};
@@ -85,6 +78,7 @@ __device__ inline void load_tile(T* tile, bool whole, Locate locate) {
 template <typename T, int kEights>
 __device__ inline void multiply_tiles(Accumulators<kEights>& into, const T* left, const T* right, int columns) {
     const Place place;
+#pragma unroll 2
     for (int slice = 0; slice < kSlices; ++slice) {
         const T* own = right + (slice * columns + place.warp_column * 8 * kEights) * kSlice<T>;
         multiply_slice(into, left + (slice * kRows + place.warp_row * kWarpRows) * kSlice<T>,

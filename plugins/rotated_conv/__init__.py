@@ -22,8 +22,7 @@ class ConvSizes(ctypes.Structure):
     """The kernel's struct of the same name."""
 
     _fields_ = [
-        (name, ctypes.c_int)
-        for name in ("bases", "in_channels", "out_channels", "height", "width", "kernel", "mode")
+        (name, ctypes.c_int) for name in ("bases", "in_channels", "out_channels", "height", "width", "kernel", "mode")
     ]
 
 
@@ -87,11 +86,15 @@ class RotatedConv2d:
         shapes = f"x {list(x)}, taps {list(taps)}, theta {list(angles[0])}, gate {list(angles[1])}"
         k = self.kernel_size
         if len(x) != 4 or len(taps) != 5 or taps[1:3] != (k, k) or taps[4] != x[1] or 0 in (*x, *taps):
-            raise UsageError(f"RotatedConv2d: expected x [B, Cin, H, W] and taps [n, {k}, {k}, Cout, Cin], got {shapes}")
+            raise UsageError(
+                f"RotatedConv2d: expected x [B, Cin, H, W] and taps [n, {k}, {k}, Cout, Cin], got {shapes}"
+            )
         if any(angle != (x[0], taps[0]) for angle in angles):
             raise UsageError(f"RotatedConv2d: expected theta and gate [B, n], got {shapes}")
         if x[0] > _GRID_LIMIT or blocks(taps[3], ROWS) > _GRID_LIMIT:
-            raise UsageError(f"RotatedConv2d: the plugin takes at most {_GRID_LIMIT} samples: split the batch ({shapes})")
+            raise UsageError(
+                f"RotatedConv2d: the plugin takes at most {_GRID_LIMIT} samples: split the batch ({shapes})"
+            )
 
 
 def shared_bytes(element: int, kernel: int, bases: int) -> int:
@@ -99,5 +102,3 @@ def shared_bytes(element: int, kernel: int, bases: int) -> int:
     patch = (_PIXEL_ROWS + kernel - 1) * (_PIXEL_COLUMNS + kernel - 1)
     turn_columns = blocks(bases * kernel * kernel, 16) * 16
     return SLICE_BYTES * (_TAPS * ROWS + patch) + _TURN_ROWS * turn_columns * element + 12 * bases
-
-

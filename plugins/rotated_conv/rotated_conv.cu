@@ -36,17 +36,11 @@ struct ConvSizes {
     int bases, in_channels, out_channels, height, width, kernel, mode;
 };
 
-#ifdef __CUDACC__
-#define RSVL_BOTH __host__ __device__
-#else
-#define RSVL_BOTH
-#endif
-
 // Columns of the turn: the bases' taps, filled up to whole slices.
-RSVL_BOTH constexpr int turn_columns(int kernel, int bases) { return (bases * kernel * kernel + 15) / 16 * 16; }
+__host__ __device__ constexpr int turn_columns(int kernel, int bases) { return (bases * kernel * kernel + 15) / 16 * 16; }
 
 template <typename T>
-RSVL_BOTH constexpr long long conv_shared_bytes(int kernel, int bases) {
+__host__ __device__ constexpr long long conv_shared_bytes(int kernel, int bases) {
     const long long patch = (kPixelRows + kernel - 1LL) * (kPixelColumns + kernel - 1LL);
     return 32 * (kTaps * kRows + patch) + kTurnRows * turn_columns(kernel, bases) * int(sizeof(T)) + 12LL * bases;
 }

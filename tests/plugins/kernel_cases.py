@@ -65,8 +65,8 @@ CONV_CASES = {
     "arc": ConvCase(3, 2, 4, 3, 4, 5, degrees=(-45, 40, 0), mode="arc"),
     "arc, any angle": ConvCase(2, 2, 3, 3, 4, 4, degrees=(170, -120), mode="arc"),
     "1x1": ConvCase(2, 2, 6, 3, 4, 4, k=1),
-    "5x5, several groups of taps": ConvCase(2, 2, 17, 3, 6, 7, k=5),
-    "7x7": ConvCase(1, 2, 2, 2, 9, 8, k=7),
+    "5x5, several groups of taps": ConvCase(1, 2, 17, 3, 6, 7, k=5),
+    "7x7": ConvCase(1, 2, 2, 2, 7, 8, k=7),
 }
 
 
@@ -83,7 +83,7 @@ class MoeCase(NamedTuple):
     wide_gate: bool = False
 
     def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """x, weight, a, b and gate, the same in every run; zero but for `chosen` neighbours, which move with the patch."""
+        """x, weight, a, b and gate, the same in every run; gates zero but for `chosen` experts, others further on."""
         random = torch.Generator().manual_seed(sum(self.patches) + self.cin)
         x = torch.randn(*self.patches, self.cin, generator=random)
         weight = torch.randn(self.cout, self.cin, generator=random) / self.cin**0.5
@@ -93,7 +93,13 @@ class MoeCase(NamedTuple):
         gate = torch.rand(*places, self.experts, generator=random) * 2 - 1
         first = torch.arange(math.prod(places)).view(*places, 1) // 70  # so that whole blocks leave experts out
         gate[(torch.arange(self.experts) - first) % self.experts >= self.chosen] = 0
-        return [x.to(dtype), weight.to(dtype), a.to(dtype), b.to(dtype), gate.to(torch.float32 if self.wide_gate else dtype)]
+        return [
+            x.to(dtype),
+            weight.to(dtype),
+            a.to(dtype),
+            b.to(dtype),
+            gate.to(torch.float32 if self.wide_gate else dtype),
+        ]
 
     def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """What the kernel gives, and the definition in float64, for the same inputs."""

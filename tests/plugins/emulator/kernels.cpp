@@ -3,7 +3,6 @@
 
 
 #include "../../../plugins/rotated_conv/rotated_conv.cu"
-#undef RSVL_BOTH
 #include "../../../plugins/lora_moe/lora_moe.cu"
 
 namespace {
