@@ -188,7 +188,7 @@ __device__ inline void rotated_conv2d(const T* x, const T* bases, const void* th
     Accumulators<kWarpColumns / 8> sums;
     sums.clear();
     for (int channel0 = 0; channel0 < sizes.in_channels; channel0 += kSlice<T>) {
-        load_patch(patch, x + sample * sizes.in_channels * plane, sizes, row0, column0, channel0);
+        load_patch(patch, x + (long long)sample * sizes.in_channels * plane, sizes, row0, column0, channel0);
         for (int first = 0; first < squared; first += kTaps) {
             const int taps = squared - first < kTaps ? squared - first : kTaps;
             if (channel0 == 0 || squared > kTaps) {  // up to 3×3 the turn stays for all channels

@@ -1,4 +1,4 @@
-"""The kernels compiled as C++ and run thread by thread on the host (see emulator/block.hpp), against float64."""
+"""The kernels compiled as C++ and run thread by thread on the host, started as on a GPU, against float64."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from emulated_driver import CUresult, EmulatedDriver
 from kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
 
-from rsvl.plugins.operation import THREADS, Operation
+from rsvl.plugins import driver, nvrtc
+from rsvl.plugins.lora_moe import LoRAMoE
+from rsvl.plugins.lora_moe import shared_bytes as moe_shared_bytes
+from rsvl.plugins.operation import Operation, Tensor
+from rsvl.plugins.rotated_conv import RotatedConv2d
+from rsvl.plugins.rotated_conv import shared_bytes as conv_shared_bytes
+from rsvl.runtime.errors import RsvlError, UsageError
 
 EMULATOR = Path(__file__).with_name("emulator") / "kernels.cpp"
 GUARD = 64  # elements before and after each tensor: reading them gives NaN, writing them is seen
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ to compile the emulated kernels with")
@@ -28,15 +35,11 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-class HowToLaunch(ctypes.Structure):
-    """The emulator's struct Launch."""
-
-    _fields_ = [
-        ("grid", ctypes.c_uint * 3),
-        ("threads", ctypes.c_uint),
-        ("shared", ctypes.c_uint),
-        ("reversed", ctypes.c_int),
-    ]
+def install(monkeypatch: pytest.MonkeyPatch, emulated: EmulatedDriver) -> EmulatedDriver:
+    """Makes it the driver of this machine, for which nothing needs compiling."""
+    monkeypatch.setattr(driver, "_driver", lambda: emulated)
+    monkeypatch.setattr(nvrtc, "compile_source", lambda source, capability: b"")
+    return emulated
 
 
 def guarded(tensor: torch.Tensor) -> torch.Tensor:
@@ -47,15 +50,13 @@ def guarded(tensor: torch.Tensor) -> torch.Tensor:
     return copy.copy_(tensor)
 
 
-def start(kernels: ctypes.CDLL, operation: Operation, inputs: list[torch.Tensor], backwards: bool) -> torch.Tensor:
+def start(operation: Operation, inputs: list[torch.Tensor]) -> torch.Tensor:
     """Runs the kernel as the plugin would start it."""
-    launch = operation.launch(described(inputs))
     tensors = [guarded(tensor) for tensor in inputs]
     y = guarded(torch.full(output_shape(operation, inputs), torch.nan, dtype=inputs[0].dtype))
-    values = [*(ctypes.c_void_p(tensor.data_ptr()) for tensor in (*tensors, y)), *launch.values]
-    arguments = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-    how = HowToLaunch((ctypes.c_uint * 3)(*launch.grid), THREADS, launch.shared_bytes, backwards)
-    kernels[f"emulated_{launch.kernel}"](ctypes.byref(how), arguments)
+    addresses = [tensor.data_ptr() for tensor in (*tensors, y)]
+    driver.Kernels(type(operation), device=0).start(operation.launch(described(inputs)), addresses, stream=0)
+    assert y._base is not None
     assert torch.isnan(y._base[:GUARD]).all() and torch.isnan(y._base[-GUARD:]).all(), "written outside of y"
     return y
 
@@ -74,7 +75,68 @@ RUNS += [(name, "float32") for name in CASES if "several" in name]
 
 
 @pytest.mark.parametrize(("name", "dtype"), RUNS)
-def test_emulated_kernel_equals_the_definition(kernels: ctypes.CDLL, name: str, dtype: str) -> None:
+def test_emulated_kernel_equals_the_definition(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, name: str, dtype: str
+) -> None:
+    emulated = install(monkeypatch, EmulatedDriver(library))
+    emulated.backwards = list(CASES).index(name) % 2 == 1  # both orders of the threads
     torch_dtype, tolerance = DTYPES[dtype]
-    backwards = list(CASES).index(name) % 2 == 1  # both orders of the threads
-    check(*CASES[name].run(lambda *call: start(kernels, *call, backwards), torch_dtype), tolerance)
+    check(*CASES[name].run(start, torch_dtype), tolerance)
+
+
+def test_shared_memory_is_counted_alike_in_python_and_in_the_sources(library: ctypes.CDLL) -> None:
+    for element in (2, 4):
+        for kernel in (1, 3, 5, 7):
+            for bases in (1, 3, 8):
+                expected = library.emulated_conv_shared_bytes(element, kernel, bases)
+                assert conv_shared_bytes(element, kernel, bases) == expected
+    assert [moe_shared_bytes(experts) for experts in (1, 8)] == [library.emulated_moe_shared_bytes(e) for e in (1, 8)]
+
+
+def tensors(*shapes: tuple[int, ...]) -> list[Tensor]:
+    return [Tensor(shape, "float16") for shape in shapes]
+
+
+def test_more_than_48_kib_of_shared_memory_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulated = install(monkeypatch, EmulatedDriver())
+    kernels = driver.Kernels(RotatedConv2d, device=0)
+    for size in (3, 9):
+        shapes = tensors((1, 4, 8, 8), (8, size, size, 4, 4), (1, 8), (1, 8))
+        kernels.prepare(RotatedConv2d("bilinear", size).launch(shapes))
+        assert emulated.allowed == ({} if size == 3 else {"rotated_conv2d_float16": emulated.shared})
+
+
+def test_sizes_beyond_the_gpus_shared_memory_are_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, EmulatedDriver(shared=40_000))
+    launch = LoRAMoE().launch(tensors((9, 4), (5, 4), (3, 2, 4), (3, 5, 2), (9, 3)))
+    with pytest.raises(UsageError, match=r"lora_moe_float16 needs \d+ bytes.*has 40000: build .* without the plugin"):
+        driver.Kernels(LoRAMoE, device=0).prepare(launch)
+
+
+def test_refusal_of_the_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulated = install(monkeypatch, EmulatedDriver())
+    emulated.cuLibraryGetKernel = lambda library, name: (CUresult.CUDA_ERROR_INVALID_VALUE, None)
+    launch = LoRAMoE().launch(tensors((9, 4), (5, 4), (3, 2, 4), (3, 5, 2), (9, 3)))
+    with pytest.raises(RsvlError, match="CUDA_ERROR_INVALID_VALUE"):
+        driver.Kernels(LoRAMoE, device=0).prepare(launch)
+
+
+@pytest.mark.parametrize(
+    ("operation", "shapes", "message"),
+    [
+        (RotatedConv2d("bilinear", 3), [(2, 4, 9), (3, 3, 3, 5, 4), (2, 3), (2, 3)], r"x \[B, Cin, H, W\]"),
+        (RotatedConv2d("bilinear", 5), [(2, 4, 9, 8), (3, 3, 3, 5, 4), (2, 3), (2, 3)], r"taps \[n, 5, 5, Cout, Cin\]"),
+        (RotatedConv2d("bilinear", 3), [(2, 4, 9, 8), (3, 3, 3, 5, 4), (2, 3), (1, 3)], r"gate \[B, n\]"),
+        (RotatedConv2d("bilinear", 1), [(70000, 1, 1, 1), (1, 1, 1, 1, 1), (70000, 1), (70000, 1)], "split the batch"),
+        (LoRAMoE(), [(9, 4), (5, 4), (3, 2, 4), (3, 5, 2), (9, 1, 3)], r"gate \[..., E\]"),
+        (LoRAMoE(), [(9, 4), (5, 4), (3, 2, 4), (3, 5, 3), (9, 3)], "channels, experts or ranks differ"),
+        (LoRAMoE(), [(9, 4), (5, 4), (3, 2, 4), (3, 5, 2), (3, 3)], "does not broadcast"),
+        (LoRAMoE(), [(2**16, 2**15, 1), (5, 1), (1, 1, 1), (1, 5, 1), (1, 1, 1)], "split the batch"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_before_the_kernel_starts(
+    operation: Operation, shapes: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        operation.launch(tensors(*shapes))
+    assert "\n" not in str(error.value)

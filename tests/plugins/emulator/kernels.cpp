@@ -46,3 +46,9 @@ EMULATED_CONV(rotated_conv2d_bfloat16, rsvl::BFloat)
 EMULATED_MOE(lora_moe_float32, float)
 EMULATED_MOE(lora_moe_float16, rsvl::Half)
 EMULATED_MOE(lora_moe_bfloat16, rsvl::BFloat)
+
+extern "C" long long emulated_conv_shared_bytes(int element, int kernel, int bases) {
+    return element == 4 ? rsvl::conv_shared_bytes<float>(kernel, bases) : rsvl::conv_shared_bytes<rsvl::Half>(kernel, bases);
+}
+
+extern "C" long long emulated_moe_shared_bytes(int experts) { return rsvl::moe_shared_bytes(experts); }
