@@ -1,11 +1,11 @@
-# make test, make lint, make demo, make train-tiny: each sets up .venv first, when it is missing or pyproject.toml or constraints.txt changed.
+# make test, lint, gate, demo, train-tiny: each sets up .venv first, when it is missing or its requirements changed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint train-tiny constraints clean kernels plugins
+.PHONY: demo test lint gate train-tiny constraints clean kernels plugins
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -30,6 +30,11 @@ lint: $(READY)
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
 train-tiny: $(READY)
 	$(BIN)/python -m rsvl.train.shipped -o build/train-tiny $(MODELS)
+
+# Every shipped model's other precisions against its float32, two models at a time; the reports are in build/gate.
+gate: $(READY)
+	rm -rf build/gate
+	ls rsvl/models/weights/*.safetensors | OMP_NUM_THREADS=1 xargs -n 1 -P 2 $(BIN)/python .ci/gate.py build/gate
 
 # What pyproject.toml's ranges give today, around the torch that constraints.txt names already.
 constraints:

@@ -12,6 +12,7 @@ import pytest
 import toy_tasks
 from outcome import Rsvl
 from PIL import Image
+from test_cli_light import outcomes
 from toy_bundle import LENGTH, WORDS, write_manifest
 
 from rsvl.runtime.manifest import ANSWERING, MATCHING, Manifest
@@ -98,6 +99,11 @@ def test_recorded_baseline_serves_as_the_bundle_does(
     assert outcome.code == 0 and "latency" not in outcome.out and "size" in outcome.out
     assert json.loads(first.read_text())["samples"] == json.loads(second.read_text())["samples"]
     assert rsvl("gate", damaged, "--baseline", second, *data).code == 1
+
+
+def test_gate_works_in_a_light_installation(good: Path, damaged: Path, data: tuple[str, ...]) -> None:
+    code, out, err = outcomes(["gate", str(damaged), "--baseline", str(good), *data, "--rounds", "5"])["gate"]
+    assert code == 1 and "class: blue" in out and len(err.splitlines()) == 1
 
 
 def test_reports_for_a_continuous_integration(

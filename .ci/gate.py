@@ -1,0 +1,46 @@
+"""Holds a shipped model's bundles of other precisions to its float32 bundle, on scenes that it never saw.
+
+    python .ci/gate.py FOLDER rsvl/models/weights/NAME.safetensors
+
+The model's recipe beside its weights says what its scenes are like. All results go to FOLDER/NAME.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rsvl.cli import main
+from rsvl.data.synth import write
+from rsvl.train.shipped import recipe
+
+#: The options of `rsvl export` for each precision that is held to float32.
+PRECISIONS = {"fp16": ["--fp16"]}
+SCENES, SEED = 24, 20_261_121
+"""No recipe has this seed."""
+
+
+def gate(name: str, folder: Path) -> bool:
+    """Exports a model in every precision and compares; tells whether all passed."""
+    made_like = recipe(name)
+    root, baseline = folder / "scenes", folder / "fp32.bundle"
+    folder.mkdir(parents=True, exist_ok=True)
+    write(root, **{**made_like.scenes, "scenes": SCENES, "seed": SEED, "val": 0, "test": SCENES})
+    data = ["--data", made_like.data, "--root", str(root), "--min-agreement", "0.95", "--rounds", "5"]
+    passed = _done("export", "--model", name, "-o", str(baseline))
+    for precision, options in PRECISIONS.items():
+        bundle, report = folder / f"{precision}.bundle", folder / f"{precision}.xml"
+        passed = passed and _done("export", "--model", name, *options, "-o", str(bundle))
+        passed = passed and _done("gate", str(bundle), "--baseline", str(baseline), *data, "--junit", str(report))
+    return passed
+
+
+def _done(*command: str) -> bool:
+    return main(command) == 0
+
+
+if __name__ == "__main__":
+    model = Path(sys.argv[2]).stem
+    green = gate(model, Path(sys.argv[1], model))
+    print(f"{model}: {'passed' if green else 'RED'}")
+    sys.exit(not green)
