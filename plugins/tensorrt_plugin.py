@@ -73,6 +73,9 @@ class KernelPlugin(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, t
         driver.kernels(type(self.operation), driver.current_device())
         return self.clone()
 
+    def set_tactic(self, tactic: int) -> None:
+        """There is one, number 0; TensorRT says so, and takes it for a failure when nobody listens."""
+
     def on_shape_change(self, inp: Sequence[Any], out: Sequence[Any]) -> None:
         """Works out the launch for these sizes, so that `enqueue` only starts it."""
         self._launch = self.operation.launch([Tensor(tuple(one.dims), _DTYPES[one.type]) for one in inp])

@@ -132,6 +132,15 @@ def formats(plugin: Any, types: list[Any], formats: list[Any] | None = None) -> 
     return all(plugin.supports_format_combination(i, tensors, len(types) - 1) for i in range(len(tensors)))
 
 
+def execute(
+    plugin: Any, inputs: list[PluginTensorDesc], output: PluginTensorDesc, addresses: list[int], stream: int
+) -> None:
+    """What an execution context calls for one inference; the output's address is the last."""
+    plugin.on_shape_change(inputs, [output])
+    plugin.set_tactic(0)
+    plugin.enqueue(inputs, [output], addresses[:-1], addresses[-1:], 0, stream)
+
+
 def reload(registry: Registry, plugin: Any) -> Any:
     """The plugin of an engine that was saved and loaded, in an execution context."""
     saved = plugin.clone().get_fields_to_serialize()

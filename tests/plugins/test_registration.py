@@ -9,7 +9,7 @@ from typing import Any
 
 import fake_tensorrt
 import pytest
-from fake_tensorrt import DataType, PluginTensorDesc, TensorFormat, formats, parse_node, reload
+from fake_tensorrt import DataType, PluginTensorDesc, TensorFormat, execute, formats, parse_node, reload
 
 import rsvl.plugins
 from rsvl.plugins import driver, registration
@@ -143,12 +143,11 @@ def test_saved_and_loaded_plugin_starts_the_kernel_on_the_stream(
     (shape,) = plugin.get_output_shapes([fake_tensorrt.DimsExprs(shape) for shape in inputs], [], None)
     assert tuple(shape) == output
     described = [PluginTensorDesc(shape, HALF) for shape in inputs]
-    plugin.on_shape_change(described, [PluginTensorDesc(output, HALF)])
-    addresses = list(range(1, len(inputs) + 1))
-    plugin.clone().enqueue(described, [PluginTensorDesc(output, HALF)], addresses, [77], 0, 99)
+    addresses = list(range(1, len(inputs) + 2))
+    execute(plugin, described, PluginTensorDesc(output, HALF), addresses, stream=99)
     ((launch, started_on, stream),) = kernels.started
     assert launch in kernels.prepared and launch.kernel == kernel
-    assert (started_on, stream) == ([*addresses, 77], 99)
+    assert (started_on, stream) == (addresses, 99)
 
 
 def test_shapes_that_do_not_fit_fail_before_the_kernel_starts(
