@@ -50,7 +50,7 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
 
     Args:
         bundle: a bundle's directory or `.rsvl` file.
-        provider: force an ONNX Runtime provider; None takes the one that `load` would.
+        provider: force ``engines`` or an ONNX Runtime provider; None takes the one that `load` would.
         threads: CPU threads; None takes the physical cores.
 
     Raises:

@@ -5,6 +5,7 @@ in the field has the light runtime and TensorRT, and rebuilds its engines when i
 needed for that, no PyTorch and no onnx.
 
 - `library`: the one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ.
+- `installed`: which of those are here.
 - `profiles`, `keys`: for which sizes an engine is built, and what makes it another engine.
 - `store`: the files in `engines/`.
 - `build`: all engines of a bundle, built where they are missing.
@@ -14,7 +15,8 @@ needed for that, no PyTorch and no onnx.
 
 from rsvl.runtime.engines.build import BuiltEngine, Recipe, build_engines
 from rsvl.runtime.engines.device_script import write_device_script
-from rsvl.runtime.engines.library import Library, find_library, installed_libraries
+from rsvl.runtime.engines.installed import find_library, installed_libraries
+from rsvl.runtime.engines.library import Library
 from rsvl.runtime.engines.profiles import Range, batch_range
 from rsvl.runtime.engines.targets import TARGETS, Target
 

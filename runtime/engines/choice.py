@@ -6,7 +6,8 @@ import warnings
 
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.engines.execution import EngineSession
-from rsvl.runtime.engines.library import INSTALL, Library, find_library, installed_libraries
+from rsvl.runtime.engines.installed import INSTALL, find_library, installed_libraries
+from rsvl.runtime.engines.library import Library
 from rsvl.runtime.engines.store import EngineStore
 from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError
 from rsvl.runtime.gpu.cuda import find_device

@@ -174,13 +174,13 @@ class _EngineGraph:
         for name, tensor in inputs.items():
             context.set_input(name, tensor.shape, tensor.address)
         bound = dict(outputs or {})
-        for tensor in self._spec.outputs:
-            if tensor.name not in bound:
-                shape = context.output_shape(tensor.name)
+        for spec in self._spec.outputs:
+            if spec.name not in bound:
+                shape = context.output_shape(spec.name)
                 if min(shape, default=1) < 0:
-                    raise EngineError(f"the size of {tensor.name} depends on its values: use --provider cuda")
-                bound[tensor.name] = DeviceTensor(self._workspace, shape, np.dtype(tensor.dtype))
-            context.set_output(tensor.name, bound[tensor.name].address)
+                    raise EngineError(f"the size of {spec.name} depends on its values: use --provider cuda")
+                bound[spec.name] = DeviceTensor(self._workspace, shape, np.dtype(spec.dtype))
+            context.set_output(spec.name, bound[spec.name].address)
         return bound
 
     def _record(self, key: tuple, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> None:
@@ -217,6 +217,7 @@ def _load(bundle: Bundle, store: EngineStore, graph: GraphSpec, recipe: Recipe, 
         try:
             return _shared(stored, recipe.library)
         except EngineError as error:
+            stored.discard()  # or each start would build it anew, in vain
             raise EngineError(f"graph {graph.name}: {error}: use --provider cuda") from error
 
 

@@ -30,8 +30,6 @@ from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError,
 from rsvl.runtime.gpu.device import Gpu, Stream
 
 FULL, RTX = "tensorrt", "tensorrt_rtx"
-BACKENDS = (FULL, RTX)
-INSTALL = "pip install 'rsvl[tensorrt]' (on the GPU that runs it) or 'rsvl[tensorrt-rtx]' (builds without a GPU)"
 
 #: The least major version whose interface this file speaks.
 _LEAST = {FULL: 10, RTX: 1}
@@ -299,7 +297,7 @@ class Engine:
             DeviceError: no memory is left.
         """
         self._log.errors.clear()
-        cache = None
+        config = cache = None
         if self._captures_graphs:
             config = self._engine.create_runtime_config()
             config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
@@ -315,14 +313,15 @@ class Engine:
                 f"the engine cannot be prepared ({_one_line(self._log.errors) or 'no reason given'}): if memory is "
                 "short, build it with a smaller --max-batch"
             )
-        return Context(context, cache, self._log)
+        return Context(context, (config, cache), self._log)
 
 
 class Context:
     """One session's use of an engine; not for two threads at once."""
 
-    def __init__(self, context: Any, cache: Any, log: Any) -> None:
-        self._context, self._cache, self._log = context, cache, log
+    def __init__(self, context: Any, settings: tuple[Any, Any], log: Any) -> None:
+        self._context, self._log = context, log
+        self._config, self._cache = settings  # the library may go on using both
 
     def set_input(self, name: str, shape: Shape, address: int) -> None:
         """Where an input lies and what its shape is.
@@ -346,43 +345,16 @@ class Context:
         """Orders one run on the stream.
 
         Raises:
-            EngineError: the library refuses.
+            DeviceError: memory ran out, or the GPU failed.
+            EngineError: the library refuses for another reason.
         """
         self._log.errors.clear()
         if not self._context.execute_async_v3(stream):
-            raise EngineError(_one_line(self._log.errors) or "the engine did not start")
+            raise _run_failure(_one_line(self._log.errors) or "no reason given")
 
     def runtime_cache(self) -> bytes:
         """What to keep for the next session; empty where the library keeps nothing."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
-
-
-@cache
-def installed_libraries() -> tuple[Library, ...]:
-    """The TensorRTs that can be imported here, the full one first."""
-    found = []
-    for name in BACKENDS:
-        try:
-            found.append(Library(import_module(name)))
-        except (ImportError, OSError, AttributeError, RuntimeError, MissingComponentError):
-            continue  # absent, or without its libraries: `rsvl doctor` shows what is installed
-    return tuple(found)
-
-
-def find_library(backend: str | None = None, gpu: Gpu | None = None) -> Library:
-    """The library to build with: the one asked for, else the full one where there is a GPU, else the one for RTX.
-
-    Raises:
-        UsageError: no such backend.
-        MissingComponentError: none is installed, or not that one.
-    """
-    if backend is not None and backend not in BACKENDS:
-        raise UsageError(f"unknown backend {backend!r}: choose {' or '.join(BACKENDS)}")
-    libraries = [library for library in installed_libraries() if backend in (None, library.backend)]
-    if not libraries:
-        raise MissingComponentError(f"{backend or 'TensorRT'} is not installed: {INSTALL}")
-    usable = [library for library in libraries if gpu is not None or not library.needs_gpu]
-    return (usable or libraries)[0]
 
 
 def _build_failure(name: str, errors: list[str]) -> str:
@@ -392,6 +364,14 @@ def _build_failure(name: str, errors: list[str]) -> str:
     return f"{name}: the builder gives no engine ({reason or 'no reason given'}): use --provider cuda"
 
 
+def _run_failure(reason: str) -> DeviceError | EngineError:
+    if _OUT_OF_MEMORY.search(reason):
+        return DeviceError(f"the GPU is out of memory ({reason}): use a smaller batch or --tile")
+    if "cuda" in reason.lower():
+        return DeviceError(f"the GPU failed ({reason}): load the bundle again in a new process, or use --provider cpu")
+    return EngineError(f"the engine did not start ({reason}): build it again with rsvl engine --rebuild")
+
+
 def _one_line(messages: Sequence[str], limit: int = 240) -> str:
     return " ".join(" ".join(messages[-2:]).split())[:limit]
 
@@ -399,10 +379,11 @@ def _one_line(messages: Sequence[str], limit: int = 240) -> str:
 @cache
 def _log_class(trt: ModuleType) -> type:
     """A logger that keeps errors for the exception and shows nothing."""
+    base: Any = trt.ILogger
 
-    class Log(trt.ILogger):
+    class Log(base):
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            base.__init__(self)
             self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
@@ -415,10 +396,11 @@ def _log_class(trt: ModuleType) -> type:
 @cache
 def _monitor_class(trt: ModuleType) -> type:
     """The library's progress monitor, passing everything on to `Phases`."""
+    base: Any = trt.IProgressMonitor
 
-    class Monitor(trt.IProgressMonitor):
+    class Monitor(base):
         def __init__(self, phases: Phases) -> None:
-            trt.IProgressMonitor.__init__(self)
+            base.__init__(self)
             self._phases = phases
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:

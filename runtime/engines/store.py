@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,12 +143,16 @@ class EngineStore:
         """Makes `engines/`.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: it cannot be made, or not be written to.
         """
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be made ({error.strerror}): copy the bundle elsewhere") from error
+        if not os.access(self.folder, os.W_OK):
+            raise OutputError(
+                f"{self.folder}: cannot be written to: check its permissions or copy the bundle elsewhere"
+            )
 
     def read_cache(self, name: str) -> bytes:
         """A cache of the library's own, which checks it by itself; empty where there is none."""

@@ -78,7 +78,7 @@ class CudaDevice:
     def allocate_pinned(self, size: int) -> np.ndarray:
         """Page-locked main memory."""
         address = int(self._call("cudaMallocHost", size))
-        memory = np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+        memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
         self._pinned[memory.ctypes.data] = address
         return memory
 
@@ -104,7 +104,7 @@ class CudaDevice:
 
         try:
             view = StridedMemoryView.from_any_interface(array, stream_ptr=stream)
-        except (BufferError, TypeError) as error:
+        except (BufferError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{type(array).__name__}: no array that can be taken over ({error}): give NumPy"
             ) from error

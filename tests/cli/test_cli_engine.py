@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from outcome import Rsvl
 
-from rsvl.runtime.engines import library
+from rsvl.runtime.engines import installed
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_engines_are_built_listed_and_then_kept(rsvl: Rsvl, own: Path) -> None:
 
 
 def test_script_for_a_device_needs_no_tensorrt(rsvl: Rsvl, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "installed_libraries", lambda: ())
+    monkeypatch.setattr(installed, "installed_libraries", lambda: ())
     told = rsvl("engine", own, "--target", "jetson-orin", "--json").json
     assert [Path(file).name for file in told["files"]] == ["build-on-jetson-orin.sh", "build-on-jetson-orin.md"]
     assert all(Path(file).is_file() for file in told["files"]) and told["engines"] == []
@@ -51,7 +51,7 @@ WRONG = {
 def test_wrong_use_is_one_line(
     rsvl: Rsvl, bundle: Path, monkeypatch, options: tuple[str, ...], code: int, says: str
 ) -> None:
-    monkeypatch.setattr(library, "installed_libraries", lambda: ())
+    monkeypatch.setattr(installed, "installed_libraries", lambda: ())
     outcome = rsvl("engine", bundle, *options)
     assert outcome.code == code and says in outcome.error
 

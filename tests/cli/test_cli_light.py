@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
         ["--help"],
         ["doctor"],
         ["check", str(bundle)],
+        ["engine", str(shutil.copytree(bundle, tmp_path / "own.bundle")), "--target", "jetson-orin"],
         ["run", str(bundle), str(image), "--text", "red", "-o", str(tmp_path / "out")],
     )
     heavy = {

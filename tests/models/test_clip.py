@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
+from tensorrt_graphs import check_that_tensorrt_builds
 from tiny_clip import IMAGES, TOKENS, OpenAICLIP, hugging_face_state, openai_state, randomised
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
@@ -213,7 +214,9 @@ def test_contrast_teaches_every_parameter(preset: Preset) -> None:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 2e-2)])
-def test_exported_graphs_give_the_similarity_of_pytorch(precision: str, tolerance: float, tmp_path: Path) -> None:
+def test_exported_graphs_give_pytorchs_similarity_and_build_in_tensorrt(
+    precision: str, tolerance: float, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     model = CLIP("test", replace(SMALL, image_size=16)).eval()
     images = IMAGES.repeat(2, 1, 1, 1)[:3]
@@ -227,3 +230,4 @@ def test_exported_graphs_give_the_similarity_of_pytorch(precision: str, toleranc
         outputs = session.run(None, {t.name: np.asarray(known[t.name]) for t in graph.inputs})
         known |= {t.name: output for t, output in zip(graph.outputs, outputs, strict=True)}
     np.testing.assert_allclose(known["similarity"], expected, atol=tolerance * model.scale().item())
+    check_that_tensorrt_builds(tmp_path, model.spec.graphs)

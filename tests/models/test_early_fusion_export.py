@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 from small_fusion import NAMES, small_model
+from tensorrt_graphs import check_that_tensorrt_builds
 
 from rsvl.export import export
 
@@ -16,7 +17,7 @@ CASES = [*((name, "fp16") for name in NAMES), ("cadformer", "fp32")]
 
 
 @pytest.mark.parametrize(("name", "precision"), CASES)
-def test_bundle_agrees_with_pytorch_and_keeps_rotated_convolutions_whole(
+def test_bundle_agrees_with_pytorch_keeps_rotated_convolutions_whole_and_tensorrt_builds_it(
     name: str, precision: str, tmp_path: Path
 ) -> None:
     exported = export(small_model(name, "-tiny"), tmp_path / "bundle", precision)
@@ -27,3 +28,4 @@ def test_bundle_agrees_with_pytorch_and_keeps_rotated_convolutions_whole(
     for graph in ("image", "text", "head"):
         inputs = onnx.load(tmp_path / "bundle" / f"{graph}.onnx", load_external_data=False).graph.input
         assert {tensor.type.tensor_type.shape.dim[0].dim_param for tensor in inputs} == {"batch"}
+    check_that_tensorrt_builds(tmp_path / "bundle", exported.manifest.model.graphs)

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from declared_shapes import check_shapes
+from tensorrt_graphs import check_that_tensorrt_builds
 from torch import Tensor
 
 from rsvl.benchmarks.count import count
@@ -257,6 +258,10 @@ def test_exported_graphs_agree_with_pytorch(model: OptiSARNet, exported: Path) -
                     assert ahead[0]
                     found, right = found[ahead, 0], right[ahead, 0]
                 assert np.abs(found - right).max() <= tolerance * max(1, np.abs(right).max()), tensor.name
+
+
+def test_tensorrt_builds_the_exported_graphs(model: OptiSARNet, exported: Path) -> None:
+    check_that_tensorrt_builds(exported, model.spec.graphs)
 
 
 def test_exported_image_graph_has_two_nodes_a_block_and_nothing_of_the_auxiliary_head(

@@ -145,18 +145,20 @@ class FakeLibrary(Library):
 
     Attributes:
         built: names of the files that were built, in order.
+        timings: the timing cache that each of them was given.
         loaded: how many engines were loaded.
         refuses: what it says of the next engine that it shall load; empty to load it.
     """
 
     def __init__(self, device: FakeDevice, backend: str = "tensorrt", version: str = "10.3.0") -> None:
         super().__init__(SimpleNamespace(__name__=backend, __version__=version))  # type: ignore[arg-type]
-        self.device, self.built, self.loaded, self.refuses = device, [], 0, ""
+        self.device, self.built, self.timings, self.loaded, self.refuses = device, [], [], 0, ""
 
     def build(  # type: ignore[override]
         self, onnx: Path, profile: Mapping[str, Any], plugins: Sequence[str] = (), **options: Any
     ) -> Network:
         self.built.append(onnx.name)
+        self.timings.append(options["timing_cache"])
         largest = min((shapes[2][0] for shapes in profile.values()), default=0)
         return Network(largest.to_bytes(4, "little") + onnx.read_bytes(), layers=3, timing_cache=b"timings")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.runtime.engines.library import RTX, find_library
+from rsvl.runtime.engines import find_library
+from rsvl.runtime.engines.library import RTX
 from rsvl.runtime.engines.profiles import BATCH, Range, profile
 from rsvl.runtime.manifest import GraphSpec
 

@@ -172,6 +172,7 @@ def test_forced_engines_are_built_and_the_user_is_told(bundle: Path, library: Fa
     with pytest.warns(UserWarning, match="building the engine of text: there is none yet"):
         session = Session(Bundle(bundle), "engines")
     assert library.built == ["image.onnx", "text.onnx", "head.onnx"]
+    assert library.timings == [b"", b"timings", b"timings"]
     np.testing.assert_allclose(logits(session), EXPECTED, atol=1e-4)
 
 
@@ -249,6 +250,7 @@ def test_engines_that_do_not_start_give_way_with_a_warning(built: Path, library:
         assert Session(Bundle(built), threads=1).provider == "cpu"
     with pytest.warns(UserWarning), pytest.raises(EngineError, match="no kernel image"):
         Session(Bundle(built), "engines")
+    assert Session(Bundle(built), threads=1).provider == "cpu"  # what cannot be loaded is not tried again unasked
 
 
 def test_gpu_out_of_memory_says_what_to_do_and_idle_memory_is_given_up_first(

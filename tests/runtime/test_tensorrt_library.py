@@ -12,11 +12,11 @@ from fake_gpu import ORIN
 from toy_bundle import SPLIT
 
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.engines import Recipe, build_engines
+from rsvl.runtime.engines import Recipe, build_engines, find_library, installed
 from rsvl.runtime.engines import library as adapter
-from rsvl.runtime.engines.library import RTX, Library, find_library
+from rsvl.runtime.engines.library import RTX, Library
 from rsvl.runtime.engines.profiles import batch_range, profile
-from rsvl.runtime.errors import EngineError, MissingComponentError, UsageError
+from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError, UsageError
 
 #: Those that only the full TensorRT is asked for.
 FULL_ONLY = {"STRONGLY_TYPED"}
@@ -99,12 +99,12 @@ def test_tensorrt_that_is_too_old_is_refused() -> None:
 )
 def test_full_tensorrt_is_taken_where_it_can_build(monkeypatch, gpu, backend: str | None, expected: str) -> None:
     libraries = (full(), Library(SimpleNamespace(__name__=RTX, __version__="1.7")))  # type: ignore[arg-type]
-    monkeypatch.setattr(adapter, "installed_libraries", lambda: libraries)
+    monkeypatch.setattr(installed, "installed_libraries", lambda: libraries)
     assert find_library(backend, gpu).backend == expected
 
 
 def test_missing_tensorrt_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "installed_libraries", lambda: ())
+    monkeypatch.setattr(installed, "installed_libraries", lambda: ())
     with pytest.raises(MissingComponentError, match=r"pip install 'rsvl\[tensorrt\]'"):
         find_library()
 
@@ -117,6 +117,19 @@ def test_rtx_takes_no_plugins(rtx: Library, whole_bundle: Path) -> None:
 @pytest.mark.parametrize("reason", ["Error Code 2: OutOfMemory (Requested size was 9 GB)", "Insufficient memory for"])
 def test_memory_that_runs_out_while_building_names_a_smaller_batch(reason: str) -> None:
     assert "--max-batch" in adapter._build_failure("head.onnx", [reason])
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "says"),
+    [
+        ("Error Code 2: OutOfMemory", DeviceError, "--tile"),
+        ("Error Code 1: Cuda Runtime (unspecified launch failure)", DeviceError, "--provider cpu"),
+        ("Error Code 3: API Usage Error", EngineError, "--rebuild"),
+    ],
+)
+def test_run_that_does_not_start_says_what_to_do(reason: str, kind: type[Exception], says: str) -> None:
+    error = adapter._run_failure(reason)
+    assert type(error) is kind and says in str(error)
 
 
 def test_every_name_that_the_adapter_uses_is_in_the_bindings(rtx: Library) -> None:
