@@ -11,9 +11,11 @@ import typer
 
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
+from rsvl.cli.outputs import check_folders
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from rsvl.gate import Conditions
     from rsvl.runtime.manifest import ModelSpec
     from rsvl.tasks.contract import Seen
 
@@ -43,6 +45,7 @@ def eval_(
 
     if record is not None and shuffle_sentences:
         raise UsageError("--record keeps a baseline: leave --shuffle-sentences out")
+    check_folders(record)
     seen: list[Seen] = []
     with progress(f"loading {target}") as report:
         model = _load(target, weights, provider, threads)
@@ -52,20 +55,13 @@ def eval_(
         observe = None if record is None else seen.append
         found = evaluation.evaluate(model.predict, dataset, limit, shuffle_sentences, seed, report, only, observe)
     if record is not None:
-        from rsvl.gate import Conditions, Measurement, write_record
+        from rsvl.gate import Conditions
 
         conditions = Conditions(model.spec.name, model.spec.task, data, split, limit, only)
-        about = (target, model.precision, model.runs_on, model.size, conditions, evaluation.BEST)
-        write_record(Measurement(*about, tuple(seen)), record)
+        _write_record(record, target, model, conditions, evaluation.BEST, seen)
     if json:
-        about = {
-            "target": target,
-            "runs_on": model.runs_on,
-            "data": data,
-            "split": split,
-            "shuffled": shuffle_sentences,
-        }
-        about |= {"sensor": only} if only else {}
+        about: dict[str, Any] = {"target": target, "runs_on": model.runs_on, "data": data, "split": split}
+        about |= {"shuffled": shuffle_sentences, **({"sensor": only} if only else {})}
         print_json({**about, **found.to_dict()})
     else:
         title = f"{target} on {model.runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
@@ -118,6 +114,15 @@ def _pytorch(name: str, weights: str | None, threads: int | None) -> _Loaded:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(name, weights).to(device)
     return _Loaded(model.spec, training_of(model.spec.task).torch_predictor(model), f"PyTorch {device}")
+
+
+def _write_record(
+    path: Path, target: str, model: _Loaded, conditions: Conditions, figure: str, seen: list[Seen]
+) -> None:
+    from rsvl.gate import Measurement, write_record
+
+    found = Measurement(target, model.precision, model.runs_on, model.size, conditions, figure, tuple(seen))
+    write_record(found, path)
 
 
 def _print(groups: dict[str, dict[str, Any]], title: str) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
-from rsvl.runtime.errors import OutputError, RegressionError
+from rsvl.cli.outputs import check_folders
+from rsvl.runtime.errors import RegressionError
 
 if TYPE_CHECKING:
     from rsvl.gate import Verdict
@@ -65,7 +66,7 @@ def gate(
     from rsvl.gate import Asked, Drop, Limits, write_record
     from rsvl.gate import gate as compare
 
-    _check_folders(record, junit, summary)
+    check_folders(record, junit, summary)
     limits = Limits(
         Drop.parse(max_drop, "--max-drop"),
         Drop.parse(max_class_drop, "--max-class-drop"),
@@ -92,13 +93,6 @@ def gate(
             f"{bundle} is worse than its baseline ({', '.join(titles[:_NAMED])}{more}): keep more of it in float32, "
             "or allow more"
         )
-
-
-def _check_folders(*paths: Path | None) -> None:
-    """Finds before the long work what would fail after it."""
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
-            raise OutputError(f"{path}: no folder {path.parent}: make it first")
 
 
 def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:

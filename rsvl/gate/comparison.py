@@ -94,10 +94,11 @@ def _sums(baseline: Measurement, other: Measurement, agreement: Agreement) -> _S
     shape = len(rows), len(columns)
     row_of, column_of, *values = np.array(entries, np.float64).reshape(-1, 5).T
     at = row_of.astype(np.int64), column_of.astype(np.int64)
-    arrays = [np.zeros(shape) for _ in values]
-    for array, value in zip(arrays, values, strict=True):
+    weights, scores_before, scores_after = (np.zeros(shape) for _ in range(3))
+    for array, value in zip((weights, scores_before, scores_after), values, strict=True):
         np.add.at(array, at, value)
-    return _Sums(list(columns), *arrays, samples=np.bincount(at[1], minlength=len(columns)))
+    samples = np.bincount(at[1], minlength=len(columns))
+    return _Sums(list(columns), weights, scores_before, scores_after, samples)
 
 
 def _pool_small_groups(sums: _Sums) -> None:

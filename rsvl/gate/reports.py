@@ -42,8 +42,8 @@ def junit(verdict: Verdict) -> str:
     few = sum(line.status is Status.FEW for line in verdict.lines)
     counts = {"tests": str(len(verdict.lines)), "failures": str(len(verdict.red)), "errors": "0", "skipped": str(few)}
     name = f"rsvl gate {verdict.conditions['model']}"
-    root = ElementTree.Element("testsuites", name="rsvl gate", **counts)
-    suite = ElementTree.SubElement(root, "testsuite", name=name, **counts)
+    root = ElementTree.Element("testsuites", {"name": "rsvl gate", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
     for line in verdict.lines:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=line.title)
         said = ", ".join(f"{what} {cell}" for what, cell in zip(COLUMNS[1:], row(line)[1:], strict=True))
