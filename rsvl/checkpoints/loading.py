@@ -119,7 +119,7 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     (`fit_windows`); the BERT a Hugging Face file or directory, whose tokenizer the model then uses.
 
     Of a CLIP, position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model
-    that has a `logit_scale` gets that, too, and one without an `image_encoder` takes the text encoder alone. A file
+    that has a `logit_scale` gets that, too, and one whose image encoder is no CLIP takes the text encoder alone. A file
     that rsvl wrote for another model with CLIP encoders gives those.
 
     Args:
@@ -134,8 +134,7 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     if has_swin_and_bert(weights):
         _load_swin_or_bert(model, path, weights)
         return
-    expected = {key: value for key, value in weights.items() if key.startswith(_ENCODERS)}
-    vision, text = expected.get(f"image_encoder.{VISION_POSITIONS}"), expected.get(f"text_encoder.{TEXT_POSITIONS}")
+    vision, text = weights.get(f"image_encoder.{VISION_POSITIONS}"), weights.get(f"text_encoder.{TEXT_POSITIONS}")
     if text is None:
         raise CheckpointError(f"{_name(model)} has no CLIP encoders: give weights of the whole model instead")
     published = read_state_dict(path)
@@ -144,10 +143,11 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     except CheckpointError as error:
         raise CheckpointError(f"{path} is {error}") from None
     scale = state.pop(SCALE, None)
-    if vision is None:
-        state = {key: value for key, value in state.items() if _place(key).startswith("text_encoder.")}
+    taken = _ENCODERS if vision is not None else ("text_encoder.",)
+    state = {key: value for key, value in state.items() if _place(key).startswith(taken)}
     state = fit_positions(state, vision_tokens=0 if vision is None else len(vision), text_tokens=len(text))
     state = {_place(key): value for key, value in state.items()}
+    expected = {key: value for key, value in weights.items() if key.startswith(taken)}
     _check_fit(state, expected, str(path), f"the encoders of {_name(model)}")
     follow_activation(model, published, Path(path))
     if scale is not None and SCALE in weights:

@@ -458,7 +458,7 @@ class OptiSARNet(VisualGrounder):
         }
         self.text_encoder = CLIPTextEncoder(text_config(p.text, p.tokens, p.vocabulary), p.embed_dim)
         self.phrases = Phrases(p)
-        self.backbone = Backbone(p)
+        self.image_encoder = Backbone(p)
         self.neck = nn.ModuleList(NeckLevel(c, side, p) for c, side in zip(p.stem[p.finest :], p.sides, strict=True))
         self.region_heads = nn.ModuleList(RegionHead(p) for _ in p.sides)
         self.decode = BoxDistribution(p.image_size, p.strides, p.bins)
@@ -535,7 +535,7 @@ class OptiSARNet(VisualGrounder):
     def _see(self, image: Tensor, sar: Tensor | None) -> Seen:
         p, gate = self.preset, self._gate(image, sar)
         levels: list[Tensor] = []
-        maps = self.backbone(image, gate)[p.finest :]
+        maps = self.image_encoder(image, gate)[p.finest :]
         for neck, x in zip(reversed(self.neck), reversed(maps), strict=True):
             levels.insert(0, neck(x, levels[0] if levels else None, gate))
         heads = [head(level) for head, level in zip(self.region_heads, levels, strict=True)]
