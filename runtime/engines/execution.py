@@ -17,7 +17,7 @@ from rsvl.runtime.engines.build import Recipe, rebuilt_engine, serving_engine
 from rsvl.runtime.engines.keys import file_stem
 from rsvl.runtime.engines.library import Context, Engine, Library
 from rsvl.runtime.engines.store import EngineStore, StoredEngine
-from rsvl.runtime.errors import BundleError, DeviceError, EngineError, RsvlError
+from rsvl.runtime.errors import BundleError, DeviceError, EngineError, InputError, RsvlError
 from rsvl.runtime.gpu.device import Device
 from rsvl.runtime.gpu.memory import DeviceTensor, Workspace, on_device
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
@@ -68,7 +68,7 @@ class EngineSession:
         Raises:
             DeviceError: the GPU failed.
             EngineError: the engine cannot take these shapes.
-            InputError: a feed that is no array, or lies on another GPU.
+            InputError: a feed that is no array, of another type, or on another GPU.
         """
         with self._workspace.lock:
             tensors = {key: on_device(self._workspace, feed) for key, feed in feeds.items()}
@@ -120,7 +120,15 @@ class _EngineGraph:
         self._kernels: bytes | None = kernels
 
     def run(self, inputs: Mapping[str, DeviceTensor]) -> dict[str, DeviceTensor]:
-        """Orders a run; a batch larger than the engine's goes through it in parts."""
+        """Orders a run; a batch larger than the engine's goes through it in parts.
+
+        Raises:
+            InputError: an input of another type: the engine would take its bytes for something else.
+        """
+        for spec in self._spec.inputs:
+            found = inputs[spec.name].dtype
+            if found != spec.dtype:
+                raise InputError(f"{spec.name} is {found}: the engine takes {spec.dtype}")
         largest = self._largest_batch(inputs)
         batch = len(next(iter(inputs.values()))) if inputs else 0
         if largest is None or batch <= largest:

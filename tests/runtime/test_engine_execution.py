@@ -149,6 +149,11 @@ def test_what_is_no_array_is_refused(session: Session) -> None:
         session.run({"image": "harbour.png"}, ["image"])
 
 
+def test_array_of_another_type_is_refused(session: Session) -> None:
+    with pytest.raises(InputError, match="image is float64: the engine takes float32"):
+        session.run({"image": IMAGES[:1].astype(np.float64)}, ["image"])
+
+
 def test_result_has_the_cuda_array_interface(session: Session, device: FakeDevice) -> None:
     facts = session.run({"image": IMAGES[:2]}, ["image"])["pixels"].__cuda_array_interface__
     assert (facts["shape"], facts["typestr"], facts["version"]) == (IMAGES[:2].shape, "<f4", 3)
