@@ -86,7 +86,7 @@ class Measurement:
             about = {name: str(data[name]) for name in ("target", "precision", "runs_on", "figure")}
             return cls(
                 **about,
-                size=None if data["size"] is None else int(data["size"]),
+                size=None if data["size"] is None else _positive(data["size"]),
                 conditions=_conditions(data["conditions"]),
                 samples=tuple(_seen(*row) for row in data["samples"]),
             )
@@ -165,6 +165,12 @@ def _seen(image: Any, asked: Any, score: Any, weight: Any, groups: Any, answer: 
     if not (0 <= sample.score <= 1 and 0 < sample.weight < math.inf):
         raise ValueError(f"a score of {score} or a weight of {weight}")
     return Seen(str(image), str(asked), sample, answer)
+
+
+def _positive(value: Any) -> int:
+    if int(value) < 1:
+        raise ValueError(f"a size of {value}")
+    return int(value)
 
 
 def _conditions(data: dict[str, Any]) -> Conditions:

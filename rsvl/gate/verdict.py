@@ -65,13 +65,16 @@ def judge(change: float, low: float | None, limit: float | None, strict: bool) -
         change: what was found.
         low: where its interval begins; None where too few images tell.
         limit: the largest change allowed; None for no limit.
-        strict: whether the change itself decides.
+        strict: whether the change itself decides, however few images tell it.
     """
+    beyond = limit is not None and change > limit
+    if strict:
+        return Status.RED if beyond else Status.OK
     if low is None:
         return Status.FEW
-    if limit is None or change <= limit:
+    if limit is None or not beyond:
         return Status.OK
-    return Status.RED if strict or low > limit else Status.UNSURE
+    return Status.RED if low > limit else Status.UNSURE
 
 
 @dataclass(frozen=True)

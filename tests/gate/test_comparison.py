@@ -64,6 +64,12 @@ def test_rare_classes_are_judged_together() -> None:
     assert found["class: dam"].low is None and found["class: building"].status is Status.OK
 
 
+def test_strictly_even_a_class_of_one_image_is_red() -> None:
+    common, rare = scene(12, "building", 0.8), scene(1, "dam", 0.8)
+    found = lines(common + rare, common + scene(1, "dam", 0.7), Limits(strict=True))
+    assert (found["class: dam"].status, found["class: building"].status) == (Status.RED, Status.OK)
+
+
 LIMITS = {
     "a relative drop that is allowed": (Limits(Drop(0.06), Drop(0.06)), 0.76, Status.OK),
     "a relative drop that is not": (Limits(Drop(0.04), Drop(0.04)), 0.76, Status.RED),

@@ -44,6 +44,7 @@ DAMAGED: dict[str, tuple[str, str]] = {
     "a newer schema": (changed(lambda data: data.update(schema=99)), "schema 99 is newer than this rsvl reads"),
     "no samples": (changed(lambda data: data.pop("samples")), "a damaged measurement"),
     "no conditions": (changed(lambda data: data.update(conditions=None)), "a damaged measurement"),
+    "a size of 0": (changed(lambda data: data.update(size=0)), "a damaged measurement"),
     "a short sample": (changed(lambda data: data["samples"][0].pop()), "a damaged measurement"),
     "a score above 1": (changed(lambda data: data["samples"][0].__setitem__(2, 7)), "a damaged measurement"),
     "a score that is no number": (
