@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rsvl.benchmarks.published import tables
+from rsvl.benchmarks.papers.published import tables
 
 if TYPE_CHECKING:
-    from rsvl.benchmarks.report import table
+    from rsvl.benchmarks.papers.report import table
 
 __all__ = ["table", "tables"]
 
@@ -22,7 +22,7 @@ __all__ = ["table", "tables"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: counting needs PyTorch, measuring a bundle must not.
     if name == "table":
-        from rsvl.benchmarks.report import table
+        from rsvl.benchmarks.papers.report import table
 
         return table
     raise AttributeError(f"module 'rsvl.benchmarks' has no attribute {name!r}")

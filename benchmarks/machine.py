@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from importlib import metadata
 from pathlib import Path
 
 from rsvl.runtime.doctor import examine
@@ -15,15 +16,20 @@ ON_CPU = {"cpu", "openvino"}
 
 def hardware(provider: str = "cpu") -> str:
     """What a provider runs on: the processor and how many of its cores this machine has, or the accelerator."""
-    accelerator = None if provider in ON_CPU else describe().get("nvidia device")
-    if accelerator is not None:
-        return accelerator
+    if provider not in ON_CPU:
+        found = describe()
+        for name in ("nvidia device", "cuda gpu"):
+            if name in found:
+                return found[name].partition(",")[0]
+    return f"{_processor()}, {cores()} cores"
+
+
+def _processor() -> str:
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         found = None
-    name = found.group(1).strip() if found else platform.processor() or platform.machine()
-    return f"{name}, {cores()} cores"
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
 def cores() -> int:
@@ -32,8 +38,9 @@ def cores() -> int:
 
 
 def describe() -> dict[str, str]:
-    """All that `rsvl doctor` finds: system, processor features, memory, accelerator, packages with their versions."""
-    return {finding.name: finding.value for finding in examine() if finding.present}
+    """System, processor, and all that `rsvl doctor` finds: features, memory, accelerator, packages' versions."""
+    own = {"rsvl": metadata.version("rsvl"), "system": platform.platform(), "processor": _processor()}
+    return own | {finding.name: finding.value for finding in examine() if finding.present}
 
 
 def file_stem(*words: str) -> str:

@@ -1,4 +1,4 @@
-"""`rsvl bench`: a paper's table beside what is counted and measured here."""
+"""`rsvl bench`: how fast a bundle is here; or a paper's table beside what is counted and measured here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Annotated
 import typer
 
 from rsvl.cli import options
+from rsvl.cli.bench_bundle import measure_bundle
 from rsvl.cli.bench_table import list_tables, show_table
 from rsvl.runtime.errors import UsageError
+
+_BUNDLE, _TABLE = "With a BUNDLE", "With --table"
+_RESULTS = Path("benchmarks/results")
 
 
 class Abscissa(StrEnum):
@@ -28,35 +32,99 @@ class Ordinate(StrEnum):
 
 
 def bench(
+    context: typer.Context,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="The bundle to measure: a folder or a packed .rsvl file.")
+    ] = None,
     table: Annotated[str | None, typer.Option("--table", help="A paper's table (--list names them).")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the papers' tables.")] = False,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="What runs the bundle (cpu, cuda …). Default: the best here.", rich_help_panel=_BUNDLE),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="Batch to measure throughput of; repeatable. Default: 1 to 8.", rich_help_panel=_BUNDLE
+        ),
+    ] = None,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers",
+            help="Measure PyTorch, torch.compile, a plain ONNX export, OpenVINO in the same run. Needs rsvl[export].",
+            rich_help_panel=_BUNDLE,
+        ),
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="torch.compile among the peers.", rich_help_panel=_BUNDLE)
+    ] = True,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="What the bundle was made from. Default: the model it names.", rich_help_panel=_BUNDLE
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="The checkpoint it was made from, for the peers.", rich_help_panel=_BUNDLE),
+    ] = None,
     speed: Annotated[
         bool,
-        typer.Option("--speed", help="Measure the table's models here and keep the record; minutes for full sizes."),
+        typer.Option(
+            "--speed",
+            help="Measure the table's models here and keep the record; minutes for full sizes. Needs rsvl[export].",
+            rich_help_panel=_TABLE,
+        ),
     ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw accuracy against efficiency: a .png or .svg file. Needs rsvl[bench].")
-    ] = None,
     abscissa: Annotated[
-        Abscissa | None, typer.Option(help="The picture's abscissa. Default: images a second where there are any.")
+        Abscissa | None,
+        typer.Option(help="The picture's abscissa. Default: fps where all rows have it.", rich_help_panel=_TABLE),
     ] = None,
     ordinate: Annotated[
-        Ordinate | None, typer.Option(help="The picture's accuracy. Default: the one that more rows have.")
+        Ordinate | None,
+        typer.Option(help="The picture's accuracy. Default: the one that more rows have.", rich_help_panel=_TABLE),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 5,
+    plot: Annotated[Path | None, typer.Option(help="Draw a picture: a .png or .svg file. Needs rsvl[bench].")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="How often each way is timed. Default: 15; for a table's models 5.")
+    ] = None,
     threads: options.Threads = None,
-    results: Annotated[Path, typer.Option(help="Folder of the records of speed.")] = Path("benchmarks/results"),
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of records: a bundle's report is written there; a table's speeds are kept and found there, by "
+            "default in benchmarks/results."
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show a paper's table beside what is counted here.
+    """Measure a bundle, or show a paper's table beside what is counted here.
 
-    Prints Markdown: parameters and FLOPs, published and ours, in every convention of counting; and the speed measured
-    on this hardware, where there is a record of it.
+    With a BUNDLE: latency, stages, throughput, memory, the machine's own ceilings. With --table: parameters and FLOPs,
+    published and ours, in every convention of counting, and the speed measured on this hardware, where there is a
+    record of it. Prints Markdown.
     """
+    given = [name for name, value in (("BUNDLE", bundle), ("--table", table), ("--list", list_)) if value]
+    if len(given) != 1:
+        chosen = f"{' and '.join(given)} do not go together" if given else "nothing to measure"
+        raise UsageError(f"{chosen}: name a BUNDLE, or a --table, or --list the tables")
+    _refuse_strays(context, _TABLE if bundle else _BUNDLE, "a BUNDLE" if bundle else given[0])
+    if (model or weights) and not peers:
+        raise UsageError("--model and --weights say how the peers are made: add --peers")
     if list_:
         list_tables(json)
     elif table is not None:
         axes = (abscissa.value if abscissa else None, ordinate.value if ordinate else None)
-        show_table(table, speed, rounds, threads, results, plot, axes, json)
-    else:
-        raise UsageError("nothing to show: name a --table, or --list them")
+        show_table(table, speed, rounds or 5, threads, results or _RESULTS, plot, axes, json)
+    elif bundle is not None:
+        made = {"model": model, "weights": weights, "compiled": compiled} if peers else None
+        measure_bundle(bundle, provider, threads, rounds or 15, batch, made, results, plot, json)
+
+
+def _refuse_strays(context: typer.Context, panel: str, asked: str) -> None:
+    """Raises UsageError for an option of the other panel."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "")
+        if getattr(parameter, "rich_help_panel", None) == panel and given is not None and given.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} does not go with {asked}: see rsvl bench --help")

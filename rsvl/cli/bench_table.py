@@ -13,7 +13,7 @@ from rsvl.runtime.errors import UsageError
 
 def list_tables(json: bool) -> None:
     """Prints the tables' names and titles."""
-    from rsvl.benchmarks.published import read, tables
+    from rsvl.benchmarks.papers.published import read, tables
 
     found = [read(name) for name in tables()]
     if json:
@@ -47,21 +47,23 @@ def show_table(
         axes: abscissa and ordinate of the picture.
         json: whether to print JSON.
     """
-    from rsvl.benchmarks.bubbles import check_drawable, draw
-    from rsvl.benchmarks.published import read
-    from rsvl.benchmarks.speed_record import keep, recorded
+    from rsvl.benchmarks.papers.published import read
+    from rsvl.benchmarks.papers.speed_record import keep, recorded
+    from rsvl.benchmarks.picture import check_drawable
 
     published = read(name)
     if plot is not None:
         check_drawable(plot)  # before all that takes time
     record = _measure(published, rounds, threads) if speed else recorded(name, results)
     with progress(f"counting the models of {name}"):
-        from rsvl.benchmarks.report import counted
+        from rsvl.benchmarks.papers.report import counted
 
         table = counted(published, record)
     if speed and record is not None:
         print_note(f"wrote {keep(record, results)}")
     if plot is not None:
+        from rsvl.benchmarks.papers.bubbles import draw
+
         drawn = draw(table, plot, *axes)
         print_note(f"wrote {plot}: {', '.join(drawn)}")
     if json:
@@ -74,7 +76,7 @@ def _measure(published: Any, rounds: int, threads: int | None) -> Any:
     if not any(row.model for row in published.rows):
         raise UsageError(f"{published.name} has no model of ours to measure: choose another (rsvl bench --list)")
     with progress("loading PyTorch") as report:
-        from rsvl.benchmarks.table_speed import measure
+        from rsvl.benchmarks.papers.table_speed import measure
 
         return measure(published, rounds, threads, report)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rsvl.benchmarks.bubbles import arrange, draw
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds
-from rsvl.benchmarks.published import Published, PublishedTable
-from rsvl.benchmarks.report import Row, Table
-from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.papers.bubbles import arrange, draw
+from rsvl.benchmarks.papers.published import Published, PublishedTable
+from rsvl.benchmarks.papers.report import Row, Table
+from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles
 from rsvl.runtime.errors import MissingComponentError, UsageError
 

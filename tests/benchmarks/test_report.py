@@ -9,9 +9,9 @@ from functools import cache
 import pytest
 
 from rsvl.benchmarks import table, tables
-from rsvl.benchmarks.published import PublishedTable, read
-from rsvl.benchmarks.report import Row, Table
-from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.papers.published import PublishedTable, read
+from rsvl.benchmarks.papers.report import Row, Table
+from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles
 from rsvl.models.cd2fsan import FULL
 from rsvl.registry import names

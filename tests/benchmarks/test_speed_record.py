@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.benchmarks import speed_record
 from rsvl.benchmarks.machine import hardware
-from rsvl.benchmarks.published import Published, PublishedTable
-from rsvl.benchmarks.speed_record import TableSpeed, keep, recorded
+from rsvl.benchmarks.papers import speed_record
+from rsvl.benchmarks.papers.published import Published, PublishedTable
+from rsvl.benchmarks.papers.speed_record import TableSpeed, keep, recorded
 from rsvl.benchmarks.timing import Percentiles
 from rsvl.runtime.errors import InputError
 
@@ -38,8 +38,8 @@ def test_a_file_that_is_no_record_is_one_line(content: str, tmp_path: Path) -> N
 
 
 def test_every_row_with_a_model_is_measured_in_pytorch_and_as_a_bundle() -> None:
-    from rsvl.benchmarks.table_speed import BUNDLE, measure
-    from rsvl.benchmarks.ways import EAGER
+    from rsvl.benchmarks.bundle.ways import EAGER
+    from rsvl.benchmarks.papers.table_speed import BUNDLE, measure
 
     rows = (Published("Ours", "chain:build"), Published("Stranger"))
     said: list[str] = []

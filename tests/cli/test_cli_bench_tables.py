@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from outcome import Rsvl
 
-from rsvl.benchmarks import published, table_speed
 from rsvl.benchmarks.machine import hardware
-from rsvl.benchmarks.published import Published, PublishedTable
-from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.papers import published, table_speed
+from rsvl.benchmarks.papers.published import Published, PublishedTable
+from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles
 
 

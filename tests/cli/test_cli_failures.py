@@ -77,6 +77,12 @@ WRONG_USAGE = {
     "eval: provider for a model": (("eval", "cd2fsan-tiny", *EVAL[2:], "--provider", "cpu"), "--provider"),
     "bench: unknown table": (("bench", "--table", "imagenet"), "cd2fsan"),
     "bench: nothing named": (("bench",), "--list"),
+    "bench: two things named": (("bench", "BUNDLE", "--table", "tgfnet"), "do not go together"),
+    "bench: no bundle": (("bench", "nowhere.bundle"), "nowhere.bundle"),
+    "bench: a table's option": (("bench", "BUNDLE", "--speed"), "--speed does not go with a BUNDLE"),
+    "bench: a bundle's option": (("bench", "--list", "--batch", "4"), "--batch does not go with --list"),
+    "bench: weights of no peers": (("bench", "BUNDLE", "--weights", "random"), "--peers"),
+    "bench: batch of none": (("bench", "BUNDLE", "--batch", "0"), "--batch"),
     "bench: picture of another format": (("bench", "--table", "tgfnet", "--plot", "x.pdf"), ".png or .svg"),
     "bench: no model to measure": (("bench", "--table", "daily-papers", "--speed"), "--list"),
 }

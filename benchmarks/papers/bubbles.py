@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsvl.benchmarks.report import Row, Table
-from rsvl.runtime.atomic import replacing
-from rsvl.runtime.errors import MissingComponentError, UsageError
+from rsvl.benchmarks.papers.report import Row, Table
+from rsvl.benchmarks.picture import check_drawable, save
+from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
 ACCURACIES = {"oiou": "oIoU (%)", "miou": "mIoU (%)"}
 _LARGEST = 2600.0
 """Area of the largest bubble in square points."""
@@ -73,20 +72,8 @@ def draw(table: Table, path: Path, abscissa: str | None = None, ordinate: str | 
     """
     check_drawable(path)
     bubbles = arrange(table, abscissa, ordinate)
-    figure = _figure(bubbles)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=160)
+    save(_figure(bubbles), path)
     return bubbles.names
-
-
-def check_drawable(path: Path) -> None:
-    """Finds out before the work whether a picture can be written; errors as for `draw`."""
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path.name}: a picture is a {' or '.join(FORMATS)} file")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingComponentError("a picture needs Matplotlib: pip install 'rsvl[bench]'") from error
 
 
 def arrange(table: Table, abscissa: str | None = None, ordinate: str | None = None) -> Bubbles:
@@ -172,29 +159,29 @@ def _figure(bubbles: Bubbles) -> Figure:
         f"Area: {bubbles.area.label}. Accuracy: {bubbles.measured_on}.", _CAPTION, break_on_hyphens=False
     )
     figure.supxlabel(caption, fontsize="small", color="0.35")
-    _name(axes, bubbles, areas)
+    _name(figure, axes, bubbles, areas)
     return figure
 
 
-def _name(axes: Axes, bubbles: Bubbles, areas: Sequence[float]) -> None:
+def _name(figure: Figure, axes: Axes, bubbles: Bubbles, areas: Sequence[float]) -> None:
     """Each bubble's name above it (below where another bubble is above), and its FLOPs in it, dark on light."""
     least, most = min(bubbles.colour.values), max(bubbles.colour.values)
     radii = [math.sqrt(area / math.pi) for area in areas]
     places = list(zip(bubbles.abscissa.values, bubbles.ordinate.values, strict=True))
-    below = _covered(axes, places, radii)
+    below = _covered(figure, axes, places, radii)
     for number, place in enumerate(places):
-        away = (-1 if below[number] else 1) * (radii[number] + 3)
-        beside = {"textcoords": "offset points", "ha": "center", "va": "top" if below[number] else "bottom"}
-        axes.annotate(bubbles.names[number], place, (0, away), **beside)
+        away = radii[number] + 3
+        offset, side = ((0, -away), "top") if below[number] else ((0, away), "bottom")
+        axes.annotate(bubbles.names[number], place, offset, textcoords="offset points", ha="center", va=side)
         light = bubbles.colour.values[number] > least + 0.6 * (most - least)
         text = f"{bubbles.area.values[number]:.0f}"
         axes.annotate(text, place, ha="center", va="center", color="black" if light else "white", fontsize="small")
 
 
-def _covered(axes: Axes, places: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[bool]:
+def _covered(figure: Figure, axes: Axes, places: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[bool]:
     """Whether a bubble stands where the name above each bubble would."""
-    axes.get_figure(root=True).draw_without_rendering()  # lays the picture out
-    points = [tuple(axes.transData.transform(place) * 72 / axes.get_figure(root=True).dpi) for place in places]
+    figure.draw_without_rendering()  # lays the picture out
+    points = [tuple(axes.transData.transform(place) * 72 / figure.dpi) for place in places]
 
     def covers(other: int, own: int) -> bool:
         right, up = points[other][0] - points[own][0], points[other][1] - points[own][1]

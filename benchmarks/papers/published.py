@@ -105,7 +105,7 @@ class PublishedTable:
 
 def tables() -> list[str]:
     """Names of the tables that there are."""
-    files = resources.files("rsvl.benchmarks").joinpath("tables").iterdir()
+    files = resources.files("rsvl.benchmarks.papers").joinpath("tables").iterdir()
     return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
 
 
@@ -117,7 +117,7 @@ def read(name: str) -> PublishedTable:
     """
     if name not in tables():
         raise UsageError(f"no table {name!r}: choose one of {', '.join(tables())}")
-    text = resources.files("rsvl.benchmarks").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
+    text = resources.files("rsvl.benchmarks.papers").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
     data = json.loads(text)
     rows = tuple(Published(**row) for row in data.pop("rows", ()))
     figures = tuple(Figure(**figure) for figure in data.pop("figures", ()))

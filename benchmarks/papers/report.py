@@ -7,9 +7,9 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds, count
-from rsvl.benchmarks.preset import build
-from rsvl.benchmarks.published import TOLERANCE, Published, PublishedTable, read
-from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.papers.preset import build
+from rsvl.benchmarks.papers.published import TOLERANCE, Published, PublishedTable, read
+from rsvl.benchmarks.papers.speed_record import TableSpeed
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """The table, ours in every convention, and the last model's parts and graphs."""
-        from rsvl.benchmarks.report_markdown import markdown
+        from rsvl.benchmarks.papers.report_markdown import markdown
 
         return markdown(self)
 

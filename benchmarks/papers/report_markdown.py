@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds
 from rsvl.benchmarks.markdown import markdown_table
-from rsvl.benchmarks.published import Figure, PublishedTable
-from rsvl.benchmarks.report import Table
+from rsvl.benchmarks.papers.published import Figure, PublishedTable
+from rsvl.benchmarks.papers.report import Table
 
 NONE = "–"
 _CONVENTIONS = [

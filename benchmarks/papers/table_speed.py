@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rsvl.benchmarks.bundle.ways import EAGER, Whole, pytorch
 from rsvl.benchmarks.machine import cores, describe, hardware
-from rsvl.benchmarks.preset import build
-from rsvl.benchmarks.published import Published, PublishedTable
-from rsvl.benchmarks.speed_record import TableSpeed
+from rsvl.benchmarks.papers.preset import build
+from rsvl.benchmarks.papers.published import Published, PublishedTable
+from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles, interleaved
-from rsvl.benchmarks.ways import EAGER, Whole, bundle_graphs, inputs_of, pytorch
 from rsvl.export import export
 from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.check import read_golden
+from rsvl.runtime.loading import load
+from rsvl.runtime.runner import Runner
 
 BUNDLE = "rsvl bundle, fp32"
 
@@ -53,11 +57,12 @@ def measure(
 def _row(row: Published, path: Path, rounds: int, threads: int) -> dict[str, Percentiles]:
     torch.manual_seed(0)  # the same weights in every run
     model: Any = build(row.model or "", row.ablation).eval()
-    inputs = inputs_of(model)
-    bundle = Bundle(export(model, path).path)
-    ways = {
+    export(model, path)
+    inputs = {name: array[:1] for name, array in read_golden(Bundle(path))[0].items()}
+    runner: Runner = load(path, "cpu", threads)
+    ways: dict[str, Callable[[], Any]] = {
         EAGER: pytorch(Whole(model), model.spec, inputs),
-        BUNDLE: bundle_graphs(bundle, inputs, threads),
+        BUNDLE: partial(runner.run, **inputs),
     }
     for run in ways.values():
         run()  # allocates

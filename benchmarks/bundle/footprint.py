@@ -1,0 +1,117 @@
+"""How long a bundle takes to load and how much main memory it needs, measured in a process of its own.
+
+python -m rsvl.benchmarks.bundle.footprint tiny.bundle --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsvl.runtime.errors import RsvlError
+
+if TYPE_CHECKING:
+    from rsvl.runtime.bundle import Bundle
+
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a fresh process needed.
+
+    Attributes:
+        import_s: seconds to import the runtime and its backend.
+        load_s: seconds from the bundle's path to a session that can run, files read and hashed.
+        imported_mb: megabytes of main memory before the bundle was loaded.
+        peak_mb: the most that the process held at any time, one run included; None where the system does not tell.
+        weights_mb: megabytes of the graphs' files.
+    """
+
+    import_s: float
+    load_s: float
+    imported_mb: float | None
+    peak_mb: float | None
+    weights_mb: float
+
+    @property
+    def of_weights(self) -> float | None:
+        """What loading and running added to the process, as a multiple of the weights."""
+        if self.peak_mb is None or self.imported_mb is None:
+            return None
+        return (self.peak_mb - self.imported_mb) / self.weights_mb
+
+
+def footprint(bundle: str | Path, provider: str | None = None, threads: int | None = None) -> Footprint:
+    """Loads a bundle in a process of its own and runs its golden inputs' first sample there.
+
+    Raises:
+        RsvlError: that process failed; its last line says why.
+    """
+    arguments = [str(bundle)]
+    arguments += ["--provider", provider] if provider else []
+    arguments += ["--threads", str(threads)] if threads else []
+    done = subprocess.run([sys.executable, "-m", __name__, *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RsvlError(f"{bundle} cannot be loaded in a process of its own: {reason}")
+    return Footprint(**json.loads(done.stdout))
+
+
+def _measure(bundle: str, provider: str | None, threads: int | None) -> Footprint:
+    start = time.perf_counter()
+    from rsvl.runtime.bundle import Bundle
+    from rsvl.runtime.check import read_golden
+    from rsvl.runtime.loading import load
+    from rsvl.runtime.session import onnxruntime
+
+    onnxruntime()
+    imported, imported_mb = time.perf_counter(), _peak_mb()
+    opened = Bundle(bundle, check=True)
+    runner = load(opened, provider, threads)
+    loaded = time.perf_counter()
+    inputs, _ = read_golden(opened)
+    runner.run(**{name: array[:1] for name, array in inputs.items()})
+    return Footprint(imported - start, loaded - imported, imported_mb, _peak_mb(), weights_bytes(opened) / MB)
+
+
+def weights_bytes(bundle: Bundle) -> int:
+    """Bytes of a bundle's graphs and of the weights beside them."""
+    names = [name for name in bundle.manifest.files if name.endswith((".onnx", ".onnx.data"))]
+    return sum(bundle.path(name).stat().st_size for name in names)
+
+
+def _peak_mb() -> float | None:
+    """The most main memory that this process ever held. Linux keeps it by process; others are not asked."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return None if found is None else int(found.group(1)) * 1024 / MB
+
+
+def main() -> int:
+    """Prints one JSON object; a failure is one line on stderr."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("--provider")
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    try:
+        print(json.dumps(asdict(_measure(given.bundle, given.provider, given.threads))))
+    except RsvlError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""GPU memory and energy of some work, by NVML: where there is a GPU, and `nvidia-ml-py`, which is imported `pynvml`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """What the GPU's own counters say.
+
+    Attributes:
+        name: the GPU's.
+        memory_mb: megabytes of its memory that this process holds after the work; None where the driver does not tell
+            (in a container, for example).
+        joules_a_run: energy of one run, all that the GPU used meanwhile included; None on GPUs without the counter.
+    """
+
+    name: str
+    memory_mb: float | None
+    joules_a_run: float | None
+
+
+def metered(work: Callable[[], Any], rounds: int) -> tuple[GpuUse | None, str]:
+    """Runs `work` so often between two readings.
+
+    Returns:
+        What was read, or None and in words why not.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None, "GPU memory and energy need NVML: pip install nvidia-ml-py"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return None, f"NVML does not start ({error})"
+    try:
+        return _read(pynvml, work, rounds), ""
+    except pynvml.NVMLError as error:
+        return None, f"NVML failed ({error})"
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _read(nvml: ModuleType, work: Callable[[], Any], rounds: int) -> GpuUse:
+    device = _device(nvml)
+    before = _millijoules(nvml, device)
+    for _ in range(rounds):
+        work()
+    after = _millijoules(nvml, device)
+    joules = None if before is None or after is None else (after - before) / 1000 / rounds
+    name = nvml.nvmlDeviceGetName(device)
+    return GpuUse(name.decode() if isinstance(name, bytes) else name, _memory_mb(nvml, device), joules)
+
+
+def _device(nvml: ModuleType) -> Any:
+    """The first GPU that CUDA shows to this process."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip() or "0"
+    if first.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(first))
+    return nvml.nvmlDeviceGetHandleByUUID(first)
+
+
+def _millijoules(nvml: ModuleType, device: Any) -> int | None:
+    try:
+        return nvml.nvmlDeviceGetTotalEnergyConsumption(device)
+    except nvml.NVMLError:
+        return None
+
+
+def _memory_mb(nvml: ModuleType, device: Any) -> float | None:
+    processes = nvml.nvmlDeviceGetComputeRunningProcesses(device)
+    own = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
+    return own[0] / 1e6 if own and own[0] is not None else None

@@ -1,0 +1,111 @@
+"""What `rsvl bench BUNDLE` found out, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rsvl.benchmarks.bundle.footprint import Footprint
+from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, Way
+from rsvl.benchmarks.markdown import markdown_table
+from rsvl.benchmarks.timing import Percentiles
+
+NONE = "–"
+_TIMES = ["p50 (ms)", "p90 (ms)", "p99 (ms)"]
+
+
+def markdown(found: BundleSpeed) -> str:
+    """The whole report."""
+    parts = (_head, _ways, _questions, _batches, _room, _machine)
+    return "\n\n".join(text for part in parts for text in part(found)) + "\n"
+
+
+def _head(found: BundleSpeed) -> Iterator[str]:
+    yield f"# {found.model}, {found.precision}, on {found.hardware}"
+    threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
+    yield (
+        f"{found.bundle} on {found.provider}, {threads}. "
+        f"Percentiles of {found.rounds} rounds after {WARM_UP} to warm up."
+    )
+    for remark in found.remarks:
+        yield f"Not measured: {remark}."
+
+
+def _ways(found: BundleSpeed) -> Iterator[str]:
+    yield "## Latency: one of each input, from raw inputs to final outputs"
+    yield (
+        f"The last column, {found.agreement_is}, compares with the outputs that the export recorded from PyTorch. "
+        "Ways with other weights have none."
+    )
+    first = found.ways[0]
+    yield markdown_table(
+        ["way", *_TIMES, "the bundle is so many times as fast", found.agreement_is],
+        [_way(way, first) for way in found.ways],
+    )
+
+
+def _way(way: Way, first: Way) -> list[str]:
+    agreement = NONE if way.agreement is None else f"{way.agreement:.4f}"
+    return [way.name, *_times(way.ms), f"{way.ms.p50 / first.ms.p50:.2f}", agreement]
+
+
+def _questions(found: BundleSpeed) -> Iterator[str]:
+    if found.stages:
+        yield "## Stages of one new sentence about one new image"
+        whole = sum(times.p50 for times in found.stages.values())
+        rows = [[name, *_times(times), f"{times.p50 / whole:.1%}"] for name, times in found.stages.items()]
+        yield markdown_table(["stage", *_TIMES, "part"], rows)
+    if found.questions:
+        yield "## Several sentences about one image"
+        yield markdown_table(["call", *_TIMES], [[name, *_times(times)] for name, times in found.questions.items()])
+
+
+def _batches(found: BundleSpeed) -> Iterator[str]:
+    if found.throughput:
+        yield "## Throughput"
+        rows = [[str(batch), f"{rate:.2f}"] for batch, rate in found.throughput.items()]
+        yield markdown_table(["batch", "samples a second"], rows, words=0)
+
+
+def _room(found: BundleSpeed) -> Iterator[str]:
+    yield "## Memory, start, and what the machine can do"
+    rows = [*_footprint(found.footprint), *_shares(found)]
+    if found.gpu is not None:
+        rows += [
+            ["GPU memory of this process", _number(found.gpu.memory_mb, "MB")],
+            ["GPU energy a run", _number(found.gpu.joules_a_run, "J", 2)],
+        ]
+    yield markdown_table(["what", "value"], rows)
+
+
+def _footprint(room: Footprint) -> Iterator[list[str]]:
+    added = NONE if room.of_weights is None else f"{room.of_weights:.2f} × the weights"
+    yield ["weights", _number(room.weights_mb, "MB", 1)]
+    yield ["host memory, peak of a fresh process that runs it once", _number(room.peak_mb, "MB", 1)]
+    yield ["of that before loading", _number(room.imported_mb, "MB", 1)]
+    yield ["so loading and running add", added]
+    yield ["importing the runtime", f"{room.import_s:.2f} s"]
+    yield ["loading the bundle", f"{room.load_s:.2f} s"]
+
+
+def _shares(found: BundleSpeed) -> Iterator[list[str]]:
+    ceilings, shares = found.ceilings, found.shares
+    if ceilings is None or shares is None:
+        return
+    matrix = NONE if shares.matrix is None else f"{shares.matrix:.1%}"
+    yield [f"matrix product, float32 ({ceilings.where})", f"{ceilings.matrix_gflops:.1f} billion operations/s"]
+    yield ["of it the bundle reaches", matrix]
+    yield [f"memory copy, read and written ({ceilings.where})", f"{ceilings.copy_gb_s:.1f} GB/s"]
+    yield ["of it the bundle needs to read its weights once a run", f"{shares.memory:.1%}"]
+
+
+def _machine(found: BundleSpeed) -> Iterator[str]:
+    yield "## The machine"
+    yield markdown_table(["what", "value"], [[name, value] for name, value in found.machine.items()], words=2)
+
+
+def _times(times: Percentiles) -> list[str]:
+    return [f"{value:.1f}" if value >= 100 else f"{value:.2f}" for value in (times.p50, times.p90, times.p99)]
+
+
+def _number(value: float | None, unit: str, digits: int = 0) -> str:
+    return NONE if value is None else f"{value:.{digits}f} {unit}"

@@ -1,0 +1,73 @@
+"""What a loaded bundle is asked while it is timed: sentences about images that it has not seen yet, by its task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.runtime.runner import Runner
+
+SENTENCES = (
+    "the white ship left of the long pier",
+    "the large storage tank",
+    "a red car on the road",
+    "the airplane in the upper right",
+    "the tennis court below the baseball field",
+    "the bridge over the river",
+    "the smallest building",
+    "a harbour with many ships",
+)
+
+Ask = Callable[[Any, np.ndarray, list[str]], Any]
+"""Asks a runner several sentences about one image."""
+
+ASK: dict[str, Ask] = {
+    SEGMENTATION: lambda runner, pixels, texts: runner.segment(pixels, texts),
+    GROUNDING: lambda runner, pixels, texts: runner.ground(pixels, texts),
+    ANSWERING: lambda runner, pixels, texts: runner.answer(texts, pixels, pixels),
+    MATCHING: lambda runner, pixels, texts: runner.similarity([pixels], texts),
+}
+"""By task; a module of the user's own has no sentences."""
+
+
+def one_sentence(runner: Runner, ask: Ask, size: int) -> Callable[[], Any]:
+    """A new sentence about a new image of size×size pixels."""
+    unseen = new_images(size)
+
+    def asking() -> Any:
+        pixels, number = next(unseen)
+        return ask(runner, pixels, [f"{SENTENCES[0]} {number}"])
+
+    return asking
+
+
+def many_sentences(runner: Runner, ask: Ask, size: int) -> dict[str, Callable[[], Any]]:
+    """`SENTENCES` about one new image of size×size pixels, by runs that share nothing and by one call."""
+    unseen = new_images(size)
+
+    def separate_runs() -> Any:
+        return [
+            ask(runner, pixels, [f"{text} {number}"]) for text, (pixels, number) in zip(SENTENCES, unseen, strict=False)
+        ]
+
+    def one_call() -> Any:
+        pixels, number = next(unseen)
+        return ask(runner, pixels, [f"{text} {number}" for text in SENTENCES])
+
+    return {f"{len(SENTENCES)} separate runs": separate_runs, f"one call with {len(SENTENCES)} sentences": one_call}
+
+
+def new_images(size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Images that differ in one pixel and numbers to tell sentences apart: the runtime knows none of them yet.
+
+    They are noise, since no way's time depends on what an image shows.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    for number in count():
+        pixels = noise.copy()
+        pixels[0, 0] = number % 256, number // 256 % 256, number // 65536
+        yield pixels, number

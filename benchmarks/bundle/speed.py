@@ -1,0 +1,231 @@
+"""How fast a bundle is on this machine, and where its time and memory go.
+
+Its inputs are the golden ones that the export put into it, so that every way's answer can be compared with what PyTorch
+said then: speed is not shown without agreement. What can be timed together is timed in turns, see
+`rsvl.benchmarks.timing`. Only the peers and the count of operations need PyTorch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsvl.benchmarks.bundle.ceilings import Ceilings, gpu_ceilings, processor_ceilings
+from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
+from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
+from rsvl.benchmarks.bundle.questions import ASK, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, Shares, Way
+from rsvl.benchmarks.bundle.stages import POST, PRE, stages
+from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
+from rsvl.benchmarks.timing import Percentiles, interleaved
+from rsvl.runtime.agreement import compare
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.check import read_golden
+from rsvl.runtime.errors import RsvlError, UsageError
+from rsvl.runtime.loading import load
+from rsvl.runtime.runner import Runner
+
+if TYPE_CHECKING:
+    from rsvl.benchmarks.bundle.peers import Options, Peers
+
+BATCHES = (1, 2, 4, 8)
+Tensors = dict[str, np.ndarray]
+Say = Callable[[float, float, str], None]
+"""Told how much is done, of how much, and what is being done."""
+_PARTS = 6
+
+
+def measure(
+    path: str | Path,
+    provider: str | None = None,
+    threads: int | None = None,
+    rounds: int = 15,
+    batches: Sequence[int] = BATCHES,
+    peers: Options | None = None,
+    say: Say = lambda done, total, what: None,
+) -> BundleSpeed:
+    """Measures a bundle.
+
+    Args:
+        path: the bundle.
+        provider: as `rsvl.runtime.load` takes it.
+        threads: CPU threads of each way; None takes all cores of this process.
+        rounds: how often each way is timed; a third as often where a call takes several sentences or samples.
+        batches: sizes whose throughput is measured.
+        peers: how to make the peers; None measures the bundle alone.
+        say: told what is going on.
+
+    Raises:
+        BundleError: a bundle that cannot be loaded, or has no golden inputs.
+        MissingComponentError: the provider, or for the peers PyTorch, is not installed.
+        UsageError: a number of threads, rounds or samples below 1; or no such model or weights for the peers.
+    """
+    if rounds < 1 or min(batches, default=1) < 1:
+        raise UsageError("--rounds and --batch must be 1 or more")
+    threads = threads or cores()
+    bundle = Bundle(path)
+    golden = read_golden(bundle)
+    say(0, _PARTS, "loading the bundle in a process of its own")
+    room = footprint(path, provider, threads)
+    work = _Work(bundle, load(path, provider, threads), *golden, threads, rounds)
+    say(1, _PARTS, "measuring what the machine can do")
+    ceilings = work.ceilings()
+    ways = work.ways(peers, partial(say, 2, _PARTS))
+    say(3, _PARTS, "timing questions and their stages")
+    by_stage, questions = work.questions()
+    say(4, _PARTS, "timing batches")
+    throughput = work.throughput(batches)
+    say(5, _PARTS, "counting operations")
+    return BundleSpeed(
+        bundle=str(path),
+        model=work.runner.spec.name,
+        task=work.runner.spec.task,
+        precision=bundle.manifest.precision,
+        hardware=hardware(work.runner.provider),
+        provider=work.runner.provider,
+        threads=threads,
+        rounds=rounds,
+        agreement_is=work.compared(work.expected)[0],
+        ways=ways,
+        stages=by_stage,
+        questions=questions,
+        throughput=throughput,
+        footprint=room,
+        ceilings=ceilings,
+        shares=work.shares(ways[0].ms.p50 / 1e3, ceilings, peers.model if peers else None),
+        gpu=work.gpu(),
+        remarks=tuple(work.remarks),
+        machine=describe(),
+    )
+
+
+@dataclass
+class _Work:
+    """A loaded bundle with its golden inputs and outputs, and what of it cannot be measured."""
+
+    bundle: Bundle
+    runner: Runner
+    inputs: Tensors
+    expected: Tensors
+    threads: int
+    rounds: int
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.runner.provider not in ON_CPU
+
+    def ceilings(self) -> Ceilings | None:
+        found = gpu_ceilings() if self.on_gpu else processor_ceilings(self.threads)
+        if found is None:
+            self.remarks.append("the GPU's ceilings are measured with PyTorch, which is not here or sees no GPU")
+        return found
+
+    def ways(self, options: Options | None, say: Callable[[str], None]) -> tuple[Way, ...]:
+        """The bundle and its peers, one of each input."""
+        inputs, expected = _first(self.inputs, 1), _first(self.expected, 1)
+        with self._peers(options, inputs, say) as peers:
+            ways: dict[str, Callable[[], Mapping[str, Any]]] = {
+                f"rsvl bundle, {self.bundle.manifest.precision}": partial(self.runner.run, **inputs)
+            }
+            ways |= peers.ways if peers else {}
+            say("timing one of each input")
+            answers = {name: [run() for _ in range(WARM_UP)][-1] for name, run in ways.items()}
+            times = interleaved(ways, self.rounds)
+        self.remarks += peers.remarks if peers else []
+        comparable = {next(iter(ways))} | (set(ways) if peers and peers.same_weights else set())
+        return tuple(
+            Way(
+                name,
+                Percentiles.of(times[name]),
+                self.compared(expected, answers[name])[1] if name in comparable else None,
+            )
+            for name in ways
+        )
+
+    def _peers(
+        self, options: Options | None, inputs: Tensors, say: Callable[[str], None]
+    ) -> AbstractContextManager[Peers | None]:
+        if options is None:
+            return nullcontext()
+        from rsvl.benchmarks.bundle.peers import prepared
+
+        return prepared(self.bundle.manifest, inputs, self.threads, self.on_gpu, options, say)
+
+    def compared(self, expected: Tensors, found: Mapping[str, Any] | None = None) -> tuple[str, float]:
+        """The name and value of the task's own agreement of answers."""
+        measure = compare(self.runner.spec, expected, dict(found or expected), self.bundle.manifest.precision)[0]
+        return measure.name, measure.value
+
+    def questions(self) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
+        """Stages of one sentence about one image, and several sentences about one; neither for a user's own module."""
+        spec = self.runner.spec
+        if spec.task not in ASK:
+            return {}, {}
+        ask, size = ASK[spec.task], spec.image.size
+        one, many = one_sentence(self.runner, ask, size), many_sentences(self.runner, ask, size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a model of few words may cut the sentences, which costs the same time
+            for asking in (one, *many.values()):
+                asking()
+            by_stage = stages(self.runner, one, self.rounds)
+            calls = interleaved(many, max(3, self.rounds // 3))
+        order = [PRE, *(graph.name for graph in spec.graphs), POST]
+        return _percentiles({name: by_stage[name] for name in order if name in by_stage}), _percentiles(calls)
+
+    def throughput(self, batches: Sequence[int]) -> dict[int, float]:
+        """Samples a second by batch; a batch for which memory does not suffice ends it with a remark."""
+        found: dict[int, float] = {}
+        for batch in sorted(set(batches)):
+            run = partial(self.runner.run, **_first(self.inputs, batch))
+            try:
+                run()
+                times = interleaved({"": run}, max(3, self.rounds // 3))[""]
+            except RsvlError as error:
+                self.remarks.append(f"batch {batch}: {error}")
+                break
+            found[batch] = batch * Percentiles.of(times).per_second
+        return found
+
+    def shares(self, seconds: float, ceilings: Ceilings | None, model: str | None) -> Shares | None:
+        """What one run of so many seconds reached of the ceilings."""
+        if ceilings is None:
+            return None
+        operations = self._operations(model or self.runner.spec.name)
+        return Shares(
+            None if operations is None else operations / seconds / (1e9 * ceilings.matrix_gflops),
+            weights_bytes(self.bundle) / seconds / (1e9 * ceilings.copy_gb_s),
+        )
+
+    def _operations(self, model: str) -> int | None:
+        try:
+            from rsvl.benchmarks.count import count
+            from rsvl.registry import create
+
+            return count(partial(create, model)).total.multiply_adds.operations
+        except (ImportError, RsvlError) as error:
+            self.remarks.append(f"no share of the matrix product, for operations cannot be counted here: {error}")
+            return None
+
+    def gpu(self) -> GpuUse | None:
+        if not self.on_gpu:
+            return None
+        use, why_not = metered(partial(self.runner.run, **_first(self.inputs, 1)), self.rounds)
+        self.remarks += [why_not] if why_not else []
+        return use
+
+
+def _first(arrays: Tensors, batch: int) -> Tensors:
+    """The first so many samples, over again where there are fewer."""
+    return {name: array[np.arange(batch) % len(array)] for name, array in arrays.items()}
+
+
+def _percentiles(times: Mapping[str, Sequence[float]]) -> dict[str, Percentiles]:
+    return {name: Percentiles.of(values) for name, values in times.items()}

@@ -1,0 +1,45 @@
+"""Where a question's time goes: before the graphs, in each of them, after them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rsvl.runtime.runner import Runner
+
+PRE, POST = "pre", "post"
+
+
+def stages(runner: Runner, asking: Callable[[], Any], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each stage in each round.
+
+    ``pre`` is all that is not in a graph until the last one ends (reading, resizing, tokenising, hashing), ``post`` all
+    after it; each graph stands by its name.
+
+    Args:
+        runner: the loaded bundle.
+        asking: asks it something new.
+        rounds: how often.
+    """
+    runs: list[tuple[str, float, float]] = []
+    found: dict[str, list[float]] = {}
+    runner.observe(lambda graph, start, end: runs.append((graph, start, end)))
+    try:
+        for _ in range(rounds):
+            runs.clear()
+            start = time.perf_counter()
+            asking()
+            for stage, seconds in _split(runs, start, time.perf_counter()).items():
+                found.setdefault(stage, []).append(1e3 * seconds)
+    finally:
+        runner.observe(None)
+    return found
+
+
+def _split(runs: list[tuple[str, float, float]], start: float, end: float) -> dict[str, float]:
+    graphs: dict[str, float] = {}
+    for name, began, ended in runs:
+        graphs[name] = graphs.get(name, 0.0) + ended - began
+    last = max((ended for _, _, ended in runs), default=end)
+    return {PRE: last - start - sum(graphs.values()), **graphs, POST: end - last}

@@ -1,0 +1,40 @@
+"""Writing a picture that Matplotlib drew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsvl.runtime.atomic import replacing
+from rsvl.runtime.errors import MissingComponentError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg")
+_DPI = 160
+
+
+def check_drawable(path: Path) -> None:
+    """Finds out before all work whether a picture can be drawn.
+
+    Raises:
+        UsageError: a suffix of another format.
+        MissingComponentError: Matplotlib is not installed.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path.name}: a picture is a {' or '.join(FORMATS)} file")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingComponentError("a picture needs Matplotlib: pip install 'rsvl[bench]'") from error
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture in the format that its suffix names.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=_DPI)

@@ -1,0 +1,94 @@
+"""Who is timed when, and what becomes of the times. No test depends on a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.stages import stages
+from rsvl.benchmarks.timing import Percentiles, interleaved
+from rsvl.runtime.manifest import SEGMENTATION
+from rsvl.runtime.segmenter import Segmenter
+
+
+def test_rounds_run_every_way_once_and_begin_with_another_each_time() -> None:
+    calls: list[str] = []
+    times = interleaved({way: lambda way=way: calls.append(way) for way in "abc"}, rounds=4)  # type: ignore
+    assert "".join(calls) == "abcbcacababc"
+    assert {way: len(values) for way, values in times.items()} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_percentiles_are_of_the_rounds() -> None:
+    found = Percentiles.of([float(value) for value in range(101)])
+    assert (found.p50, found.p90, found.p99) == (50, 90, 99) and found.per_second == 20
+
+
+class Recorder:
+    """A segmenter that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, list[str]]] = []
+
+    def segment(self, image: np.ndarray, texts: str | list[str]) -> None:
+        """Notes the image and the sentences."""
+        self.asked.append((image.tobytes(), [texts] if isinstance(texts, str) else texts))
+
+
+def test_many_sentences_never_repeats_an_image_or_a_sentence() -> None:
+    segmenter: Any = Recorder()
+    ways = many_sentences(segmenter, ASK[SEGMENTATION], size=4)
+    for _ in range(2):
+        for way in ways.values():
+            way()
+    assert [len(texts) for _, texts in segmenter.asked] == ([1] * len(SENTENCES) + [len(SENTENCES)]) * 2
+    assert len({image for image, _ in segmenter.asked}) == len(segmenter.asked)
+    asked = [text for _, texts in segmenter.asked for text in texts]
+    assert len(set(asked)) == len(asked)
+
+
+@pytest.fixture
+def observed() -> Any:
+    """A runner that tells of its graphs what the test lets it tell."""
+
+    class Observed:
+        observer: Callable[[str, float, float], None] | None = None
+
+        def observe(self, observer: Callable[[str, float, float], None] | None) -> None:
+            self.observer = observer
+
+    return Observed()
+
+
+def test_stages_are_what_lies_before_in_and_after_the_graphs(observed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("rsvl.benchmarks.bundle.stages.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def asking() -> None:
+        begin = now[0]
+        for name, start, end in (("text", 1.0, 2.0), ("image", 2.5, 6.5), ("text", 7.0, 7.5), ("head", 8.0, 11.0)):
+            observed.observer(name, begin + start, begin + end)
+        now[0] = begin + 11.25
+
+    found = stages(observed, asking, rounds=2)
+    # Before the end of the last graph 2.5 s were in none: 1 at first, 0.5 + 0.5 + 0.5 between them.
+    assert found == {
+        "pre": [2500.0] * 2,
+        "text": [1500.0] * 2,
+        "image": [4000.0] * 2,
+        "head": [3000.0] * 2,
+        "post": [250.0] * 2,
+    }
+    assert observed.observer is None
+
+
+def test_a_loaded_bundle_tells_of_every_graph(whole_bundle: Any) -> None:
+    segmenter = Segmenter.open(whole_bundle, threads=1)
+    asking = one_sentence(segmenter, ASK[SEGMENTATION], 32)
+    found = stages(segmenter, asking, rounds=2)
+    assert set(found) == {"pre", "text", "image", "head", "post"}
+    assert all(len(times) == 2 and min(times) >= 0 for times in found.values())
