@@ -61,7 +61,7 @@ def gate(
 ) -> None:
     """Compare a bundle with a baseline on a data set; exit with 1 when it is worse than the limits allow.
 
-    Red is what lies beyond its limit with the whole of its confidence interval: chance does not turn the gate red.
+    Red is what is beyond its limit and certainly worse: its confidence interval excludes chance.
     """
     from rsvl.gate import Asked, Drop, Limits, write_record
     from rsvl.gate import gate as compare

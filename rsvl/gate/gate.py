@@ -173,7 +173,7 @@ def _remarks(lines: list[Line]) -> list[str]:
     said = []
     unsure = [line.title for line in lines if line.status is Status.UNSURE]
     if unsure:
-        said.append(f"Beyond the limit, but chance explains it ({', '.join(unsure)}): more images would tell.")
+        said.append(f"Beyond the limit, but chance may explain it ({', '.join(unsure)}): more images would tell.")
     few = sum(line.status is Status.FEW for line in lines)
     if few:
         said.append(f"{few} groups have too few images to be judged alone.")

@@ -17,7 +17,7 @@ LEAST_ROUNDS = 5
 def size_line(before: int, after: int, limit: float | None, strict: bool) -> Line:
     """The sizes of two bundles, bytes, with their ratio."""
     ratio = after / before
-    status = judge(ratio, ratio, limit, strict)
+    status = judge(ratio, ratio, limit, strict, unchanged=1)
     return Line("size", "", before / 1e6, after / 1e6, ratio, ratio, ratio, limit, status, "MB")
 
 
@@ -51,7 +51,7 @@ def latency_line(
     times = interleaved(ways, rounds, progress)
     before, after = np.array(times["baseline"]), np.array(times["other"])
     low, median, high = median_interval(after / before)
-    status = judge(median, low, limit, strict)
+    status = judge(median, low, limit, strict, unchanged=1)
     values = float(np.median(before)), float(np.median(after))
     return Line("latency", "", *values, median, low, high, limit, status, "ms", images=rounds)
 

@@ -10,8 +10,8 @@ from typing import Any
 class Status(StrEnum):
     """What is said of a line.
 
-    OK: within its limit. RED: beyond it, and not by chance. UNSURE: beyond it, but chance explains that. FEW: told by
-    too few images to say anything.
+    OK: within its limit. RED: beyond it, and certainly worse than the baseline. UNSURE: beyond it, but chance alone may
+    have done that. FEW: told by too few images to say anything.
     """
 
     OK = "ok"
@@ -58,14 +58,19 @@ class Line:
         return f"{self.kind}: {self.name}" if self.name else self.kind
 
 
-def judge(change: float, low: float | None, limit: float | None, strict: bool) -> Status:
-    """The gate's one rule: red is what lies beyond its limit with the whole of its confidence interval.
+def judge(change: float, low: float | None, limit: float | None, strict: bool, unchanged: float = 0.0) -> Status:
+    """The gate's one rule: red is what is beyond its limit and whose confidence interval leaves no doubt of a change.
+
+    The interval is held against no change, not against the limit: noise alone turns nothing red, and how much worse
+    something is that certainly got worse is best told by the change itself. To ask that the whole interval be beyond
+    the limit would let a class of ten images lose a sixth of its figure.
 
     Args:
         change: what was found.
         low: where its interval begins; None where too few images tell.
         limit: the largest change allowed; None for no limit.
         strict: whether the change itself decides, however few images tell it.
+        unchanged: the change where nothing has: 0 for a drop, 1 for a ratio.
     """
     beyond = limit is not None and change > limit
     if strict:
@@ -74,7 +79,7 @@ def judge(change: float, low: float | None, limit: float | None, strict: bool) -
         return Status.FEW
     if limit is None or not beyond:
         return Status.OK
-    return Status.RED if low > limit else Status.UNSURE
+    return Status.RED if low > min(unchanged, limit) else Status.UNSURE
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from made_up import CONDITIONS, agreement, measurement
 from rsvl.gate import Drop, Limits, Status, compare
 from rsvl.gate.comparison import LEAST_IMAGES
 from rsvl.gate.resources import median_interval, size_line
-from rsvl.gate.verdict import Line
+from rsvl.gate.verdict import Line, judge
 from rsvl.runtime.errors import InputError, UsageError
 
 Rows = list[tuple[str, str, float]]
@@ -147,6 +147,28 @@ def test_drop_is_a_share_or_points(text: str, expected: Drop) -> None:
 def test_wrong_drop_names_its_option(text: str) -> None:
     with pytest.raises(UsageError, match="--max-drop is 1%"):
         Drop.parse(text, "--max-drop")
+
+
+RULE = {
+    "a drop beyond the limit that is certain": (0.12, 0.01, 0.035, 0.0, Status.RED),
+    "a drop beyond the limit that may be chance": (0.12, -0.01, 0.035, 0.0, Status.UNSURE),
+    "a certain drop within the limit": (0.02, 0.01, 0.035, 0.0, Status.OK),
+    "no limit": (0.5, 0.4, None, 0.0, Status.OK),
+    "too few images": (0.5, None, 0.035, 0.0, Status.FEW),
+    "a certain slowdown beyond the limit": (1.3, 1.05, 1.2, 1.0, Status.RED),
+    "a slowdown that may be chance": (1.3, 0.95, 1.2, 1.0, Status.UNSURE),
+    "a speedup that is certainly less than asked for": (0.8, 0.7, 0.6, 1.0, Status.RED),
+    "a speedup that may be as much as asked for": (0.8, 0.5, 0.6, 1.0, Status.UNSURE),
+}
+
+
+@pytest.mark.parametrize(("change", "low", "limit", "unchanged", "status"), RULE.values(), ids=RULE.keys())
+def test_red_is_beyond_the_limit_and_no_chance(
+    change: float, low: float | None, limit: float | None, unchanged: float, status: Status
+) -> None:
+    assert judge(change, low, limit, strict=False, unchanged=unchanged) is status
+    beyond = limit is not None and change > limit
+    assert judge(change, low, limit, strict=True, unchanged=unchanged) is (Status.RED if beyond else Status.OK)
 
 
 @pytest.mark.parametrize(("limit", "status"), [(None, Status.OK), (0.6, Status.OK), (0.4, Status.RED)])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rsvl.gate import intervals
+from rsvl.gate import Status, intervals
 from rsvl.gate.intervals import simultaneous, student_quantile
+from rsvl.gate.verdict import judge
 
 IMAGES, PER_IMAGE, CLASSES = 60, 3, 12
 REPEATS = 60
@@ -52,7 +53,10 @@ def data_set(rng: np.random.Generator, drops: np.ndarray, classes: np.ndarray) -
 def red(rng: np.random.Generator, drops: np.ndarray, classes: np.ndarray, limit: float) -> bool:
     sums, weights = data_set(rng, drops, classes)
     judged = np.count_nonzero(weights, axis=0) >= 10
-    return bool((simultaneous(sums[:, judged], weights[:, judged]).low > limit).any())
+    found = simultaneous(sums[:, judged], weights[:, judged])
+    return any(
+        judge(change, low, limit, strict=False) is Status.RED for change, low in zip(found.mean, found.low, strict=True)
+    )
 
 
 SHAPE = (IMAGES, PER_IMAGE)
