@@ -6,19 +6,18 @@ A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
 
 from rsvl.checkpoints import load, load_weights, save_weights
 from rsvl.checkpoints.loading import SHIPPED
-from rsvl.cli.console import Report, progress
 from rsvl.data.synth import write
 from rsvl.runtime.atomic import replacing
-from rsvl.runtime.errors import RsvlError, UsageError
+from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of, open_split, training_of
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import Progress, train
@@ -58,7 +57,9 @@ def recipe(name: str) -> Recipe:
     return Recipe(**{**content, "train": TrainConfig(**content["train"])})
 
 
-def retrain(name: str, recipe: Recipe, folder: Path, report: Report, watch: Progress | None = None) -> dict[str, Any]:
+def retrain(
+    name: str, recipe: Recipe, folder: Path, report: Callable[[int, int], None], watch: Progress | None = None
+) -> dict[str, Any]:
     """Makes the scenes, trains, and writes `NAME.safetensors` in half precision and its figures as `NAME.json`.
 
     What lies in the folder already is used: a killed run goes on.
@@ -102,37 +103,3 @@ def _start_from(model: torch.nn.Module, name: str) -> None:
 
 def _same(key: str, own: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return key in other and own[key].shape == other[key].shape
-
-
-class _Steps:
-    """Shows a training's steps on a command's progress bar; epochs are in the run's history."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """See `rsvl.train.loop.Progress`."""
-        self._report(step, steps, f"epoch {epoch + 1}", f"loss {loss:.4f}")
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """See `rsvl.train.loop.Progress`."""
-
-
-def main(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Default: all that ship.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scenes, runs and results.")] = Path("runs"),
-) -> None:
-    """Train shipped models anew from their recipes; hours for each on a CPU."""
-    try:
-        for name in names or recipes():
-            with progress(name) as report:
-                found = retrain(name, recipe(name), output, report, _Steps(report))
-            best = evaluation_of(load(name, "random").spec.task).BEST
-            typer.echo(f"{name}: {best} {found[best]:.4f} on the test split, {output / name}.safetensors")
-    except RsvlError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(error.exit_code) from error
-
-
-if __name__ == "__main__":
-    typer.run(main)
