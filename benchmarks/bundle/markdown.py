@@ -55,8 +55,9 @@ def _questions(found: BundleSpeed) -> Iterator[str]:
         rows = [[name, *_times(times), f"{times.p50 / whole:.1%}"] for name, times in found.stages.items()]
         yield markdown_table(["stage", *_TIMES, "part"], rows)
     if found.questions:
-        yield "## Several sentences about one image"
+        yield "## Calls"
         yield markdown_table(["call", *_TIMES], [[name, *_times(times)] for name, times in found.questions.items()])
+        yield f"A further sentence costs {found.further:.1%} of the first."
 
 
 def _batches(found: BundleSpeed) -> Iterator[str]:

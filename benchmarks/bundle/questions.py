@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -45,20 +46,29 @@ def one_sentence(runner: Runner, ask: Ask, size: int) -> Callable[[], Any]:
     return asking
 
 
-def many_sentences(runner: Runner, ask: Ask, size: int) -> dict[str, Callable[[], Any]]:
-    """`SENTENCES` about one new image of size×size pixels, by runs that share nothing and by one call."""
+def many_sentences(runner: Runner, ask: Ask, size: int) -> Callable[[], Any]:
+    """`SENTENCES` about one new image of size×size pixels, in one call."""
     unseen = new_images(size)
 
-    def separate_runs() -> Any:
-        return [
-            ask(runner, pixels, [f"{text} {number}"]) for text, (pixels, number) in zip(SENTENCES, unseen, strict=False)
-        ]
-
-    def one_call() -> Any:
+    def asking() -> Any:
         pixels, number = next(unseen)
         return ask(runner, pixels, [f"{text} {number}" for text in SENTENCES])
 
-    return {f"{len(SENTENCES)} separate runs": separate_runs, f"one call with {len(SENTENCES)} sentences": one_call}
+    return asking
+
+
+def first_and_further(runner: Runner, ask: Ask, size: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of a sentence about a new image, and of another sentence about the same image right after it."""
+    unseen = new_images(size)
+    first, further = [], []
+    for pixels, number in islice(unseen, rounds):
+        start = time.perf_counter()
+        ask(runner, pixels, [f"{SENTENCES[0]} {number}"])
+        between = time.perf_counter()
+        ask(runner, pixels, [f"{SENTENCES[1]} {number}"])
+        first.append(1e3 * (between - start))
+        further.append(1e3 * (time.perf_counter() - between))
+    return first, further
 
 
 def new_images(size: int) -> Iterator[tuple[np.ndarray, int]]:

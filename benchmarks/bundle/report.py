@@ -8,10 +8,13 @@ from typing import Any
 from rsvl.benchmarks.bundle.ceilings import Ceilings
 from rsvl.benchmarks.bundle.footprint import Footprint
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse
+from rsvl.benchmarks.bundle.questions import SENTENCES
 from rsvl.benchmarks.timing import Percentiles
 
 WARM_UP = 2
 """Rounds before those that count."""
+FIRST, FURTHER = "a sentence about a new image", "a further sentence about it"
+MANY = f"{len(SENTENCES)} sentences about a new image, in one call"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class BundleSpeed:
         agreement_is: what compares outputs, such as ``mask IoU``.
         ways: the bundle, then its peers.
         stages: of one new sentence about one new image, milliseconds by stage; empty for a module of the user's own.
-        questions: sentences about one image, milliseconds a call; empty likewise.
+        questions: `FIRST`, `FURTHER` and `MANY`, milliseconds a call; empty likewise.
         throughput: samples a second by batch, by the median.
         footprint: of a fresh process that loads the bundle and runs it once.
         ceilings: what the device reaches at most; None where it cannot be measured.
@@ -86,6 +89,13 @@ class BundleSpeed:
     remarks: tuple[str, ...]
     machine: dict[str, str]
 
+    @property
+    def further(self) -> float | None:
+        """A further sentence's cost as a part of the first's; None for a module of the user's own."""
+        if not self.questions:
+            return None
+        return self.questions[FURTHER].p50 / self.questions[FIRST].p50
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self)
+        return asdict(self) | {"further_of_first": self.further, "memory_of_weights": self.footprint.of_weights}

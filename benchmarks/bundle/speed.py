@@ -20,8 +20,8 @@ import numpy as np
 from rsvl.benchmarks.bundle.ceilings import Ceilings, gpu_ceilings, processor_ceilings
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
-from rsvl.benchmarks.bundle.questions import ASK, many_sentences, one_sentence
-from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, Shares, Way
+from rsvl.benchmarks.bundle.questions import ASK, first_and_further, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, Shares, Way
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
 from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
@@ -165,18 +165,18 @@ class _Work:
         return measure.name, measure.value
 
     def questions(self) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
-        """Stages of one sentence about one image, and several sentences about one; neither for a user's own module."""
+        """Stages of one sentence about one image, and times of calls; neither for a user's own module."""
         spec = self.runner.spec
         if spec.task not in ASK:
             return {}, {}
-        ask, size = ASK[spec.task], spec.image.size
-        one, many = one_sentence(self.runner, ask, size), many_sentences(self.runner, ask, size)
+        about = (self.runner, ASK[spec.task], spec.image.size)
+        one, many = one_sentence(*about), many_sentences(*about)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model of few words may cut the sentences, which costs the same time
-            for asking in (one, *many.values()):
-                asking()
+            one(), many()
             by_stage = stages(self.runner, one, self.rounds)
-            calls = interleaved(many, max(3, self.rounds // 3))
+            first, further = first_and_further(*about, self.rounds)
+            calls = {FIRST: first, FURTHER: further} | interleaved({MANY: many}, max(3, self.rounds // 3))
         order = [PRE, *(graph.name for graph in spec.graphs), POST]
         return _percentiles({name: by_stage[name] for name in order if name in by_stage}), _percentiles(calls)
 

@@ -14,6 +14,8 @@ from rsvl.cli.bench_table import list_tables, show_table
 from rsvl.runtime.errors import UsageError
 
 _BUNDLE, _TABLE = "With a BUNDLE", "With --table"
+_OF_BUNDLE = {"provider", "batch", "peers", "compiled", "model", "weights"}
+_OF_TABLE = {"speed", "abscissa", "ordinate"}
 _RESULTS = Path("benchmarks/results")
 
 
@@ -34,14 +36,11 @@ class Ordinate(StrEnum):
 def bench(
     context: typer.Context,
     bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="The bundle to measure: a folder or a packed .rsvl file.")
+        Path | None, typer.Argument(metavar="BUNDLE", help="The bundle to measure: a folder or a packed .rsvl file.")
     ] = None,
     table: Annotated[str | None, typer.Option("--table", help="A paper's table (--list names them).")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the papers' tables.")] = False,
-    provider: Annotated[
-        str | None,
-        typer.Option(help="What runs the bundle (cpu, cuda …). Default: the best here.", rich_help_panel=_BUNDLE),
-    ] = None,
+    provider: options.Provider = None,
     batch: Annotated[
         list[int] | None,
         typer.Option(
@@ -52,7 +51,7 @@ def bench(
         bool,
         typer.Option(
             "--peers",
-            help="Measure PyTorch, torch.compile, a plain ONNX export, OpenVINO in the same run. Needs rsvl[export].",
+            help="Measure PyTorch, torch.compile, a plain ONNX export, OpenVINO in the same run. Needs the extra export.",
             rich_help_panel=_BUNDLE,
         ),
     ] = False,
@@ -65,15 +64,12 @@ def bench(
             "--model", "-m", help="What the bundle was made from. Default: the model it names.", rich_help_panel=_BUNDLE
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="The checkpoint it was made from, for the peers.", rich_help_panel=_BUNDLE),
-    ] = None,
+    weights: options.Weights = None,
     speed: Annotated[
         bool,
         typer.Option(
             "--speed",
-            help="Measure the table's models here and keep the record; minutes for full sizes. Needs rsvl[export].",
+            help="Measure the table's models here and keep the record; minutes for full sizes. Needs the extra export.",
             rich_help_panel=_TABLE,
         ),
     ] = False,
@@ -85,11 +81,15 @@ def bench(
         Ordinate | None,
         typer.Option(help="The picture's accuracy. Default: the one that more rows have.", rich_help_panel=_TABLE),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw a picture: a .png or .svg file. Needs rsvl[bench].")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw a picture: a .png or .svg file. Needs the extra bench.")
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="How often each way is timed. Default: 15; for a table's models 5.")
     ] = None,
-    threads: options.Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of every way. Default: all cores of this process.")
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -101,15 +101,16 @@ def bench(
 ) -> None:
     """Measure a bundle, or show a paper's table beside what is counted here.
 
-    With a BUNDLE: latency, stages, throughput, memory, the machine's own ceilings. With --table: parameters and FLOPs,
-    published and ours, in every convention of counting, and the speed measured on this hardware, where there is a
-    record of it. Prints Markdown.
+    With a BUNDLE: latency, stages, throughput, memory, the machine's ceilings.
+
+    With --table: parameters and FLOPs, published and ours, in every convention,
+    and the speed measured on this hardware, where there is a record of it.
     """
     given = [name for name, value in (("BUNDLE", bundle), ("--table", table), ("--list", list_)) if value]
     if len(given) != 1:
         chosen = f"{' and '.join(given)} do not go together" if given else "nothing to measure"
         raise UsageError(f"{chosen}: name a BUNDLE, or a --table, or --list the tables")
-    _refuse_strays(context, _TABLE if bundle else _BUNDLE, "a BUNDLE" if bundle else given[0])
+    _refuse_strays(context, _OF_TABLE if bundle else _OF_BUNDLE, "a BUNDLE" if bundle else given[0])
     if (model or weights) and not peers:
         raise UsageError("--model and --weights say how the peers are made: add --peers")
     if list_:
@@ -122,9 +123,9 @@ def bench(
         measure_bundle(bundle, provider, threads, rounds or 15, batch, made, results, plot, json)
 
 
-def _refuse_strays(context: typer.Context, panel: str, asked: str) -> None:
-    """Raises UsageError for an option of the other panel."""
+def _refuse_strays(context: typer.Context, strays: set[str], asked: str) -> None:
+    """Raises UsageError for an option that belongs to what was not asked for."""
     for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name or "")
-        if getattr(parameter, "rich_help_panel", None) == panel and given is not None and given.name == "COMMANDLINE":
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in strays and source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"{parameter.opts[0]} does not go with {asked}: see rsvl bench --help")

@@ -21,7 +21,7 @@ from rsvl.benchmarks.bundle.footprint import footprint
 from rsvl.benchmarks.bundle.markdown import markdown
 from rsvl.benchmarks.bundle.peers import Options, prepared
 from rsvl.benchmarks.bundle.picture import draw
-from rsvl.benchmarks.bundle.report import BundleSpeed
+from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, BundleSpeed
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, RsvlError, UsageError
 
@@ -45,7 +45,8 @@ def test_every_part_of_a_bundle_is_measured(found: BundleSpeed, whole_bundle: Pa
     (way,) = found.ways
     assert (way.name, way.agreement, found.agreement_is) == ("rsvl bundle, fp32", 1.0, "mask IoU")
     assert list(found.stages) == ["pre", "image", "text", "head", "post"]
-    assert list(found.questions) == ["8 separate runs", "one call with 8 sentences"]
+    assert list(found.questions) == [FIRST, FURTHER, MANY]
+    assert found.further == found.questions[FURTHER].p50 / found.questions[FIRST].p50
     assert list(found.throughput) == [1, 4] and min(found.throughput.values()) > 0
     size = sum(path.stat().st_size for path in whole_bundle.glob("*.onnx"))
     assert found.footprint.weights_mb == size / 1e6
@@ -60,7 +61,7 @@ def test_report_is_json_markdown_and_a_picture(found: BundleSpeed, tmp_path: Pat
     assert json.loads(json.dumps(found.to_dict()))["ways"][0]["name"] == "rsvl bundle, fp32"
     text = markdown(found)
     assert text.startswith("# toy, fp32, on ") and "cpu, 1 thread." in text and "Not measured: " in text
-    for heading in ("Latency", "Stages", "Several sentences", "Throughput", "Memory", "The machine"):
+    for heading in ("Latency", "Stages", "Calls", "Throughput", "Memory", "The machine"):
         assert f"\n## {heading}" in text
     draw(found, tmp_path / "picture.png")
     assert Image.open(tmp_path / "picture.png").size[1] > 1000
@@ -101,7 +102,7 @@ def test_peers_are_timed_beside_the_bundle(quick: None, tmp_path: Path, monkeypa
     assert names == ["rsvl bundle, fp32", "PyTorch eager", "plain ONNX export"]
     assert [way.agreement is None for way in found.ways] == [False, True, True]  # other weights: made anew
     assert any("pip install openvino" in remark for remark in found.remarks)
-    assert found.stages == {} and found.shares is not None
+    assert found.stages == {} and found.further is None and found.shares is not None
 
 
 def test_peers_of_another_model_are_refused(whole_bundle: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, first_and_further, many_sentences, one_sentence
 from rsvl.benchmarks.bundle.stages import stages
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.runtime.manifest import SEGMENTATION
@@ -39,16 +39,21 @@ class Recorder:
         self.asked.append((image.tobytes(), [texts] if isinstance(texts, str) else texts))
 
 
-def test_many_sentences_never_repeats_an_image_or_a_sentence() -> None:
+def test_questions_are_new_and_images_too_but_for_a_further_sentence() -> None:
     segmenter: Any = Recorder()
-    ways = many_sentences(segmenter, ASK[SEGMENTATION], size=4)
-    for _ in range(2):
-        for way in ways.values():
-            way()
-    assert [len(texts) for _, texts in segmenter.asked] == ([1] * len(SENTENCES) + [len(SENTENCES)]) * 2
-    assert len({image for image, _ in segmenter.asked}) == len(segmenter.asked)
-    asked = [text for _, texts in segmenter.asked for text in texts]
-    assert len(set(asked)) == len(asked)
+    about = (segmenter, ASK[SEGMENTATION], 4)
+    for asking in (one_sentence(*about), many_sentences(*about)):
+        asking()
+        asking()
+    assert [len(texts) for _, texts in segmenter.asked] == [1, 1, len(SENTENCES), len(SENTENCES)]
+    first, second, third, fourth = (image for image, _ in segmenter.asked)
+    assert first != second and third != fourth
+    segmenter.asked.clear()
+    times = first_and_further(*about, rounds=2)
+    assert [len(each) for each in times] == [2, 2]
+    images, sentences = [image for image, _ in segmenter.asked], [texts for _, texts in segmenter.asked]
+    assert images[0] == images[1] != images[2] == images[3]
+    assert len({text for (text,) in sentences}) == 4
 
 
 @pytest.fixture
