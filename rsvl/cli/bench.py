@@ -51,7 +51,7 @@ def bench(
         bool,
         typer.Option(
             "--peers",
-            help="Measure PyTorch, torch.compile, a plain ONNX export, OpenVINO in the same run. Needs the extra export.",
+            help="Also measure PyTorch, torch.compile, a plain ONNX export, OpenVINO. Needs the extra export.",
             rich_help_panel=_BUNDLE,
         ),
     ] = False,
