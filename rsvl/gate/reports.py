@@ -81,7 +81,7 @@ def append(text: str, path: Path) -> None:
 
 
 def _change(line: Line, value: float) -> str:
-    return f"{value:.2f} ×" if line.unit else f"{value:+.4f}"
+    return f"{value:.2f} ×" if line.unit else f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
 
 
 def _said(status: Status) -> str:
