@@ -1,0 +1,138 @@
+"""Which of a graph's nodes int8 is for: those that multiply by constant weights, and where in the model each belongs.
+
+What is computed from two activations (the scores of an attention, their sums over values) stays float: its cost is
+small beside the layers' and its values have no fixed range. The custom operations take part with their weights only:
+`RotatedConv2d` mixes its kernels anew for every image, `LoRAMoE` its experts, and both keep their function bodies and
+their plugins, which compute in float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from rsvl.export.precision import matching
+
+LEAST_WEIGHTS = 1024
+"""A layer of fewer weights gains nothing from int8: it stays float."""
+
+_PATH = re.compile(r"inner\.model\.([\w.]+): ")  # as `graphs.write_graph` wraps a model's graph
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node that can be in int8.
+
+    Attributes:
+        graph: the graph's name.
+        node: the node's name, unique in its graph.
+        path: path of its module in the PyTorch model.
+        weight: its initializer, float32.
+        axis: the weight's axis of output channels, which have a scale each.
+        size: how many numbers the weight has.
+        takes: the activation that is quantized before it; empty for weights only.
+        gives: the output that is quantized too: a convolution needs it to run in int8. Empty where it is not.
+        columns: how many of the weight's numbers meet one number of the input; see `multiply_adds`.
+    """
+
+    graph: str
+    node: str
+    path: str
+    weight: str
+    axis: int
+    size: int
+    takes: str = ""
+    gives: str = ""
+    columns: int = 1
+
+    def multiply_adds(self, numbers: Mapping[str, int]) -> int:
+        """What it multiplies in int8 for one sample.
+
+        Args:
+            numbers: how many numbers one sample has of each activation, by tensor name.
+        """
+        if not self.takes:
+            return 0
+        return numbers.get(self.gives or self.takes, 0) * self.columns
+
+
+def layers_of(name: str, model: onnx.ModelProto, kept: Mapping[str, str], answers: Collection[str] = ()) -> list[Layer]:
+    """The nodes of a graph that int8 is for, in the order in which they run.
+
+    Args:
+        name: the graph's name.
+        model: the graph, float32.
+        kept: what stays float: a submodule's path, or a pattern, as `ExportableModel.keep_fp32`.
+        answers: outputs that no other graph takes, which must not be rounded to 8 bits.
+    """
+    weights = {
+        tensor.name: tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST_WEIGHTS
+    }
+    found = []
+    for node in model.graph.node:
+        if len(node.input) < 2 or node.input[1] not in weights:
+            continue
+        layer = _layer(name, node, weights[node.input[1]], answers)
+        if layer is not None and matching(layer.path, kept) is None:
+            found.append(layer)
+    return found
+
+
+def weight_of(model: onnx.ModelProto, name: str) -> np.ndarray:
+    """An initializer's values."""
+    return numpy_helper.to_array(next(tensor for tensor in model.graph.initializer if tensor.name == name))
+
+
+def module_path(node: onnx.NodeProto) -> str:
+    """The path of the innermost module that a node comes from; empty where the graph does not say."""
+    namespace = next((entry.value for entry in node.metadata_props if entry.key == "namespace"), "")
+    paths = _PATH.findall(namespace)
+    return paths[-1] if paths else ""
+
+
+def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, answers: Collection[str]) -> Layer | None:
+    shape, takes, size = list(weight.dims), node.input[0], int(np.prod(weight.dims))
+    about = {"graph": graph, "node": node.name, "path": module_path(node), "weight": weight.name, "size": size}
+    match node.domain, node.op_type:
+        case "", "Conv":
+            if node.output[0] in answers:  # without an int8 output a runtime computes it in float: its weights only
+                return Layer(**about, axis=0)
+            return Layer(**about, axis=0, takes=takes, gives=node.output[0], columns=size // shape[0])
+        case "", "MatMul" if len(shape) == 2:
+            return Layer(**about, axis=1, takes=takes, columns=shape[1])
+        case "", "Gemm" if not _attribute(node, "transA"):
+            axis = 0 if _attribute(node, "transB") else 1
+            return Layer(**about, axis=axis, takes=takes, columns=shape[axis])
+        case "rsvl", "RotatedConv2d":
+            return Layer(**about, axis=3)
+        case "rsvl", "LoRAMoE":
+            return Layer(**about, axis=0)
+    return None
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
+
+
+def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that take each tensor, by its name; those inside of branches and loops too."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in _nodes(model.graph):
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _nodes(inner)

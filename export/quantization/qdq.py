@@ -1,0 +1,123 @@
+"""Quantize and dequantize nodes in a graph: explicit quantization, which TensorRT and ONNX Runtime both read.
+
+int8, symmetric: a number x is stored as ``round(x / scale)`` with the zero point 0, and 127 is the largest. A weight
+has one scale for each output channel and is stored as int8 with a DequantizeLinear after it; an activation has one
+scale and passes through QuantizeLinear and DequantizeLinear. Biases stay float32: TensorRT wants them so, and ONNX
+Runtime quantizes them by itself. The graph's inputs and outputs are as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from rsvl.export.quantization.layers import Layer, weight_of
+
+LARGEST = 127
+_SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+
+def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """A weight as int8 with a scale for each channel.
+
+    Args:
+        weight: float32, any shape.
+        axis: the axis of the channels.
+
+    Returns:
+        int8 of the weight's shape, and float32 scales [C]; their product is within half a scale of the weight.
+    """
+    others = tuple(other for other in range(weight.ndim) if other != axis)
+    scales = np.maximum(np.abs(weight).max(axis=others).astype(np.float64) / LARGEST, _SMALLEST_SCALE).astype(
+        np.float32
+    )
+    shape = [-1 if dimension == axis else 1 for dimension in range(weight.ndim)]
+    steps = np.rint(weight.astype(np.float64) / scales.astype(np.float64).reshape(shape))
+    return np.clip(steps, -LARGEST, LARGEST).astype(np.int8), scales
+
+
+def with_int8(model: onnx.ModelProto, layers: Iterable[Layer], largest: Mapping[str, float]) -> onnx.ModelProto:
+    """A copy of a graph with these layers in int8.
+
+    Args:
+        model: the graph, float32.
+        layers: some of its layers.
+        largest: the magnitude that becomes 127, of each activation that the layers take or give. Empty for weights
+            only.
+    """
+    writer = _Writer(largest)
+    chosen = {layer.node: layer for layer in layers}
+    for layer in chosen.values():
+        writer.add_weight(layer, weight_of(model, layer.weight))
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:]
+    for node in model.graph.node:
+        result.graph.node.extend(writer.rewritten(node, chosen.get(node.name)))
+    still_float = {name for node in result.graph.node for name in node.input}
+    replaced = [tensor for tensor in result.graph.initializer if tensor.name not in still_float]
+    for tensor in replaced:
+        result.graph.initializer.remove(tensor)
+    result.graph.initializer.extend(writer.initializers)
+    return result
+
+
+class _Writer:
+    """Rewrites a graph's nodes one by one, each of which finds what it takes written before it."""
+
+    def __init__(self, largest: Mapping[str, float]) -> None:
+        self.initializers: list[onnx.TensorProto] = []
+        self._largest = largest
+        self._weights: dict[str, onnx.NodeProto] = {}
+        self._written: set[str] = set()
+        self._int8: dict[str, str] = {}  # activation → what to read that has passed through int8
+
+    def add_weight(self, layer: Layer, weight: np.ndarray) -> None:
+        """Stores a weight as int8, once for all layers that share it."""
+        if layer.weight in self._weights:
+            return
+        values, scales = quantize_weight(weight, layer.axis)
+        names = [self._constant(f"{layer.weight}_int8", values), self._constant(f"{layer.weight}_scale", scales)]
+        names.append(self._constant(f"{layer.weight}_zero", np.zeros_like(scales, np.int8)))
+        output = f"{layer.weight}_dequantized"
+        self._weights[layer.weight] = helper.make_node(
+            "DequantizeLinear", names, [output], name=f"{layer.weight}_dequantize", axis=layer.axis
+        )
+
+    def rewritten(self, node: onnx.NodeProto, layer: Layer | None) -> list[onnx.NodeProto]:
+        """The node with what must stand before and after it."""
+        if layer is None:
+            return [node]
+        copy, before, after = onnx.NodeProto(), [], []
+        copy.CopyFrom(node)
+        if layer.weight not in self._written:
+            self._written.add(layer.weight)
+            before.append(self._weights[layer.weight])
+        copy.input[1] = self._weights[layer.weight].output[0]
+        if layer.takes in self._largest:
+            if layer.takes not in self._int8:
+                self._int8[layer.takes] = f"{layer.takes}_dequantized"
+                before += self._pair(layer.takes, layer.takes, self._int8[layer.takes])
+            copy.input[0] = self._int8[layer.takes]
+        if layer.gives in self._largest:
+            copy.output[0] = f"{layer.gives}_computed"  # the output itself is what has passed through int8
+            after = self._pair(layer.gives, copy.output[0], layer.gives)
+            self._int8[layer.gives] = layer.gives
+        return [*before, copy, *after]
+
+    def _pair(self, tensor: str, source: str, target: str) -> list[onnx.NodeProto]:
+        """The nodes that take an activation through int8, from one name to another."""
+        scale = np.float32(max(self._largest[tensor] / LARGEST, _SMALLEST_SCALE))
+        constants = [self._constant(f"{tensor}_scale", scale), self._constant(f"{tensor}_zero", np.int8(0))]
+        middle = f"{tensor}_int8"
+        return [
+            helper.make_node("QuantizeLinear", [source, *constants], [middle], name=f"{tensor}_quantize"),
+            helper.make_node("DequantizeLinear", [middle, *constants], [target], name=f"{tensor}_dequantize"),
+        ]
+
+    def _constant(self, name: str, value: np.ndarray | np.generic) -> str:
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name

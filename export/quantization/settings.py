@@ -1,0 +1,73 @@
+"""What is asked of an int8 export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rsvl.data.records import Split
+from rsvl.gate.limits import Drop
+from rsvl.runtime.errors import DatasetError
+from rsvl.tasks import open_split
+
+CALIBRATORS = ("entropy", "percentile", "minmax")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The first images of a split of a data set.
+
+    Attributes:
+        data: the data set's name.
+        root: the folder of its files as published.
+        split: of the data set.
+        count: how many of its images, at most.
+    """
+
+    data: str
+    root: Path
+    split: str
+    count: int
+
+    def open(self, task: str) -> Split[Any]:
+        """Opens the split for a task.
+
+        Raises:
+            UsageError: an unknown data set, or one of another task.
+            DatasetError: a missing or damaged file or split, or no images.
+        """
+        split = open_split(task, self.data, self.root, self.split)
+        if not len(split):
+            raise DatasetError(f"{self.data}: the split {self.split!r} has no images: take another split or data set")
+        return split
+
+
+@dataclass(frozen=True)
+class Int8:
+    """How a bundle becomes int8.
+
+    Attributes:
+        calibration: what gives the activations' ranges; None for weights only.
+        labelled: what the task's figure is measured on; None to put everything into int8 without measuring.
+        calibrator: how a range follows from the values seen, one of `CALIBRATORS`.
+        max_drop: how much the figure may drop below that of float32; MLPerf's 99 % by default.
+        sensitivity: whether each part is measured alone even where everything fits.
+    """
+
+    calibration: Images | None
+    labelled: Images | None = None
+    calibrator: str = "minmax"
+    max_drop: Drop = field(default=Drop(0.01))
+    sensitivity: bool = False
+
+    @property
+    def activations(self) -> bool:
+        """Whether activations are quantized too."""
+        return self.calibration is not None
+
+    def check(self, task: str) -> None:
+        """Opens the data, to find before all work what is wrong with them; errors as for `Images.open`."""
+        for images in (self.calibration, self.labelled):
+            if images is not None:
+                images.open(task)

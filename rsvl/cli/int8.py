@@ -1,0 +1,152 @@
+"""What `rsvl export` takes for int8, and how it shows what was chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsvl.cli.console import print_table
+from rsvl.runtime.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from rsvl.export import Int8
+    from rsvl.runtime.manifest import Manifest
+    from rsvl.runtime.quantization import Quantization
+
+
+class Method(StrEnum):
+    """How an activation's range follows from the values that were seen."""
+
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
+    MINMAX = "minmax"
+
+
+Calibration = Annotated[
+    str | None, typer.Option("--calibration", help="Data set to calibrate int8 with and to measure it on: rrsis-d …")
+]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder that holds the data set's files as published.")]
+CalibrationSplit = Annotated[str, typer.Option("--calibration-split", help="Split to calibrate with.")]
+CalibrationImages = Annotated[int, typer.Option("--calibration-images", min=1, help="The first so many of its images.")]
+Calibrator = Annotated[
+    Method, typer.Option("--calibrator", help="How an activation's range follows from the values that were seen.")
+]
+MaxDrop = Annotated[
+    str,
+    typer.Option(
+        "--max-drop",
+        help="How much the task's figure may drop: 1% of that in float32 (MLPerf's 99 %), 0.1%, or 0.5 points.",
+    ),
+]
+MetricSplit = Annotated[str, typer.Option("--metric-split", help="Split to measure the drop on; it needs labels.")]
+MetricImages = Annotated[
+    int, typer.Option("--metric-images", min=0, help="The first so many of its images; 0: int8 without measuring.")
+]
+Sensitivity = Annotated[
+    Path | None,
+    typer.Option("--sensitivity", help="Measure what each part costs alone, even where all fits, and draw it here."),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options, as they were given."""
+
+    calibration: str | None
+    root: Path | None
+    calibration_split: str
+    calibration_images: int
+    calibrator: Method
+    max_drop: str
+    metric_split: str
+    metric_images: int
+    sensitivity: Path | None
+
+
+def precision(fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
+    """The precision that the options name; finds before all work what does not fit together.
+
+    Raises:
+        UsageError: two precisions, or options of int8 that are missing or have nothing to do.
+        MissingComponentError: a picture is wanted and Matplotlib is not installed.
+        OutputError: the picture's folder is not there.
+    """
+    from rsvl.gate.limits import Drop
+
+    if fp16 + int8 + int8_weights > 1:
+        raise UsageError("--fp16, --int8 and --int8-weights: choose one")
+    if not (int8 or int8_weights):
+        if asked.calibration or asked.sensitivity:
+            raise UsageError("--calibration and --sensitivity are for int8: add --int8 or --int8-weights")
+        return "fp16" if fp16 else "fp32"
+    if int8 and not asked.calibration:
+        raise UsageError("--int8 is calibrated: add --calibration DATA --root R, or take --int8-weights")
+    if asked.calibration and asked.root is None:
+        raise UsageError(f"--calibration {asked.calibration} needs --root, the folder of its files")
+    Drop.parse(asked.max_drop, "--max-drop")
+    if asked.sensitivity is not None:
+        _check_picture(asked)
+    return "int8"
+
+
+def settings(asked: Asked, activations: bool) -> Int8:
+    """What is asked, for the export."""
+    from rsvl.export import Images, Int8
+    from rsvl.gate.limits import Drop
+
+    calibration = labelled = None
+    if asked.calibration is not None and asked.root is not None:
+        if activations:
+            about = (asked.calibration, asked.root, asked.calibration_split)
+            calibration = Images(*about, asked.calibration_images)
+        if asked.metric_images:
+            labelled = Images(asked.calibration, asked.root, asked.metric_split, asked.metric_images)
+    drop = Drop.parse(asked.max_drop, "--max-drop")
+    return Int8(calibration, labelled, asked.calibrator.value, drop, asked.sensitivity is not None)
+
+
+def draw(manifest: Manifest, path: Path) -> None:
+    """Draws what each part costs."""
+    from rsvl.benchmarks.sensitivity import draw as drawn
+
+    assert manifest.quantization is not None
+    drawn(manifest.model.name, manifest.quantization, path)
+
+
+def show(found: Quantization) -> None:
+    """Prints the model's parts, what each costs alone where that was measured, and what was chosen."""
+    measured = any(group.drop is not None for group in found.groups)
+    sizes = [group.multiply_adds if found.activations else group.weights for group in found.groups]
+    what = "multiply-adds" if found.activations else "weights"
+    columns = ["part", "layers", what, *([f"{found.figure} lost alone"] if measured else []), "int8"]
+    rows = [
+        [
+            group.name,
+            str(group.layers),
+            f"{size / max(sum(sizes), 1):.1%}",
+            *([f"{group.drop:+.4f}" if group.drop is not None else "–"] if measured else []),
+            "yes" if group.int8 else "no",
+        ]
+        for group, size in zip(found.groups, sizes, strict=True)
+    ]
+    print_table(columns, rows, title=f"{found.share:.1%} of the layers' {what} in int8")
+    if found.baseline is not None and found.value is not None and found.measured_on is not None:
+        on = f"{found.measured_on.images} images of {found.measured_on.data} {found.measured_on.split}"
+        allowed = found.baseline - (found.allowed_drop or 0.0)
+        figures = f"{found.value:.4f}, in float32 {found.baseline:.4f}, at least {allowed:.4f} allowed"
+        typer.echo(f"{found.figure} {figures} ({on})")
+
+
+def _check_picture(asked: Asked) -> None:
+    from rsvl.benchmarks.picture import check_drawable
+
+    assert asked.sensitivity is not None
+    if not (asked.calibration and asked.metric_images):
+        raise UsageError("--sensitivity measures on labelled images: add --calibration DATA --root R, --metric-images")
+    check_drawable(asked.sensitivity)
+    if not asked.sensitivity.absolute().parent.is_dir():
+        raise OutputError(f"{asked.sensitivity}: no such folder: make it first")

@@ -1,0 +1,134 @@
+"""What a bundle says of its int8: how it was calibrated, what each part costs, and what was chosen.
+
+These dataclasses import nothing but the standard library; `rsvl.export.quantization` fills them, `manifest.json` holds
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A labelled set and what of it was looked at.
+
+    Attributes:
+        data: the data set's name.
+        split: of the data set.
+        images: how many of the first images.
+    """
+
+    data: str
+    split: str
+    images: int
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """A part of the model whose layers are in int8 together or not at all.
+
+    Attributes:
+        name: path of the part in the PyTorch model, such as ``image_encoder.stem``.
+        layers: how many layers of it can be in int8.
+        weights: how many numbers their weights are.
+        multiply_adds: what their multiplications that int8 would do count for one image and sentence; 0 where only
+            weights are quantized.
+        int8: whether it is in int8.
+        drop: how much lower the figure is with this part alone in int8, in units of the figure (0…1; below 0 where it
+            rose by chance); None where it was not measured.
+    """
+
+    name: str
+    layers: int
+    weights: int
+    multiply_adds: int
+    int8: bool
+    drop: float | None = None
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a bundle came to its int8.
+
+    Attributes:
+        activations: whether activations are int8 too, so that the arithmetic is; else only weights are stored so.
+        groups: the model's parts, in the order in which they run.
+        smoothed: how many layer norms had scales moved into the linear layers after them (SmoothQuant).
+        calibrator: ``entropy``, ``percentile`` or ``minmax``; empty for weights only.
+        calibration: what gave the activations' ranges; None for weights only.
+        figure: the task's figure that decided, such as ``mIoU``; empty where none was measured.
+        measured_on: what it was measured on.
+        baseline: the figure in float32, 0…1.
+        value: the figure of this bundle.
+        allowed_drop: how much lower than the baseline it might be.
+    """
+
+    activations: bool
+    groups: tuple[LayerGroup, ...]
+    smoothed: int = 0
+    calibrator: str = ""
+    calibration: Measured | None = None
+    figure: str = ""
+    measured_on: Measured | None = None
+    baseline: float | None = None
+    value: float | None = None
+    allowed_drop: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The part of the quantizable multiply-adds that is in int8, 0…1; of the weights where only those are."""
+        sizes = [group.multiply_adds if self.activations else group.weights for group in self.groups]
+        inside = sum(size for size, group in zip(sizes, self.groups, strict=True) if group.int8)
+        return inside / sum(sizes) if sum(sizes) else 0.0
+
+    def kept(self) -> dict[str, str]:
+        """The parts that are not in int8, with the reason."""
+        said = f"its accuracy in int8: {self.figure} drops by"
+        return {g.name: f"{said} {g.drop or 0.0:.4f} with it alone" for g in self.groups if not g.int8}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Quantization:
+        """Reads what `dataclasses.asdict` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError: a field that is missing, unknown or of another type or range.
+        """
+        groups = tuple(_group(group) for group in data["groups"])
+        if len({group.name for group in groups}) != len(groups):
+            raise ValueError("quantization: two groups have the same name")
+        ranges = {name: _measured(data[name]) for name in ("calibration", "measured_on")}
+        numbers = {name: _number(data[name]) for name in ("baseline", "value", "allowed_drop")}
+        words = {name: str(data[name]) for name in ("calibrator", "figure")}
+        return cls(_flag(data["activations"]), groups, _count(data["smoothed"]), **words, **ranges, **numbers)
+
+
+def _group(data: dict[str, Any]) -> LayerGroup:
+    counts = {name: _count(data[name]) for name in ("layers", "weights", "multiply_adds")}
+    return LayerGroup(name=str(data["name"]), **counts, int8=_flag(data["int8"]), drop=_number(data["drop"]))
+
+
+def _measured(data: dict[str, Any] | None) -> Measured | None:
+    return None if data is None else Measured(str(data["data"]), str(data["split"]), _count(data["images"]))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"quantization: {value!r} is neither true nor false")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"quantization: {value!r} is no count")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not -1 <= number <= 1:
+        raise ValueError(f"quantization: a figure of {value!r}")
+    return number

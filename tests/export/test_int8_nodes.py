@@ -1,0 +1,204 @@
+"""Quantize and dequantize nodes: their values against formulas in float64, and what stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from rsvl.export.quantization.layers import Layer, layers_of
+from rsvl.export.quantization.qdq import quantize_weight, with_int8
+from rsvl.export.quantization.ranges import Seen, ranges
+from rsvl.export.quantization.smoothing import factors, smooth, smoothable
+
+WIDTH, WORDS = 48, 7
+BATCH = ("batch", WORDS, WIDTH)
+
+
+def chain(residual: bool = False) -> onnx.ModelProto:
+    """A layer norm, two linear layers on it and one on their sum; `residual` adds the norm's output to the sum."""
+    rng = np.random.default_rng(1)
+    values = {
+        "gain": rng.uniform(0.1, 9, WIDTH) * np.where(np.arange(WIDTH) % 11 == 0, 40, 1),
+        "shift": rng.normal(size=WIDTH),
+        "first": rng.normal(size=(WIDTH, 40)) / 7,
+        "second": rng.normal(size=(WIDTH, 40)) / 7,
+        "third": rng.normal(size=(40, WIDTH)) / 7,
+        "small": rng.normal(size=(WIDTH, 2)),
+    }
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "gain", "shift"], ["normed"], axis=-1),
+        helper.make_node("MatMul", ["normed", "first"], ["a"], name="one"),
+        helper.make_node("MatMul", ["normed", "second"], ["b"], name="two"),
+        helper.make_node("Add", ["a", "b"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "third"], ["wide"], name="three"),
+        helper.make_node("Add", ["wide", "normed"], ["added"]) if residual else None,
+        helper.make_node("MatMul", ["added" if residual else "wide", "small"], ["y"], name="four"),
+    ]
+    return _model([node for node in nodes if node], BATCH, ("batch", WORDS, 2), values)
+
+
+def convolutions() -> onnx.ModelProto:
+    """Two convolutions, the second of which gives the graph's output, with biases."""
+    rng = np.random.default_rng(2)
+    values = {
+        "w1": rng.normal(size=(16, 8, 3, 3)) * 2.0 ** rng.integers(-3, 3, (16, 1, 1, 1)),
+        "b1": rng.normal(size=16),
+        "w2": rng.normal(size=(8, 16, 3, 3)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["h"], name="one", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Conv", ["r", "w2"], ["y"], name="two", pads=[1, 1, 1, 1]),
+    ]
+    return _model(nodes, ("batch", 8, 6, 6), ("batch", 8, 6, 6), values)
+
+
+def _model(nodes: Iterable[onnx.NodeProto], x: tuple, y: tuple, values: dict[str, np.ndarray]) -> onnx.ModelProto:
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", x), ("y", y))]
+    weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+    graph = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def run(model: onnx.ModelProto, x: np.ndarray, optimized: bool = True) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+def through_int8(values: np.ndarray, largest: np.ndarray | float) -> np.ndarray:
+    """What is left of numbers after symmetric int8, in float64; QuantizeLinear saturates at -128."""
+    scale = np.asarray(largest, np.float64) / 127
+    return np.clip(np.round(values.astype(np.float64) / scale), -128, 127) * scale
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((16, 8, 3, 3), 0), ((40, 30), 1), ((3, 3, 3, 8, 4), 3), ((1, 5), 0), ((6, 1, 3, 3), 0)]
+)
+def test_weight_is_within_half_a_step_of_each_channel(shape: tuple[int, ...], axis: int) -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.normal(size=shape) * 10.0 ** rng.integers(-4, 4, shape)).astype(np.float32)
+    values, scales = quantize_weight(weight, axis)
+    assert values.dtype == np.int8 and values.min() >= -127
+    by_channel, steps = np.moveaxis(weight.astype(np.float64), axis, 0), np.moveaxis(values, axis, 0)
+    for channel, numbers, scale in zip(by_channel, steps, scales.astype(np.float64), strict=True):
+        assert np.abs(numbers * scale - channel).max() <= scale * (0.5 + 1e-5)
+        assert scale == pytest.approx(np.abs(channel).max() / 127, rel=1e-6)
+
+
+def test_channel_of_zeros_stays_zero() -> None:
+    values, scales = quantize_weight(np.zeros((2, 600), np.float32), 0)
+    assert not values.any() and np.isfinite(scales).all() and (scales > 0).all()
+
+
+@pytest.mark.parametrize("optimized", [False, True], ids=["as written", "fused by ONNX Runtime"])
+def test_linear_layer_computes_the_product_of_the_int8_numbers(optimized: bool) -> None:
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=(WIDTH, 40)) * 10.0 ** rng.integers(-2, 2, 40)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="n")
+    model = _model([node], BATCH, ("batch", WORDS, 40), {"w": weight})
+    x = (2 * rng.normal(size=(2, WORDS, WIDTH))).astype(np.float32)
+    largest = 127 / 32  # some numbers are beyond it; a power of two as scale leaves no doubt about what rounds where
+    int8 = with_int8(model, layers_of("g", model, {}), {"x": largest})
+    expected = through_int8(x, largest) @ through_int8(weight.astype(np.float32), np.abs(weight).max(axis=0))
+    np.testing.assert_allclose(run(int8, x, optimized), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer() -> None:
+    model = convolutions()
+    first, second = layers_of("g", model, {}, answers=("y",))
+    assert (first.takes, first.gives, first.axis) == ("x", "h", 0)
+    assert (second.takes, second.gives) == ("", "")  # its weights only
+    x = np.random.default_rng(0).normal(size=(3, 8, 6, 6)).astype(np.float32)
+    int8 = with_int8(model, [first, second], Seen(model, ["x", "h"], [], [{"x": x}]).peaks)
+    onnx.checker.check_model(int8, full_check=True)
+    kinds = [node.op_type for node in int8.graph.node]
+    assert kinds.count("QuantizeLinear") == 2 and kinds.count("DequantizeLinear") == 4
+    (made,) = [node.op_type for node in int8.graph.node if "h" in node.output]
+    assert made == "DequantizeLinear"
+    assert [o.type.tensor_type.elem_type for o in (*int8.graph.input, *int8.graph.output)] == [1, 1]
+    reference = run(model, x)
+    difference = np.abs(run(int8, x) - reference).max() / np.abs(reference).max()
+    assert 0 < difference < 0.03
+
+
+def test_weights_alone_leave_activations_alone() -> None:
+    model = convolutions()
+    int8 = with_int8(model, layers_of("g", model, {}), {})
+    assert {node.op_type for node in int8.graph.node} == {"DequantizeLinear", "Conv", "Relu"}
+    assert len(int8.SerializeToString()) < 0.4 * len(model.SerializeToString())
+
+
+def test_small_layers_and_kept_ones_and_products_of_activations_stay_float() -> None:
+    model = chain()
+    assert [layer.node for layer in layers_of("g", model, {})] == ["one", "two", "three"]
+    one = next(node for node in model.graph.node if node.name == "one")
+    one.metadata_props.add(
+        key="namespace", value=": a.B/inner: c.D/inner.model.head.score: torch.nn.Linear/linear: aten"
+    )
+    assert layers_of("g", model, {})[0].path == "head.score"
+    for kept in ("head", "head.score", "*.score"):
+        assert [layer.node for layer in layers_of("g", model, {kept: "why"})] == ["two", "three"]
+
+
+def test_multiply_adds_are_counted_for_one_sample() -> None:
+    model, feed = convolutions(), {"x": np.ones((3, 8, 6, 6), np.float32)}
+    seen = Seen(model, ["x", "h"], [], [feed])
+    assert seen.numbers == {"x": 8 * 36, "h": 16 * 36}
+    assert layers_of("g", model, {})[0].multiply_adds(seen.numbers) == 36 * 16 * 8 * 9
+    linear = Layer("g", "n", "", "w", 1, 40 * 30, takes="t", columns=30)
+    assert linear.multiply_adds({"t": 5 * 40}) == 5 * 40 * 30
+
+
+def test_smoothing_changes_no_bit_of_the_float_function_and_evens_the_channels_out() -> None:
+    model, x = chain(), np.random.default_rng(4).normal(size=(3, WORDS, WIDTH)).astype(np.float32)
+    before = run(model, x, optimized=False)
+    (norm,) = smoothable(model, layers_of("g", model, {}))
+    assert (norm.output, norm.weights) == ("normed", ("first", "second"))
+    seen = Seen(model, [], ["normed"], [{"x": x}])
+    told = smooth(model, [norm], seen.channels)
+    np.testing.assert_array_equal(run(model, x, optimized=False), before)
+    after = Seen(model, [], ["normed"], [{"x": x}])
+    np.testing.assert_array_equal(told["normed"], after.channels["normed"])
+
+    def spread(channels: np.ndarray) -> float:
+        return float(channels.max() / np.median(channels))
+
+    assert spread(after.channels["normed"]) < 0.5 * spread(seen.channels["normed"])
+
+
+def test_norm_that_something_else_takes_as_well_is_left_alone() -> None:
+    model = chain(residual=True)
+    assert smoothable(model, layers_of("g", model, {})) == []
+
+
+def test_smoothing_factors_are_the_papers_to_the_nearest_power_of_two() -> None:
+    rng = np.random.default_rng(5)
+    activations, weights = (10.0 ** rng.uniform(-2, 2, 99) for _ in range(2))
+    exact = np.sqrt(activations / weights)
+    ratio = factors(activations, weights).astype(np.float64) / (exact / np.median(exact))
+    assert (np.abs(np.log2(ratio)) <= 0.5 + 1e-6).all()
+    assert factors(np.array([0.0, 1.0]), np.array([1.0, 1.0])).tolist() == [1.0, 1.0]  # a channel that is never used
+
+
+@pytest.mark.parametrize("calibrator", ["minmax", "percentile", "entropy"])
+def test_range_is_the_largest_value_or_leaves_out_what_is_rare(calibrator: str) -> None:
+    rng, model = np.random.default_rng(6), chain()
+    feeds = [{"x": rng.normal(size=(500, WORDS, WIDTH)).astype(np.float32)} for _ in range(4)]  # 672 000 numbers
+    feeds[2]["x"][0, 0, 0] = -60
+    peaks = Seen(model, ["x", "sum"], [], feeds).peaks
+    found = ranges(model, peaks, feeds, calibrator)
+    assert peaks["x"] == 60 and set(found) == {"x", "sum"}
+    if calibrator == "minmax":
+        assert found == peaks
+    else:
+        most = 6 if calibrator == "percentile" else 30  # a quarter of the peak is the least that entropy looks at
+        assert 2 < found["x"] < most and found["sum"] <= 1.001 * peaks["sum"]
