@@ -16,6 +16,7 @@ from rsvl.export.bundle import packed_path, staged, write_manifest
 from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
+from rsvl.export.quantization import Int8, quantize
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch
 from rsvl.modules.exportable import ExportableModel
@@ -23,6 +24,7 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 
 MIN_SAMPLES = 8
+INT8 = "int8"
 
 Progress = Callable[[str, float], None]
 """Called at the start of each step with what it does and the fraction, 0…1, of the steps that are done."""
@@ -52,6 +54,7 @@ def export(
     samples: Mapping[str, np.ndarray] | None = None,
     pack: bool = False,
     metrics: Mapping[str, float] | None = None,
+    int8: Int8 | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
@@ -64,22 +67,24 @@ def export(
     Args:
         model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
-        precision: ``fp32`` or ``fp16``: the type inside the graphs. Their inputs and outputs are float32.
+        precision: ``fp32``, ``fp16`` or ``int8``: the type inside the graphs. Their inputs and outputs are float32.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
         metrics: accuracy figures known for these weights, for the manifest.
+        int8: for ``int8``, how it is calibrated, measured and chosen.
         progress: told of each step.
 
     Raises:
-        UsageError: an unknown precision.
+        UsageError: an unknown precision; settings of int8 without that precision or the reverse; calibration data of
+            another task or sensor.
+        DatasetError: calibration data that are missing, damaged, empty, or without the labels that are needed.
         InputError: fewer than 8 samples, or samples that are not those the model takes.
         VerificationError: the exported graphs disagree with PyTorch; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
     """
-    if precision not in DTYPES:
-        raise UsageError(f"unknown precision {precision!r}: use {' or '.join(DTYPES)}")
     spec: ModelSpec = model.spec
-    step = _Steps(progress, total=len(spec.graphs) + 3)
+    _check_precision(precision, int8, spec)
+    step = _Steps(progress, total=len(spec.graphs) + 3 + (int8 is not None))
     was_training = model.training
     model.eval()
     try:
@@ -88,8 +93,9 @@ def export(
             inputs = _checked(samples or default_samples(spec, model.tokenizer_json() if spec.text else None), spec)
             expected, kept = _reference(model, spec, inputs, precision)
             for graph in spec.graphs:
-                step(f"exporting graph {graph.name} in {precision}")
-                module = in_precision(model.graph(graph.name), model, precision, kept)
+                written = precision if int8 is None else "fp32"
+                step(f"exporting graph {graph.name} in {written}")
+                module = in_precision(model.graph(graph.name), model, written, kept)
                 write_graph(module, graph, directory / _file(graph.name))
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
@@ -104,6 +110,11 @@ def export(
                 versions=_versions(),
             )
             write_manifest(directory, draft)
+            if int8 is not None:
+                step("quantizing")
+                found = quantize(directory, int8, kept, step.within)
+                draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept()})
+                write_manifest(directory, draft)
             step("verifying against PyTorch in ONNX Runtime")
             verification = compare(spec, expected, run_bundle(directory, inputs), precision)
             write_golden(directory, spec, expected)
@@ -126,13 +137,28 @@ class _Steps:
             self.progress(what, self.done / self.total)
         self.done += 1
 
+    def within(self, done: float, total: float, what: str = "") -> None:
+        """So much of `total` of the step that began last is done."""
+        if self.progress is not None:
+            self.progress(what, (self.done - 1 + done / max(total, 1)) / self.total)
+
+
+def _check_precision(precision: str, int8: Int8 | None, spec: ModelSpec) -> None:
+    known = (*DTYPES, INT8)
+    if precision not in known:
+        raise UsageError(f"unknown precision {precision!r}: use {' or '.join(known)}")
+    if (precision == INT8) != (int8 is not None):
+        raise UsageError("int8 needs its settings, and they need it: give export() precision='int8' and int8=Int8(…)")
+    if int8 is not None:
+        int8.check(spec.task)
+
 
 def _reference(
     model: ExportableModel, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
-    if precision == "fp32":
-        return run_pytorch(model, spec, inputs), {}
+    if precision in ("fp32", INT8):
+        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision == INT8 else {}
     with watch_ranges(model) as largest:
         expected = run_pytorch(model, spec, inputs)
     return expected, {**model.keep_fp32, **overflowing(largest)}

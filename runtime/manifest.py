@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsvl.runtime.errors import BundleError, UsageError
+from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: `Manifest.quantization`. A bundle of version 1 has none and is read as before."""
 
 #: The tasks that rsvl itself knows, by their public names.
 SEGMENTATION = "referring-segmentation"
@@ -165,7 +167,8 @@ class Manifest:
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         files: SHA-256 (hex) of every other file of the bundle, by POSIX path relative to the bundle.
         source: where the weights came from: ``{"weights": name or "random", "sha256": …}``.
-        kept_fp32: names of parts kept in float32 in a half-precision bundle, with the reason.
+        kept_fp32: names of parts kept in float32 in a bundle of another precision, with the reason.
+        quantization: how an int8 bundle came to its int8; None for other precisions.
         verification: what the export measured against PyTorch.
         metrics: accuracy figures known for these weights, by name.
         versions: versions of the packages that made it.
@@ -176,6 +179,7 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     kept_fp32: dict[str, str] = field(default_factory=dict)
+    quantization: Quantization | None = None
     verification: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -200,7 +204,14 @@ class Manifest:
                     f"bundle schema {schema!r} is newer than this rsvl reads ({SCHEMA_VERSION}): upgrade rsvl"
                 )
             files = {str(name): str(digest) for name, digest in data["files"].items()}
-            return cls(**{**data, "model": _model(data["model"]), "files": files, "precision": str(data["precision"])})
+            about = data.get("quantization")
+            read = {
+                "model": _model(data["model"]),
+                "files": files,
+                "precision": str(data["precision"]),
+                "quantization": None if about is None else Quantization.from_dict(about),
+            }
+            return cls(**{**data, **read})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"manifest.json is not a valid bundle manifest ({error!r}): export it again") from error
 

@@ -13,7 +13,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.features import Features
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
-from rsvl.runtime.session import Observer, Session, to_numpy
+from rsvl.runtime.session import Observer, Session, Watcher, to_numpy
 from rsvl.runtime.text import Tokenizer
 
 
@@ -100,6 +100,10 @@ class Runner:
     def observe(self, observer: Observer | None) -> None:
         """Tells `observer` of each graph that runs from now on; None tells nobody. See `rsvl.benchmarks.stages`."""
         self._session.observer = observer
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Tells `watcher` what each graph is given from now on; None tells nobody. See `rsvl.export.quantization`."""
+        self._session.watcher = watcher
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's pictures.

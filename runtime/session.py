@@ -18,6 +18,9 @@ from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present
 Observer = Callable[[str, float, float], None]
 """Told of each graph that ran: its name, when it began and when it ended, by `time.perf_counter`."""
 
+Watcher = Callable[[str, Mapping[str, Any]], None]
+"""Told of each graph that is to run: its name and its inputs by name, as `Session.run` was given them."""
+
 
 class Session:
     """The graphs of one bundle, loaded on one provider. Its runs may come from several threads.
@@ -25,6 +28,7 @@ class Session:
     Attributes:
         provider: what runs them: ``engines``, or the short name of a provider, such as ``cpu`` or ``cuda``.
         observer: told of each graph that runs, for those who measure; none by default.
+        watcher: told what each graph is given, for those who calibrate; none by default.
     """
 
     def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
@@ -46,6 +50,7 @@ class Session:
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be 1 or more, not {threads}")
         self.observer: Observer | None = None
+        self.watcher: Watcher | None = None
         self._bundle, self._threads = bundle, threads
         self._graphs = {graph.name: graph for graph in bundle.manifest.model.graphs}
         asked = provider is not None and provider.lower() == BY_ENGINES
@@ -86,6 +91,8 @@ class Session:
             spec = self._graphs[name]
             feeds = {t.name: outputs.get(t.name, tensors.get(t.name)) for t in spec.inputs}
             names = [t.name for t in spec.outputs]
+            if self.watcher is not None:
+                self.watcher(name, feeds)
             began = time.perf_counter()
             try:
                 results = self._run_graph(name, names, feeds)
@@ -167,6 +174,14 @@ class Session:
             options.intra_op_num_threads = self._threads
         # Each graph has its own threads: let those of the last one sleep at once instead of spinning beside the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        quantization = self._bundle.manifest.quantization
+        if quantization is not None and quantization.activations:
+            # On x86 ONNX Runtime would make some of the signed activations unsigned, and then compute in float where
+            # signed and unsigned meet.
+            options.add_session_config_entry("session.qdqisint8allowed", "1")
+        elif quantization is not None:
+            # Weights become float once, when they are loaded, and not again in every run.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         path, engines = self._bundle.path(graph.file), self._bundle.root / ENGINES
         return start(path, options, provider, present_providers(), engines)
 

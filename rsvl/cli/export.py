@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rsvl.cli import int8 as quantizing
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_note, print_table, progress
 
@@ -26,6 +27,24 @@ def export(
             "--fp16", help="Compute in half precision; what loses accuracy stays float32. Default: all float32."
         ),
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Compute in 8-bit integers as far as accuracy allows (docs/quantization.md); calibrated."
+        ),
+    ] = False,
+    int8_weights: Annotated[
+        bool, typer.Option("--int8-weights", help="Store weights in 8 bits and compute in float32: small, not faster.")
+    ] = False,
+    calibration: quantizing.Calibration = None,
+    root: quantizing.Root = None,
+    calibration_split: quantizing.CalibrationSplit = "train",
+    calibration_images: quantizing.CalibrationImages = 64,
+    calibrator: quantizing.Calibrator = quantizing.Method.MINMAX,
+    max_drop: quantizing.MaxDrop = "1%",
+    metric_split: quantizing.MetricSplit = "val",
+    metric_images: quantizing.MetricImages = 60,
+    sensitivity: quantizing.Sensitivity = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The bundle's folder. Default: MODEL-PRECISION.bundle here.")
     ] = None,
@@ -36,7 +55,18 @@ def export(
 
     A bundle that disagrees with PyTorch is not written.
     """
-    precision = "fp16" if fp16 else "fp32"
+    asked = quantizing.Asked(
+        calibration,
+        root,
+        calibration_split,
+        calibration_images,
+        calibrator,
+        max_drop,
+        metric_split,
+        metric_images,
+        sensitivity,
+    )
+    precision = quantizing.precision(fp16, int8, int8_weights, asked)
     with progress("loading PyTorch") as report:
         from rsvl.export import export as write  # before all else: it names the extra that exporting needs
 
@@ -45,7 +75,12 @@ def export(
 
         network = load(model, weights, encoder_weights, tokenizer)
         path = output or Path(f"{network.spec.name}-{precision}.bundle")
-        exported = write(network, path, precision, pack=pack, progress=lambda what, done: report(done, 1, what))
+        settings = quantizing.settings(asked, activations=int8) if precision == "int8" else None
+        exported = write(
+            network, path, precision, pack=pack, int8=settings, progress=lambda what, done: report(done, 1, what)
+        )
+    if sensitivity is not None:
+        quantizing.draw(exported.manifest, sensitivity)
     if json:
         print_json(_as_json(exported))
     else:
@@ -62,6 +97,7 @@ def _as_json(exported: Exported) -> dict[str, object]:
         "precision": manifest.precision,
         "source": manifest.source,
         "kept_fp32": manifest.kept_fp32,
+        "quantization": asdict(manifest.quantization) if manifest.quantization else None,
         "verification": asdict(exported.verification),
     }
 
@@ -75,6 +111,8 @@ def _print(exported: Exported) -> None:
     print_table(["output", "largest difference", "largest value"], rows, title=f"{found.inputs} inputs against PyTorch")
     for measure in found.measures:
         typer.echo(f"worst {measure}")
+    if manifest.quantization is not None:
+        quantizing.show(manifest.quantization)
     for name, reason in manifest.kept_fp32.items():
         print_note(f"kept in float32: {name} ({reason})")
     for path in (exported.path, exported.packed):
