@@ -98,10 +98,18 @@ class Quantization:
         groups = tuple(_group(group) for group in data["groups"])
         if len({group.name for group in groups}) != len(groups):
             raise ValueError("quantization: two groups have the same name")
-        ranges = {name: _measured(data[name]) for name in ("calibration", "measured_on")}
-        numbers = {name: _number(data[name]) for name in ("baseline", "value", "allowed_drop")}
-        words = {name: str(data[name]) for name in ("calibrator", "figure")}
-        return cls(_flag(data["activations"]), groups, _count(data["smoothed"]), **words, **ranges, **numbers)
+        return cls(
+            activations=_flag(data["activations"]),
+            groups=groups,
+            smoothed=_count(data["smoothed"]),
+            calibrator=str(data["calibrator"]),
+            calibration=_measured(data["calibration"]),
+            figure=str(data["figure"]),
+            measured_on=_measured(data["measured_on"]),
+            baseline=_number(data["baseline"]),
+            value=_number(data["value"]),
+            allowed_drop=_number(data["allowed_drop"]),
+        )
 
 
 def _group(data: dict[str, Any]) -> LayerGroup:

@@ -21,10 +21,14 @@ from rsvl.tasks import evaluation_of
 
 
 class Feeds:
-    """Inputs of each graph, a file a run, in a folder."""
+    """Inputs of each graph, a file a run, in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Attributes:
+        images: how many images they come from.
+    """
+
+    def __init__(self, folder: Path, images: int) -> None:
+        self._folder, self.images = folder, images
 
     def keep(self, graph: str, inputs: Mapping[str, Any]) -> None:
         """Keeps one run's inputs by name."""
@@ -57,7 +61,7 @@ def collect(runner: Runner, images: Images, folder: Path, report: Report) -> Fee
     """
     evaluation = evaluation_of(runner.spec.task)
     dataset = images.open(runner.spec.task)
-    feeds, seen = Feeds(folder), set[str]()
+    feeds, seen = Feeds(folder, min(len(dataset), images.count)), set[str]()
 
     def watch(graph: str, inputs: Mapping[str, Any]) -> None:
         if graph not in seen:

@@ -18,8 +18,9 @@ Cost = Mapping[Layer, int]
 def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dict[str, tuple[Layer, ...]]:
     """Divides layers by the modules that they lie in.
 
-    The costliest part is divided into the parts inside of it as long as there are no more than `most`; a list of many
-    equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put together as `REST`.
+    The costliest part is divided into the parts inside of it as long as there are no more than `most` and it costs more
+    than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put
+    together as `REST`.
 
     Args:
         layers: in the order in which they run.
@@ -31,7 +32,8 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
     """
     parts: dict[str, list[Layer]] = {"": list(layers)}
     whole: set[str] = set()
-    while costly := [name for name in parts if name not in whole]:
+    share = _sum(layers, cost) / most
+    while costly := [name for name in parts if name not in whole and _sum(parts[name], cost) > share]:
         costliest = max(costly, key=lambda name: _sum(parts[name], cost))
         others = {name: part for name, part in parts.items() if name != costliest}
         divided = (others | inner for inner in _divisions(costliest, parts[costliest]))

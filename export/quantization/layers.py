@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -98,22 +98,22 @@ def module_path(node: onnx.NodeProto) -> str:
 
 
 def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, answers: Collection[str]) -> Layer | None:
-    shape, takes, size = list(weight.dims), node.input[0], int(np.prod(weight.dims))
-    about = {"graph": graph, "node": node.name, "path": module_path(node), "weight": weight.name, "size": size}
+    shape, takes = list(weight.dims), node.input[0]
+    stored = Layer(graph, node.name, module_path(node), weight.name, axis=0, size=int(np.prod(shape)))
     match node.domain, node.op_type:
+        case "", "Conv" if node.output[0] in answers:  # without an int8 output a runtime computes it in float
+            return stored
         case "", "Conv":
-            if node.output[0] in answers:  # without an int8 output a runtime computes it in float: its weights only
-                return Layer(**about, axis=0)
-            return Layer(**about, axis=0, takes=takes, gives=node.output[0], columns=size // shape[0])
+            return replace(stored, takes=takes, gives=node.output[0], columns=stored.size // shape[0])
         case "", "MatMul" if len(shape) == 2:
-            return Layer(**about, axis=1, takes=takes, columns=shape[1])
+            return replace(stored, axis=1, takes=takes, columns=shape[1])
         case "", "Gemm" if not _attribute(node, "transA"):
             axis = 0 if _attribute(node, "transB") else 1
-            return Layer(**about, axis=axis, takes=takes, columns=shape[axis])
+            return replace(stored, axis=axis, takes=takes, columns=shape[axis])
         case "rsvl", "RotatedConv2d":
-            return Layer(**about, axis=3)
+            return replace(stored, axis=3)
         case "rsvl", "LoRAMoE":
-            return Layer(**about, axis=0)
+            return stored
     return None
 
 

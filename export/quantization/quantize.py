@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -19,7 +19,7 @@ from rsvl.export.quantization.mix import Mix, Part, choose
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.qdq import with_int8
 from rsvl.export.quantization.ranges import Seen, ranges
-from rsvl.export.quantization.settings import Images, Int8
+from rsvl.export.quantization.settings import Int8
 from rsvl.export.quantization.smoothing import smooth, smoothable
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
@@ -31,12 +31,23 @@ from rsvl.runtime.runner import Runner
 
 @dataclass
 class _Graph:
-    """A graph on its way to int8: smoothed float32, its layers, and the magnitudes that become 127."""
+    """A graph on its way to int8.
+
+    Attributes:
+        spec: its declaration.
+        model: float32, smoothed once it is calibrated.
+        layers: its layers that int8 is for.
+        largest: the magnitude that becomes 127, of each activation that they take or give.
+        numbers: how many numbers one sample has of each.
+        smoothed: how many layer norms were smoothed.
+    """
 
     spec: GraphSpec
     model: onnx.ModelProto
     layers: list[Layer]
-    largest: dict[str, float]
+    largest: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    smoothed: int = 0
 
 
 def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: Report) -> Quantization:
@@ -57,11 +68,12 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
     """
     bundle = Bundle(directory, check=False)
     runner = load(bundle, provider="cpu")
-    graphs, numbers, smoothed = _prepared(bundle, runner, settings, kept, report)
+    graphs = _graphs(bundle, kept)
     layers = [layer for graph in graphs for layer in graph.layers]
     if not layers:
         raise UsageError(f"{runner.spec.name} has no layers that int8 is for: export it in fp32 or fp16")
-    multiply_adds = {layer: layer.multiply_adds(numbers[layer.graph]) for layer in layers}
+    calibration = _calibrated(graphs, runner, settings, report)
+    multiply_adds = {layer: layer.multiply_adds(graph.numbers) for graph in graphs for layer in graph.layers}
     cost = multiply_adds if any(multiply_adds.values()) else {layer: layer.size for layer in layers}
     parts = grouped(layers, cost)
 
@@ -69,64 +81,61 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
         _copy(bundle, folder)
         _write(graphs, (layer for name in mix for layer in parts[name]), folder)
 
-    about = (_digest(graphs), settings, sorted(parts))
-    meter = None if settings.labelled is None else Meter(runner, settings.labelled, about, write, report)
+    meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
-    if meter is not None:
+    if settings.labelled is not None:
+        meter = Meter(runner, settings.labelled, _identity(graphs, parts), write, report)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory)
     found = Quantization(
         activations=settings.activations,
-        groups=tuple(
-            LayerGroup(
-                name=name,
-                layers=len(part),
-                weights=sum({layer.weight: layer.size for layer in part}.values()),
-                multiply_adds=sum(multiply_adds[layer] for layer in part),
-                int8=name in chosen,
-                drop=drops.get(name),
-            )
-            for name, part in parts.items()
-        ),
-        smoothed=smoothed,
+        groups=tuple(_described(name, parts[name], multiply_adds, name in chosen, drops.get(name)) for name in parts),
+        smoothed=sum(graph.smoothed for graph in graphs),
         calibrator=settings.calibrator if settings.activations else "",
-        calibration=_measured(settings.calibration, runner),
+        calibration=calibration,
     )
-    return found if meter is None else _with_figures(found, meter, chosen, settings, runner)
+    return found if meter is None else _with_figures(found, meter, chosen, settings)
 
 
-def _prepared(
-    bundle: Bundle, runner: Runner, settings: Int8, kept: Mapping[str, str], report: Report
-) -> tuple[list[_Graph], dict[str, dict[str, int]], int]:
-    """Each graph, smoothed and with its ranges; how many numbers its activations have; how many norms were smoothed."""
-    specs = bundle.manifest.model.graphs
-    models = {spec.name: onnx.load_model(bundle.path(spec.file)) for spec in specs}
-    answers = bundle.manifest.model.final_outputs
-    layers = {spec.name: layers_of(spec.name, models[spec.name], kept, answers) for spec in specs}
-    graphs = [_Graph(spec, models[spec.name], layers[spec.name], {}) for spec in specs]
+def _graphs(bundle: Bundle, kept: Mapping[str, str]) -> list[_Graph]:
+    """The bundle's graphs with their layers; those that give answers do not round them."""
+    answers, graphs = bundle.manifest.model.final_outputs, []
+    for spec in bundle.manifest.model.graphs:
+        model = onnx.load_model(bundle.path(spec.file))
+        graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, answers)))
+    return graphs
+
+
+def _calibrated(graphs: Sequence[_Graph], runner: Runner, settings: Int8, report: Report) -> Measured | None:
+    """Calibrates the graphs, and tells on what; None where only weights are wanted."""
     if settings.calibration is None:
-        return graphs, {spec.name: {} for spec in specs}, 0
-    numbers, smoothed = {}, 0
+        return None
     with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
         feeds = collect(runner, settings.calibration, Path(folder), report)
         for done, graph in enumerate(graphs):
             report(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
-            numbers[graph.spec.name], norms = _calibrate(graph, feeds, settings.calibrator)
-            smoothed += norms
-    return graphs, numbers, smoothed
+            _calibrate(graph, feeds, settings.calibrator)
+    return Measured(settings.calibration.data, settings.calibration.split, feeds.images)
 
 
-def _calibrate(graph: _Graph, feeds: Feeds, calibrator: str) -> tuple[dict[str, int], int]:
-    """Smooths a graph and finds its ranges; gives its activations' sizes and how many norms were smoothed."""
+def _calibrate(graph: _Graph, feeds: Feeds, calibrator: str) -> None:
+    """Smooths a graph and finds its ranges."""
     name = graph.spec.name
     tensors = list(dict.fromkeys(t for layer in graph.layers for t in (layer.takes, layer.gives) if t))
     norms = smoothable(graph.model, graph.layers)
     seen = Seen(graph.model, tensors, [norm.output for norm in norms], feeds.of(name))
-    smoothed = smooth(graph.model, norms, seen.channels)
-    peaks = seen.peaks | {output: float(channels.max()) for output, channels in smoothed.items()}
+    channels = smooth(graph.model, norms, seen.channels)
+    peaks = seen.peaks | {output: float(largest.max()) for output, largest in channels.items()}
     graph.largest = ranges(graph.model, peaks, feeds.of(name), calibrator)
-    return seen.numbers, len(norms)
+    graph.numbers, graph.smoothed = seen.numbers, len(norms)
+
+
+def _described(
+    name: str, layers: Sequence[Layer], multiply_adds: Mapping[Layer, int], int8: bool, drop: float | None
+) -> LayerGroup:
+    weights = sum({layer.weight: layer.size for layer in layers}.values())  # layers may share them
+    return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), int8, drop)
 
 
 def _chosen(meter: Meter, gains: Mapping[str, int], settings: Int8) -> tuple[Mix, dict[str, float]]:
@@ -143,21 +152,16 @@ def _chosen(meter: Meter, gains: Mapping[str, int], settings: Int8) -> tuple[Mix
     return choose(parts, lambda mix: meter.drop(mix, f"{len(mix)} of {len(gains)} parts in int8"), allowed), drops
 
 
-def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8, runner: Runner) -> Quantization:
+def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8) -> Quantization:
+    assert settings.labelled is not None
     return replace(
         found,
         figure=meter.figure,
-        measured_on=_measured(settings.labelled, runner),
+        measured_on=Measured(settings.labelled.data, settings.labelled.split, meter.images),
         baseline=meter.baseline,
         value=meter.value(mix, "the mix"),
         allowed_drop=settings.max_drop.of(meter.baseline),
     )
-
-
-def _measured(images: Images | None, runner: Runner) -> Measured | None:
-    if images is None:
-        return None
-    return Measured(images.data, images.split, min(len(images.open(runner.spec.task)), images.count))
 
 
 def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path) -> None:
@@ -174,9 +178,9 @@ def _copy(bundle: Bundle, folder: Path) -> None:
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
 
-def _digest(graphs: Iterable[_Graph]) -> str:
-    """SHA-256 of all graphs, smoothed and in float32."""
+def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]]) -> object:
+    """All that the int8 graphs of any mix follow from."""
     hashed = hashlib.sha256()
     for graph in graphs:
         hashed.update(graph.model.SerializeToString(deterministic=True))
-    return hashed.hexdigest()
+    return hashed.hexdigest(), [sorted(graph.largest.items()) for graph in graphs], sorted(parts.items())

@@ -1,0 +1,159 @@
+"""A bundle in int8 from calibration to manifest, on a toy with random weights, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from conftest import ToySegmenter
+from tensorrt_graphs import check_that_tensorrt_builds
+
+from rsvl.data.synth import write
+from rsvl.export import Exported, Images, Int8, export, pipeline
+from rsvl.export.quantization import quantize
+from rsvl.export.quantization.meter import CACHE
+from rsvl.gate.limits import Drop
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.check import check
+from rsvl.runtime.errors import BundleError, DatasetError, UsageError
+from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.quantization import Quantization
+
+ANY = Drop(1.0, relative=False)
+of_float32 = pytest.mark.parametrize("exported", ["fp32"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("synth") / "root", 6, seed=1, size=64, val=2, test=1).root
+
+
+@pytest.fixture(scope="module")
+def settings(root: Path) -> Int8:
+    return Int8(Images("rrsis-d", root, "train", 3), Images("rrsis-d", root, "val", 2), "minmax", ANY)
+
+
+@pytest.fixture(scope="module")
+def bundle(settings: Int8, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The toy in int8 as a whole; its graphs in float32, the slow step, are those that were exported before."""
+    folder = tmp_path_factory.mktemp("int8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE, str(folder / "cache"))
+        patch.setattr(pipeline, "write_graph", lambda module, spec, path: shutil.copy(exported.path / path.name, path))
+        torch.manual_seed(0)
+        model = ToySegmenter()
+        model.keep_fp32 = {"blocks.1": "to test it"}
+        return export(model, folder / "toy", "int8", int8=settings)
+
+
+@pytest.fixture
+def float32(exported: Exported, tmp_path: Path) -> Path:
+    """A copy of the toy's bundle in float32."""
+    return shutil.copytree(exported.path, tmp_path / "copy")
+
+
+@of_float32
+def test_bundle_runs_passes_its_check_and_tells_what_was_done(bundle: Exported, settings: Int8) -> None:
+    report = check(bundle.path, provider="cpu")
+    assert report.passed and report.precision == "int8"
+    manifest = Bundle(bundle.path).manifest
+    found = manifest.quantization
+    assert found == bundle.manifest.quantization
+    assert found is not None and found.activations and found.calibrator == "minmax" and found.figure == "mIoU"
+    assert (found.calibration.images, found.measured_on.split) == (3, "val")  # type: ignore[union-attr]
+    assert found.baseline is not None and found.value is not None and found.share == 1.0
+    assert manifest.kept_fp32 == {"blocks.1": "to test it"}
+
+
+@of_float32
+def test_graphs_have_int8_around_their_layers_and_keep_their_custom_node_and_its_body(bundle: Exported) -> None:
+    for spec in bundle.manifest.model.graphs:
+        model = onnx.load(bundle.path / spec.file)
+        onnx.checker.check_model(model, full_check=True)
+        ends = [*model.graph.input, *model.graph.output]
+        assert {end.type.tensor_type.elem_type for end in ends} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+        stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        if spec.name == "image":
+            assert [name for name in stored if name.startswith("inner.model.blocks.0.weight")] == [
+                f"inner.model.blocks.0.weight_{part}" for part in ("int8", "scale", "zero")
+            ]
+            assert stored["inner.model.blocks.1.weight"] == onnx.TensorProto.FLOAT
+        if spec.name == "head":
+            (node,) = [node for node in model.graph.node if node.domain == "rsvl"]
+            assert node.op_type == "RotatedConv2d" and node.input[1].endswith("_dequantized")
+            assert [function.name for function in model.functions] == ["RotatedConv2d"]
+
+
+@of_float32
+def test_tensorrt_builds_it(bundle: Exported) -> None:
+    check_that_tensorrt_builds(bundle.path, bundle.manifest.model.graphs)
+
+
+@of_float32
+def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
+    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    none_may_be_lost = dataclasses.replace(settings, max_drop=Drop(0.0), sensitivity=True)
+    told: list[str] = []
+    copies = [shutil.copytree(float32, tmp_path / name) for name in ("first", "second")]
+    first = quantize(copies[0], none_may_be_lost, {}, lambda done, total, what="": told.append(what))
+    assert all(group.drop is not None for group in first.groups) and any("alone" in what for what in told)
+    assert first.value is not None and first.baseline is not None and first.value >= first.baseline
+    assert set(first.kept()) == {group.name for group in first.groups if not group.int8}
+    told.clear()
+    more_may_be_lost = dataclasses.replace(none_may_be_lost, max_drop=Drop(0.001))
+    second = quantize(copies[1], more_may_be_lost, {}, lambda done, total, what="": told.append(what))
+    assert [group.drop for group in second.groups] == [group.drop for group in first.groups]
+    assert second.share >= first.share
+    assert any("float32" in what for what in told) and not any("alone" in what for what in told)
+
+
+@of_float32
+def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
+    before = (float32 / "image.onnx").stat().st_size
+    found = quantize(float32, Int8(None), {}, lambda *_: None)
+    assert not found.activations and found.calibration is None and found.value is None and found.share == 1.0
+    assert (float32 / "image.onnx").stat().st_size < 0.75 * before
+    kinds = {node.op_type for node in onnx.load(float32 / "image.onnx").graph.node}
+    assert "DequantizeLinear" in kinds and "QuantizeLinear" not in kinds
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "error", "said"),
+    [
+        ("rrsis-d", "nowhere", DatasetError, "nowhere"),
+        ("rsvqa-lr", "train", UsageError, "questions"),
+        ("no-such", "train", UsageError, "unknown data set"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_anything_is_exported(
+    data: str, split: str, error: type[Exception], said: str, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said):
+        export(ToySegmenter(), tmp_path / "toy", "int8", int8=Int8(Images(data, root, split, 3)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@of_float32
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("activations", 1), ("smoothed", -1), ("baseline", 7.0), ("groups", None), ("calibration", {"data": "x"})],
+)
+def test_manifest_with_a_damaged_quantization_is_refused(bundle: Exported, field: str, value: object) -> None:
+    found = bundle.manifest.quantization
+    assert isinstance(found, Quantization)
+    damaged = dataclasses.replace(bundle.manifest, quantization=dataclasses.replace(found, **{field: value}))
+    with pytest.raises((BundleError, TypeError), match="manifest"):
+        Manifest.from_json(damaged.to_json())
+
+
+@of_float32
+def test_manifest_of_the_schema_before_int8_is_read(bundle: Exported) -> None:
+    old = dataclasses.replace(bundle.manifest, schema=1, quantization=None).to_json()
+    assert '"quantization": null' in old
+    assert Manifest.from_json(old.replace('  "quantization": null,\n', "")).quantization is None
