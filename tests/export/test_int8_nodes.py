@@ -14,6 +14,7 @@ from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.qdq import quantize_weight, with_int8
 from rsvl.export.quantization.ranges import Seen, ranges
 from rsvl.export.quantization.smoothing import factors, smooth, smoothable
+from rsvl.export.symbolics import add_functions
 
 WIDTH, WORDS = 48, 7
 BATCH = ("batch", WORDS, WIDTH)
@@ -128,6 +129,29 @@ def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer()
     reference = run(model, x)
     difference = np.abs(run(int8, x) - reference).max() / np.abs(reference).max()
     assert 0 < difference < 0.03
+
+
+def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> None:
+    rng = np.random.default_rng(7)
+    values = {
+        "weight": rng.normal(size=(40, WIDTH)),
+        "a": rng.normal(size=(3, 2, WIDTH)) / 9,
+        "b": rng.normal(size=(3, 40, 2)) / 9,
+        "gate": rng.uniform(size=(1, 1, 3)),
+    }
+    node = helper.make_node("LoRAMoE", ["x", *values], ["y"], name="experts", domain="rsvl")
+    model = _model([node], BATCH, ("batch", WORDS, 40), values)
+    add_functions(model)
+    (layer,) = layers_of("g", model, {})
+    assert (layer.weight, layer.axis, layer.takes) == ("weight", 0, "")
+    int8 = with_int8(model, [layer], {})
+    onnx.checker.check_model(int8, full_check=True)
+    assert [each.op_type for each in int8.graph.node] == ["DequantizeLinear", "LoRAMoE"]
+    assert [function.name for function in int8.functions] == ["LoRAMoE"]
+    x = rng.normal(size=(2, WORDS, WIDTH)).astype(np.float32)
+    weight = values["weight"].astype(np.float32)
+    lost = x.astype(np.float64) @ (through_int8(weight.T, np.abs(weight).max(axis=1)) - weight.T)
+    np.testing.assert_allclose(run(int8, x, optimized=False) - run(model, x, optimized=False), lost, atol=2e-5)
 
 
 def test_weights_alone_leave_activations_alone() -> None:
