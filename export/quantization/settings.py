@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.data.records import Split
-from rsvl.gate.limits import Drop
+from rsvl.metrics.drop import Drop
 from rsvl.runtime.errors import DatasetError
 from rsvl.tasks import open_split
 

@@ -63,8 +63,9 @@ def gate(
 
     Red is what is beyond its limit and certainly worse: its confidence interval excludes chance.
     """
-    from rsvl.gate import Asked, Drop, Limits, write_record
+    from rsvl.gate import Asked, Limits, write_record
     from rsvl.gate import gate as compare
+    from rsvl.metrics.drop import Drop
 
     check_folders(record, junit, summary)
     limits = Limits(

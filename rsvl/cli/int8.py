@@ -75,7 +75,7 @@ def precision(fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
         MissingComponentError: a picture is wanted and Matplotlib is not installed.
         OutputError: the picture's folder is not there.
     """
-    from rsvl.gate.limits import Drop
+    from rsvl.metrics.drop import Drop
 
     if fp16 + int8 + int8_weights > 1:
         raise UsageError("--fp16, --int8 and --int8-weights: choose one")
@@ -96,7 +96,7 @@ def precision(fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
 def settings(asked: Asked, activations: bool) -> Int8:
     """What is asked, for the export."""
     from rsvl.export import Images, Int8
-    from rsvl.gate.limits import Drop
+    from rsvl.metrics.drop import Drop
 
     calibration = labelled = None
     if asked.calibration is not None and asked.root is not None:

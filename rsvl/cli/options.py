@@ -63,7 +63,7 @@ Record = Annotated[
 Provider = Annotated[
     str | None,
     typer.Option(
-        "--provider", help="ONNX Runtime provider (cpu, cuda, tensorrt, openvino …). Default: the fastest here."
+        "--provider", help="engines, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: the fastest here."
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: the physical cores.")]

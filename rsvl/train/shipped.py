@@ -82,8 +82,8 @@ def retrain(
     if recipe.start:
         _start_from(model, recipe.start)
     task, run = model.spec.task, folder / name
-    splits = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
-    train(model, *splits, run, recipe.train, resume=True, progress=watch)
+    train_set, val_set = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
+    train(model, train_set, val_set, run, recipe.train, resume=True, progress=watch)
     load_weights(model, run / "best.safetensors")
     shipped = folder / f"{name}.safetensors"
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)

@@ -16,7 +16,7 @@ from rsvl.data.synth import write
 from rsvl.export import Exported, Images, Int8, export, pipeline
 from rsvl.export.quantization import quantize
 from rsvl.export.quantization.meter import CACHE
-from rsvl.gate.limits import Drop
+from rsvl.metrics.drop import Drop
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError, DatasetError, UsageError

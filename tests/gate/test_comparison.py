@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from made_up import CONDITIONS, agreement, measurement
 
-from rsvl.gate import Drop, Limits, Status, compare
+from rsvl.gate import Limits, Status, compare
 from rsvl.gate.comparison import LEAST_IMAGES
 from rsvl.gate.resources import median_interval, size_line
 from rsvl.gate.verdict import Line, judge
+from rsvl.metrics.drop import Drop
 from rsvl.runtime.errors import InputError, UsageError
 
 Rows = list[tuple[str, str, float]]
