@@ -14,10 +14,10 @@ from rsvl.cli import main
 from rsvl.data.synth import write
 from rsvl.train.shipped import recipe
 
-#: The options of `rsvl export` for each precision that is held to float32.
-PRECISIONS = {"fp16": ["--fp16"]}
-SCENES, SEED = 24, 20_261_121
-"""No recipe has this seed."""
+#: For each precision that is held to float32: the options of `rsvl export`, and how far the answers must agree.
+PRECISIONS = {"fp16": (["--fp16"], "0.95"), "int8": (["--int8"], "0.9")}
+SCENES, CALIBRATION, SEED = 24, 16, 20_261_121
+"""How many scenes to compare on, and how many others to calibrate int8 with. No recipe has this seed."""
 
 
 def gate(name: str, folder: Path) -> bool:
@@ -25,13 +25,16 @@ def gate(name: str, folder: Path) -> bool:
     made_like = recipe(name)
     root, baseline = folder / "scenes", folder / "fp32.bundle"
     folder.mkdir(parents=True, exist_ok=True)
-    write(root, **{**made_like.scenes, "scenes": SCENES, "seed": SEED, "val": 0, "test": SCENES})
-    data = ["--data", made_like.data, "--root", str(root), "--min-agreement", "0.95", "--rounds", "5"]
+    write(root, **{**made_like.scenes, "scenes": SCENES + CALIBRATION, "seed": SEED, "val": 0, "test": SCENES})
+    data = ["--data", made_like.data, "--root", str(root), "--rounds", "5"]
+    calibration = ["--calibration", made_like.data, "--root", str(root), "--metric-split", "train"]
     passed = _done("export", "--model", name, "-o", str(baseline))
-    for precision, options in PRECISIONS.items():
-        bundle, report = folder / f"{precision}.bundle", folder / f"{precision}.xml"
+    for precision, (options, agreement) in PRECISIONS.items():
+        options = [*options, *calibration] if "--int8" in options else options
+        bundle = folder / f"{precision}.bundle"
+        limits = ["--min-agreement", agreement, "--junit", str(folder / f"{precision}.xml")]
         passed = passed and _done("export", "--model", name, *options, "-o", str(bundle))
-        passed = passed and _done("gate", str(bundle), "--baseline", str(baseline), *data, "--junit", str(report))
+        passed = passed and _done("gate", str(bundle), "--baseline", str(baseline), *data, *limits)
     return passed
 
 

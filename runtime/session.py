@@ -175,11 +175,7 @@ class Session:
         # Each graph has its own threads: let those of the last one sleep at once instead of spinning beside the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         quantization = self._bundle.manifest.quantization
-        if quantization is not None and quantization.activations:
-            # On x86 ONNX Runtime would make some of the signed activations unsigned, and then compute in float where
-            # signed and unsigned meet.
-            options.add_session_config_entry("session.qdqisint8allowed", "1")
-        elif quantization is not None:
+        if quantization is not None and not quantization.activations:
             # Weights become float once, when they are loaded, and not again in every run.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         path, engines = self._bundle.path(graph.file), self._bundle.root / ENGINES
