@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import LAYERS, ToySegmenter
 from tensorrt_graphs import check_that_tensorrt_builds
+from toy_segmenter import LAYERS, ToySegmenter
 
 from rsvl.export import Exported, graphs
 from rsvl.export.graphs import OPSET, write_graph

@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from conftest import ToySegmenter
 from tensorrt_graphs import check_that_tensorrt_builds
+from toy_segmenter import ToySegmenter
 
 from rsvl.data.synth import write
 from rsvl.export import Exported, Images, Int8, export, pipeline

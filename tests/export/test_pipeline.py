@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZE, TOKENS, ToySegmenter
+from toy_segmenter import SIZE, TOKENS, ToySegmenter
 
 from rsvl.export import Exported, export, pipeline
 from rsvl.export.samples import default_samples

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
-from conftest import ToyMatcher
+from toy_learners import ToyMatcher
 
 from rsvl.data import ImageRecord
 from rsvl.runtime.errors import UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIZE, SYNTH, TOYS
+from toy_learners import SIZE, SYNTH, TOYS
 
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING
