@@ -5,7 +5,8 @@ A model's file registers one builder with its presets::
     @register("cd2fsan", presets={"cd2fsan": FULL, "cd2fsan-tiny": TINY})
     class CD2FSAN(ReferringSegmenter): ...
 
-`create("cd2fsan-tiny")` then calls ``CD2FSAN("cd2fsan-tiny", preset)``.
+`create("cd2fsan-tiny")` then calls ``CD2FSAN("cd2fsan-tiny", preset)``. A file may also declare
+``ablations(preset)``, the presets with a module switched off or exchanged, by their names.
 """
 
 from __future__ import annotations
@@ -76,20 +77,39 @@ def entry(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-def create(name: str) -> Any:
+def create(name: str, ablation: str | None = None) -> Any:
     """Builds a model with freshly initialised weights (no checkpoint is read).
 
     Args:
         name: a preset, or ``package.module:callable`` for a module of the user's own, found from the current folder or
             the Python path; the callable returns it, with whatever weights it gives it.
+        ablation: one of the `ablations` of that preset's file; None for the preset itself.
 
     Raises:
-        UsageError: no such preset (the nearest are suggested); or a module that cannot be imported or built.
+        UsageError: no such preset (the nearest are suggested), or it has no such ablation; or a module that cannot be
+            imported or built.
     """
     if is_own(name):
         return _own(name)
     found = entry(name)
-    return found.build(name, found.preset)
+    if ablation is None:
+        return found.build(name, found.preset)
+    if ablation not in ablations(name):
+        raise UsageError(
+            f"{name} has no ablation {ablation!r}: {', '.join(ablations(name)) or 'its file declares none'}"
+        )
+    return found.build(name, ablations(name)[ablation])
+
+
+def ablations(name: str) -> dict[str, Any]:
+    """A preset's ablations by their names, as its file's `ablations` declares them; empty where it has none.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    found = entry(name)
+    declare = getattr(importlib.import_module(found.build.__module__), "ablations", None)
+    return dict(declare(found.preset)) if declare else {}
 
 
 def is_own(name: str) -> bool:

@@ -27,7 +27,7 @@ class Published:
     Attributes:
         name: the row's name in the paper.
         model: a preset of the registry; none for a system that is not implemented here.
-        ablation: a key of the `ablations()` of that preset's file, or none for the preset itself.
+        ablation: one of the preset's `rsvl.registry.ablations`, or none for the preset itself.
         text_encoder: whether the figures have the text encoder in them.
         flops: what the paper's FLOPs are: multiply-adds or operations (two a multiply-add), of linear and convolution
             layers alone or of all products.

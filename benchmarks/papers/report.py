@@ -7,9 +7,9 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds, count
-from rsvl.benchmarks.papers.preset import build
 from rsvl.benchmarks.papers.published import TOLERANCE, Published, PublishedTable, read
 from rsvl.benchmarks.papers.speed_record import TableSpeed
+from rsvl.registry import create
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def counted(published: PublishedTable, speed: TableSpeed | None = None) -> Table
 
 @cache  # a model stands in several tables
 def _count(model: str | None, ablation: str | None) -> ModelCount | None:
-    return None if model is None else count(partial(build, model, ablation))
+    return None if model is None else count(partial(create, model, ablation))
 
 
 def _ratio(ours: float | None, published: float | None) -> float | None:

@@ -16,11 +16,11 @@ import torch
 
 from rsvl.benchmarks.bundle.ways import EAGER, Whole, pytorch
 from rsvl.benchmarks.machine import cores, describe, hardware
-from rsvl.benchmarks.papers.preset import build
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.export import export
+from rsvl.registry import create
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.loading import load
@@ -56,7 +56,7 @@ def measure(
 
 def _row(row: Published, path: Path, rounds: int, threads: int) -> dict[str, Percentiles]:
     torch.manual_seed(0)  # the same weights in every run
-    model: Any = build(row.model or "", row.ablation).eval()
+    model: Any = create(row.model or "", row.ablation).eval()
     export(model, path)
     inputs = {name: array[:1] for name, array in read_golden(Bundle(path))[0].items()}
     runner: Runner = load(path, "cpu", threads)

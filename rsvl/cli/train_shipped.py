@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rsvl.checkpoints import load
 from rsvl.cli.console import Report, progress
 from rsvl.runtime.errors import RsvlError
 from rsvl.tasks import evaluation_of
-from rsvl.train.shipped import recipe, recipes, retrain
+from rsvl.train.shipped import Recipe, ablate, recipe, recipes, retrain
 
 
 class _Steps:
@@ -31,17 +32,39 @@ class _Steps:
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Default: all that ship.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scenes, runs and results.")] = Path("runs"),
+    ablations: Annotated[bool, typer.Option("--ablations", help="Train a model's ablations in its place.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Fewer epochs than the recipe has.")] = None,
 ) -> None:
     """Train shipped models anew from their recipes; hours for each on a CPU."""
     try:
         for name in names or recipes():
-            with progress(name) as report:
-                found = retrain(name, recipe(name), output, report, _Steps(report))
-            best = evaluation_of(load(name, "random").spec.task).BEST
-            typer.echo(f"{name}: {best} {found[best]:.4f} on the test split, {output / name}.safetensors")
+            found = recipe(name)
+            if epochs is not None:
+                found = replace(found, train=replace(found.train, epochs=epochs))
+            (_ablate if ablations else _retrain)(name, found, output)
     except RsvlError as error:
         typer.echo(error, err=True)
         raise typer.Exit(error.exit_code) from error
+
+
+def _retrain(name: str, found: Recipe, output: Path) -> None:
+    with progress(name) as report:
+        figures = retrain(name, found, output, report, _Steps(report))
+    best = _best(name)
+    typer.echo(f"{name}: {best} {figures[best]:.4f} on the test split, {output / name}.safetensors")
+
+
+def _ablate(name: str, found: Recipe, output: Path) -> None:
+    with progress(name) as report:
+        each = ablate(name, found, output, report, _Steps(report))
+    best = _best(name)
+    for ablation, figures in each.items():
+        typer.echo(f"{name}, {ablation}: {best} {figures[best]:.4f} on the test split")
+
+
+def _best(name: str) -> str:
+    """The key of the figure that tells a model's quality."""
+    return str(evaluation_of(load(name, "random").spec.task).BEST)
 
 
 if __name__ == "__main__":

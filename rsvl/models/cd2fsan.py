@@ -185,13 +185,13 @@ TINY = Preset(
 )
 
 
-def ablations() -> dict[str, Preset]:
+def ablations(preset: Preset = FULL) -> dict[str, Preset]:
     """The rows of the paper's Table 6, each with one module more than the row before, by the paper's names."""
     return {
-        "Baseline": replace(FULL, dfsm=False, maam=False, drcd=False),
-        "+DFSM": replace(FULL, maam=False, drcd=False),
-        "+MAAM": replace(FULL, drcd=False),
-        "+DRCD (Full Model)": FULL,
+        "Baseline": replace(preset, dfsm=False, maam=False, drcd=False),
+        "+DFSM": replace(preset, maam=False, drcd=False),
+        "+MAAM": replace(preset, drcd=False),
+        "+DRCD (Full Model)": preset,
     }
 
 

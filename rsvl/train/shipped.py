@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from rsvl import registry
 from rsvl.checkpoints import load, load_weights, save_weights
 from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.synth import write
@@ -74,25 +75,68 @@ def retrain(
     Returns:
         The figures of the test split in PyTorch.
     """
-    root = folder / "-".join(["scenes", *(str(value) for value in recipe.scenes.values())])
-    if not root.exists():
-        write(root, **recipe.scenes, progress=report)
     torch.manual_seed(recipe.train.seed)
     model = load(name, "random")
-    if recipe.start:
-        _start_from(model, recipe.start)
-    task, run = model.spec.task, folder / name
-    train_set, val_set = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
-    train(model, train_set, val_set, run, recipe.train, resume=True, progress=watch)
-    load_weights(model, run / "best.safetensors")
+    _train_by(recipe, model, folder, name, report, watch)
     shipped = folder / f"{name}.safetensors"
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
     load_weights(model, shipped)
-    test = open_split(task, recipe.data, root, "test")
-    found = evaluation_of(task).evaluate(training_of(task).torch_predictor(model), test, progress=report).to_dict()
+    found = _tested(recipe, model, folder, report)
     with replacing(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return dict(found)
+    return found
+
+
+def ablate(
+    name: str, recipe: Recipe, folder: Path, report: Callable[[int, int], None], watch: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """Trains every ablation of a model (`rsvl.registry.ablations`) by the same recipe, each in a folder by its name.
+
+    The arguments are those of `retrain`.
+
+    Returns:
+        The figures of the test split in PyTorch, by ablation; `NAME-ablations.json` in the folder holds them, too.
+
+    Raises:
+        UsageError: the model has none.
+    """
+    if not registry.ablations(name):
+        raise UsageError(f"{name} has no ablations: its file declares none")
+    found = {}
+    for ablation in registry.ablations(name):
+        torch.manual_seed(recipe.train.seed)
+        model = registry.create(name, ablation)
+        _train_by(recipe, model, folder, f"{name}-{ablation.replace(' ', '-')}", report, watch)
+        found[ablation] = _tested(recipe, model, folder, report)
+        with replacing(folder / f"{name}-ablations.json") as temporary:
+            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
+
+
+def _train_by(
+    recipe: Recipe, model: Any, folder: Path, run: str, report: Callable[[int, int], None], watch: Progress | None
+) -> None:
+    """Trains a model in the folder `run` of `folder`, and leaves it with the best epoch's weights."""
+    if recipe.start:
+        _start_from(model, recipe.start)
+    root, task = _scenes(recipe, folder, report), model.spec.task
+    train_set, val_set = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
+    train(model, train_set, val_set, folder / run, recipe.train, resume=True, progress=watch)
+    load_weights(model, folder / run / "best.safetensors")
+
+
+def _tested(recipe: Recipe, model: Any, folder: Path, report: Callable[[int, int], None]) -> dict[str, Any]:
+    """The figures of a model in PyTorch on the test split of a recipe's scenes."""
+    task = model.spec.task
+    test = open_split(task, recipe.data, _scenes(recipe, folder, report), "test")
+    return dict(evaluation_of(task).evaluate(training_of(task).torch_predictor(model), test, progress=report).to_dict())
+
+
+def _scenes(recipe: Recipe, folder: Path, report: Callable[[int, int], None]) -> Path:
+    root = folder / "-".join(["scenes", *(str(value) for value in recipe.scenes.values())])
+    if not root.exists():
+        write(root, **recipe.scenes, progress=report)
+    return root
 
 
 def _start_from(model: torch.nn.Module, name: str) -> None:

@@ -13,7 +13,7 @@ from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
 from rsvl.train.config import TrainConfig
-from rsvl.train.shipped import Recipe, recipe, recipes, retrain
+from rsvl.train.shipped import Recipe, ablate, recipe, recipes, retrain
 
 SMALL = Recipe(
     data="osvqa",
@@ -63,3 +63,21 @@ def test_training_starts_from_the_weights_that_a_recipe_names(tmp_path):
     shipped = read_state_dict(SHIPPED / "cd2fsan-tiny.safetensors")
     for name, value in model.named_parameters():
         torch.testing.assert_close(value.half(), shipped[name], rtol=0, atol=0, msg=name)
+
+
+def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
+    torch.set_num_threads(1)
+    scenes = {"task": "grounding", "sensor": "optical", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
+    short = Recipe("optsar-rsvg", scenes, TrainConfig(epochs=1, batch=1, sentences=1, workers=0))
+    found = ablate("optisar-net++-tiny", short, tmp_path, lambda *_: None)
+    assert json.loads((tmp_path / "optisar-net++-tiny-ablations.json").read_text()) == found
+    experts = {}
+    for name in found:
+        stored = read_state_dict(tmp_path / f"optisar-net++-tiny-{name.replace(' ', '-')}" / "best.safetensors")
+        experts[name] = next(value.shape[0] for key, value in stored.items() if key.endswith("enter.a"))
+    assert experts == {"PL-MoE": 4, "one shared expert": 1, "one expert a sensor": 2}
+
+
+def test_model_without_ablations_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="tgfnet-tiny has no ablations"):
+        ablate("tgfnet-tiny", SMALL, tmp_path, lambda *_: None)
