@@ -154,6 +154,20 @@ __device__ inline int column_of(Place place, int e) {
     return TensorCores<T>::kHave ? 2 * place.member + e % 2 : place.member + e % 2 * 4;
 }
 
+// Gives visit(row, column, sum) each of a lane's elements, by its place in the product of the whole block.
+template <typename T, int kEights, typename Visit>
+__device__ inline void each_sum(const Accumulators<kEights>& of, Visit visit) {
+    const Place place;
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int j = 0; j < kEights; ++j)
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+                visit(place.warp_row * kWarpRows + row_of(place, i, e),
+                      (place.warp_column * kEights + j) * 8 + column_of<T>(place, e), of.sum[i][j][e]);
+}
+
 // Adds the product over one slice of K. `rows` is the slice of the warp's first row; `column(j, c)` gives the slice of its
 // column 8·j + c. The order of K within a slice is free as long as both operands share it, so a lane takes four
 // neighbours, in one read, where the instruction's own order has two and two eight further on.

@@ -97,7 +97,6 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
     long long* gates = reinterpret_cast<long long*>(right + kColumns * kDepth<T>);  // [kRows]: where a patch's begin
     int* live = reinterpret_cast<int*>(gates + kRows);  // the live experts, and at [experts] their number
     const int patch0 = blockIdx.x * kRows, out0 = blockIdx.y * kColumns, cin = sizes.in_channels, rank = sizes.rank;
-    const Place place;
 
     for (int expert = threadIdx.x; expert < sizes.experts; expert += kThreads) live[expert] = 0;
     if (threadIdx.x < kRows && patch0 + int(threadIdx.x) < sizes.patches)
@@ -144,21 +143,14 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
             multiply_tiles(hidden, left, right, kDepth<T>);
             __syncthreads();
         }
-#pragma unroll
-        for (int i = 0; i < 2; ++i)
-#pragma unroll
-            for (int j = 0; j < kEights; ++j)
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    const int row = place.warp_row * kWarpRows + row_of(place, i, e);
-                    const int column = (place.warp_column * kEights + j) * 8 + column_of<T>(place, e);
-                    float value = 0;
-                    if (patch0 + row < sizes.patches && rank0 + column < ranks) {
-                        const long long at = gates[row] + live[(rank0 + column) / rank];
-                        value = hidden.sum[i][j][e] * value_at<T>(gate, gate_is_float, at);
-                    }
-                    left[(column / kSlice<T> * kRows + row) * kSlice<T> + column % kSlice<T>] = rounded<T>(value);
-                }
+        each_sum<T>(hidden, [&](int row, int column, float sum) {
+            float value = 0;
+            if (patch0 + row < sizes.patches && rank0 + column < ranks) {
+                const long long at = gates[row] + live[(rank0 + column) / rank];
+                value = sum * value_at<T>(gate, gate_is_float, at);
+            }
+            left[(column / kSlice<T> * kRows + row) * kSlice<T> + column % kSlice<T>] = rounded<T>(value);
+        });
         load_tile<kColumns>(right, whole_ranks, [=](int row, int k) -> const T* {
             const int out = out0 + row, j = rank0 + k;
             if (out >= sizes.out_channels || j >= ranks) return nullptr;
@@ -180,17 +172,11 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
         __syncthreads();
     }
 
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-#pragma unroll
-        for (int j = 0; j < kWarpColumns / 8; ++j)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                const int patch = patch0 + place.warp_row * kWarpRows + row_of(place, i, e);
-                const int out = out0 + place.warp_column * kWarpColumns + j * 8 + column_of<T>(place, e);
-                if (patch < sizes.patches && out < sizes.out_channels)
-                    y[(long long)patch * sizes.out_channels + out] = rounded<T>(sums.sum[i][j][e]);
-            }
+    each_sum<T>(sums, [&](int row, int column, float sum) {
+        const int patch = patch0 + row, out = out0 + column;
+        if (patch < sizes.patches && out < sizes.out_channels)
+            y[(long long)patch * sizes.out_channels + out] = rounded<T>(sum);
+    });
 }
 
 }  // namespace rsvl

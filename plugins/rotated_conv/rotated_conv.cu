@@ -212,19 +212,12 @@ __device__ inline void rotated_conv2d(const T* x, const T* bases, const void* th
         }
     }
 
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-#pragma unroll
-        for (int j = 0; j < kWarpColumns / 8; ++j)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                const int out = out0 + place.warp_row * kWarpRows + row_of(place, i, e);
-                const int row = row0 + place.warp_column * 2 + j / 4;
-                const int column = column0 + j % 4 * 8 + column_of<T>(place, e);
-                if (out < sizes.out_channels && row < sizes.height && column < sizes.width)
-                    y[((long long)sample * sizes.out_channels + out) * plane + (long long)row * sizes.width + column] =
-                        rounded<T>(sums.sum[i][j][e]);
-            }
+    each_sum<T>(sums, [&](int channel, int pixel, float sum) {
+        const int out = out0 + channel, row = row0 + pixel / kPixelColumns, column = column0 + pixel % kPixelColumns;
+        if (out < sizes.out_channels && row < sizes.height && column < sizes.width)
+            y[((long long)sample * sizes.out_channels + out) * plane + (long long)row * sizes.width + column] =
+                rounded<T>(sum);
+    });
 }
 
 }  // namespace rsvl
