@@ -17,35 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
-from rsvl.metrics.sample import ALL, AREA, CATEGORY, NO_TARGET, Sample
-from rsvl.metrics.shares import plain, share
+from rsvl.metrics.grouped import GroupedOverlaps, GroupedReport
+from rsvl.metrics.overlap import GroupMetrics, area_bin
+from rsvl.metrics.sample import ALL, AREA, CATEGORY, Sample
+from rsvl.metrics.shares import plain
 
 SENSOR = "sensor"
 """Beside those of `rsvl.metrics.sample`, what samples are grouped by."""
 
 
 @dataclass(frozen=True)
-class GroundingReport:
-    """What `GroundingMetrics.compute` returns.
+class GroundingReport(GroupedReport):
+    """What `GroundingMetrics.compute` returns; a group's `miou` is the papers' meanIoU, its `oiou` their cumIoU.
 
     Attributes:
-        overall: all samples that have a target; its `miou` is the papers' meanIoU, its `oiou` their cumIoU.
-        by_area: the same by `AREA_BINS` of the true box, all bins present.
-        by_category: the same by class, sorted by name; classes without samples are absent.
-        by_sensor: the same by sensor, sorted by name.
-        no_target_count: number of sentences that name nothing.
-        n_acc: share of those for which no box was given; NaN if there were none.
-        t_acc: share of the sentences with a target for which a box was given; NaN if there were none.
+        by_sensor: the metrics by sensor, sorted by name.
     """
 
-    overall: GroupMetrics
-    by_area: dict[str, GroupMetrics]
-    by_category: dict[str, GroupMetrics]
     by_sensor: dict[str, GroupMetrics]
-    no_target_count: int
-    n_acc: float
-    t_acc: float
 
     @property
     def pr50(self) -> float:
@@ -68,15 +57,8 @@ def box_names(group: GroupMetrics) -> dict[str, Any]:
     return plain({"count": group.count, **values, "meanIoU": group.miou, "cumIoU": group.oiou})
 
 
-class GroundingMetrics:
-    """Accumulates samples one at a time; memory does not grow with their number."""
-
-    def __init__(self) -> None:
-        self._overall = OverlapSums()
-        self._area = {name: OverlapSums() for name, _ in AREA_BINS}
-        self._category: dict[str, OverlapSums] = {}
-        self._sensor: dict[str, OverlapSums] = {}
-        self._no_target = self._found_nothing = self._found_something = 0
+class GroundingMetrics(GroupedOverlaps):
+    """Accumulates (image, sentence) pairs."""
 
     def update(
         self,
@@ -101,48 +83,18 @@ class GroundingMetrics:
             ValueError: a box that is not four finite numbers, or a true box without area.
         """
         if target is None:
-            self._no_target += 1
-            self._found_nothing += pred is None
-            return Sample(float(pred is None), ((NO_TARGET, ""),))
-        self._found_something += pred is not None
+            return self._add_no_target(pred is not None)
         true = _corners(target)
         area = float((true[2] - true[0]) * (true[3] - true[1]))
         if not (area > 0 and true[2] > true[0]):
             raise ValueError(f"a true box without area: {true.tolist()}")
         intersection, union = (0.0, area) if pred is None else overlap(_corners(pred), true)
-        groups = {
-            ALL: self._overall,
-            (AREA, area_bin(area)): self._area[area_bin(area)],
-            (SENSOR, sensor): self._sensor.setdefault(sensor, OverlapSums()),
-        }
-        if category:
-            groups[CATEGORY, category] = self._category.setdefault(category, OverlapSums())
-        ious = [sums.add(intersection, union) for sums in groups.values()]
-        return Sample(float(ious[0] >= 0.5), tuple(groups))
-
-    def merge(self, other: GroundingMetrics) -> None:
-        """Adds another accumulator's samples to this one."""
-        self._overall.merge(other._overall)
-        for mine, theirs in (
-            (self._area, other._area), (self._category, other._category), (self._sensor, other._sensor),
-        ):  # fmt: skip
-            for name, sums in theirs.items():
-                mine.setdefault(name, OverlapSums()).merge(sums)
-        self._no_target += other._no_target
-        self._found_nothing += other._found_nothing
-        self._found_something += other._found_something
+        groups = (ALL, (AREA, area_bin(area)), (SENSOR, sensor), *([(CATEGORY, category)] if category else []))
+        return Sample(float(self._add(groups, intersection, union, pred is not None) >= 0.5), groups)
 
     def compute(self) -> GroundingReport:
         """The metrics of all samples added so far."""
-        return GroundingReport(
-            overall=self._overall.metrics(),
-            by_area={name: sums.metrics() for name, sums in self._area.items()},
-            by_category={name: self._category[name].metrics() for name in sorted(self._category)},
-            by_sensor={name: self._sensor[name].metrics() for name in sorted(self._sensor)},
-            no_target_count=self._no_target,
-            n_acc=share(self._found_nothing, self._no_target),
-            t_acc=share(self._found_something, self._overall.count),
-        )
+        return GroundingReport(**self._shared(), by_sensor=self._by(SENSOR))
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

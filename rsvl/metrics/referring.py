@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.metrics.overlap import AREA_BINS, GroupMetrics, OverlapSums, area_bin
-from rsvl.metrics.sample import ALL, AREA, CATEGORY, NO_TARGET, Sample
-from rsvl.metrics.shares import plain, share
+from rsvl.metrics.grouped import GroupedOverlaps, GroupedReport
+from rsvl.metrics.overlap import GroupMetrics, area_bin
+from rsvl.metrics.sample import ALL, AREA, CATEGORY, Sample
+from rsvl.metrics.shares import plain
 
 COVERAGE = "coverage"
 COVERAGE_BINS = (("small", 0.20), ("medium", 0.60), ("large", math.inf))
@@ -34,27 +35,15 @@ EMPTY_BELOW = 10
 
 
 @dataclass(frozen=True)
-class MetricsReport:
+class MetricsReport(GroupedReport):
     """What `ReferringMetrics.compute` returns.
 
     Attributes:
-        overall: all samples that have a target.
-        by_coverage: the same by `COVERAGE_BINS`, all bins present.
-        by_area: the same by `AREA_BINS`, all bins present.
-        by_category: the same by class, sorted by name; classes without samples are absent.
-        no_target_count: number of sentences that name nothing.
-        n_acc: share of those for which the mask was empty; NaN if there were none.
-        t_acc: share of the sentences with a target for which the mask was not empty; NaN if there were none.
+        by_coverage: the metrics by `COVERAGE_BINS`, all bins present.
         skipped_images: images that the evaluation could not use (see `rsvl.tasks.segmentation.evaluation`).
     """
 
-    overall: GroupMetrics
     by_coverage: dict[str, GroupMetrics]
-    by_area: dict[str, GroupMetrics]
-    by_category: dict[str, GroupMetrics]
-    no_target_count: int
-    n_acc: float
-    t_acc: float
     skipped_images: int = 0
 
     @property
@@ -78,21 +67,13 @@ class MetricsReport:
         }
 
 
-class ReferringMetrics:
-    """Accumulates samples one at a time; memory does not grow with their number.
-
-    Accumulators of several processes are put together by `merge`; the result does not depend on how the samples were
-    dealt out (but for rounding).
-    """
+class ReferringMetrics(GroupedOverlaps):
+    """Accumulates (image, sentence) pairs."""
 
     def __init__(self, empty_below: int = EMPTY_BELOW) -> None:
         """`empty_below`: a predicted mask of fewer pixels counts as empty for N-acc and T-acc."""
+        super().__init__()
         self.empty_below = empty_below
-        self._overall = OverlapSums()
-        self._coverage = {name: OverlapSums() for name, _ in COVERAGE_BINS}
-        self._area = {name: OverlapSums() for name, _ in AREA_BINS}
-        self._category: dict[str, OverlapSums] = {}
-        self._no_target = self._found_nothing = self._found_something = 0
 
     def update(self, pred: np.ndarray, target: np.ndarray, category: str = "", no_target: bool = False) -> Sample:
         """Adds one sample.
@@ -114,43 +95,14 @@ class ReferringMetrics:
                 f"masks must be bool of one shape, not {pred.dtype} {pred.shape}, {target.dtype} {target.shape}"
             )
         predicted = int(np.count_nonzero(pred))
+        found = predicted >= self.empty_below
         if no_target:
-            self._no_target += 1
-            self._found_nothing += predicted < self.empty_below
-            return Sample(float(predicted < self.empty_below), ((NO_TARGET, ""),))
-        self._found_something += predicted >= self.empty_below
+            return self._add_no_target(found)
         area, intersection = int(np.count_nonzero(target)), int(np.count_nonzero(pred & target))
         coverage = next(name for name, limit in COVERAGE_BINS if area <= limit * target.size)
-        groups = {
-            ALL: self._overall,
-            (COVERAGE, coverage): self._coverage[coverage],
-            (AREA, area_bin(area)): self._area[area_bin(area)],
-        }
-        if category:
-            groups[CATEGORY, category] = self._category.setdefault(category, OverlapSums())
-        ious = [sums.add(intersection, predicted + area - intersection) for sums in groups.values()]
-        return Sample(ious[0], tuple(groups))
-
-    def merge(self, other: ReferringMetrics) -> None:
-        """Adds another accumulator's samples to this one."""
-        self._overall.merge(other._overall)
-        for mine, theirs in ((self._coverage, other._coverage), (self._area, other._area)):
-            for name, sums in theirs.items():
-                mine[name].merge(sums)
-        for name, sums in other._category.items():
-            self._category.setdefault(name, OverlapSums()).merge(sums)
-        self._no_target += other._no_target
-        self._found_nothing += other._found_nothing
-        self._found_something += other._found_something
+        groups = (ALL, (COVERAGE, coverage), (AREA, area_bin(area)), *([(CATEGORY, category)] if category else []))
+        return Sample(self._add(groups, intersection, predicted + area - intersection, found), groups)
 
     def compute(self) -> MetricsReport:
         """The metrics of all samples added so far."""
-        return MetricsReport(
-            overall=self._overall.metrics(),
-            by_coverage={name: sums.metrics() for name, sums in self._coverage.items()},
-            by_area={name: sums.metrics() for name, sums in self._area.items()},
-            by_category={name: self._category[name].metrics() for name in sorted(self._category)},
-            no_target_count=self._no_target,
-            n_acc=share(self._found_nothing, self._no_target),
-            t_acc=share(self._found_something, self._overall.count),
-        )
+        return MetricsReport(**self._shared(), by_coverage=self._by(COVERAGE, dict(COVERAGE_BINS)))

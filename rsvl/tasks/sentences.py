@@ -1,4 +1,4 @@
-"""Which sentences an evaluation asks of the images: each object's own, or to see whether a model listens, another's."""
+"""Evaluations sentence by sentence: each object's own are asked, or to see whether a model listens, another's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
+from rsvl.metrics.grouped import GroupedReport
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.image import read_image
 from rsvl.runtime.manifest import ModelSpec
@@ -85,3 +86,10 @@ def picture(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
             f"{record.width}x{record.height}: the image is another version than the annotation's"
         )
     return image
+
+
+def no_target_remarks(report: GroupedReport) -> list[str]:
+    """How sentences that name nothing were answered, in a line; none where there were none."""
+    if not report.no_target_count:
+        return []
+    return [f"{report.no_target_count} sentences name nothing: N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"]

@@ -12,7 +12,7 @@ from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names,
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.grounder import Grounder
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
-from rsvl.tasks.sentences import Asked, asked_images, picture
+from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
 
 DATA = (ReferringDataset,)
 BEST = "Pr@0.5"
@@ -85,10 +85,7 @@ def groups(report: GroundingReport) -> dict[str, dict[str, Any]]:
 
 def remarks(report: GroundingReport) -> list[str]:
     """Sentences that name nothing."""
-    if not report.no_target_count:
-        return []
-    said = f"N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"
-    return [f"{report.no_target_count} sentences name nothing: {said}"]
+    return no_target_remarks(report)
 
 
 def headline(row: Mapping[str, Any]) -> dict[str, float | None]:

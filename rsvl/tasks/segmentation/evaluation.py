@@ -17,7 +17,7 @@ from rsvl.metrics import MetricsReport, ReferringMetrics
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 from rsvl.tasks.segmentation.packing import mask_iou, pack
-from rsvl.tasks.sentences import Asked, asked_images, picture
+from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
 
 DATA = (ReferringDataset,)
 BEST = "mIoU"
@@ -105,10 +105,7 @@ def groups(report: MetricsReport) -> dict[str, dict[str, Any]]:
 
 def remarks(report: MetricsReport) -> list[str]:
     """Sentences that name nothing, images left out."""
-    lines = []
-    if report.no_target_count:
-        said = f"N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"
-        lines.append(f"{report.no_target_count} sentences name nothing: {said}")
+    lines = no_target_remarks(report)
     if report.skipped_images:
         lines.append(f"{report.skipped_images} images were skipped: too few objects to exchange sentences")
     return lines
