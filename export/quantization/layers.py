@@ -9,13 +9,14 @@ their plugins, which compute in float.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from rsvl.export.nodes import every_node
 from rsvl.export.precision import matching
 
 LEAST_WEIGHTS = 1024
@@ -124,15 +125,7 @@ def _attribute(node: onnx.NodeProto, name: str) -> int:
 def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     """The nodes that take each tensor, by its name; those inside of branches and loops too."""
     found: dict[str, list[onnx.NodeProto]] = {}
-    for node in _nodes(model.graph):
+    for node in every_node(model.graph):
         for name in node.input:
             found.setdefault(name, []).append(node)
     return found
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _nodes(inner)

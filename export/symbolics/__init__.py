@@ -6,11 +6,12 @@ the function of the same name that `add_functions` put beside the graph. One ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import onnx
 
+from rsvl.export.nodes import every_node
 from rsvl.export.symbolics import lora_moe, rotated_conv
 from rsvl.runtime.errors import UsageError
 
@@ -35,7 +36,7 @@ def add_functions(model: onnx.ModelProto) -> None:
     """
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     variants: dict[str, dict[str, list[onnx.NodeProto]]] = {}
-    for node in _nodes(model.graph):
+    for node in every_node(model.graph):
         if node.domain == DOMAIN:
             variants.setdefault(node.op_type, {}).setdefault(repr(_attributes(node)), []).append(node)
     for name, by_attributes in variants.items():
@@ -50,15 +51,6 @@ def add_functions(model: onnx.ModelProto) -> None:
             model.functions.append(function)
     if variants and all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs in their attributes (branches and loop bodies)."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _nodes(inner)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
