@@ -151,12 +151,6 @@ def test_absent_split_names_those_there_are(root: Path) -> None:
 class _MaskOnly(ReferringDataset):
     """A data set without boxes."""
 
-    def __len__(self) -> int:
-        return 0
-
-    def _record(self, index: int) -> None:  # type: ignore[override]
-        raise AssertionError
-
     def _decode(self, record: object, referring: object) -> np.ndarray:
         mask = np.zeros((6, 9), bool)
         mask[2:5, 3:8] = mask[1, 4] = True

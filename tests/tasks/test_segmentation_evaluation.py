@@ -35,12 +35,6 @@ class _Scenes(ReferringDataset):
             nothing = Referring(99, ("row nowhere",), no_target=True)
             self._records.append(ImageRecord(path, SIZE, SIZE, (*referrings, nothing)))
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def _record(self, index: int) -> ImageRecord:
-        return self._records[index]
-
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         return _row(referring.segmentation)
 

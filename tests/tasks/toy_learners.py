@@ -84,9 +84,7 @@ class ToyAnswerer(Toy):
         tokens: Tensor,
         image_index: Tensor,
         answers: Tensor | None = None,
-        class_tokens: Tensor | None = None,
-        class_masks: Tensor | None = None,
-        asked_masks: Tensor | None = None,
+        **masks: Tensor,
     ) -> Tensor:
         seen = self.seen(optical) * sensors[:, :1] + self.seen(sar) * sensors[:, 1:]
         logits = self.answer(seen[image_index] * self.said(tokens))
