@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from rsvl.plugins import nvrtc
+from rsvl.plugins.bindings import checked, opened
 from rsvl.plugins.operation import THREADS, Launch, Operation
-from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
+from rsvl.runtime.errors import UsageError
 
 _ALWAYS_ALLOWED = 48 * 1024  # bytes of shared memory that need no asking
 
@@ -106,20 +107,8 @@ def _device(attribute: Any, device: int) -> int:
 
 
 def _driver() -> Any:
-    try:
-        from cuda.bindings import driver
-
-        driver.cuDriverGetVersion()
-    except (ImportError, RuntimeError) as error:  # the bindings, or libcuda that they open
-        raise MissingComponentError(
-            f'TensorRT plugins need cuda-python and NVIDIA\'s driver ({error}): pip install "rsvl[plugins]"'
-        ) from error
-    return driver
+    return opened("driver", "cuDriverGetVersion", "TensorRT plugins need cuda-python and NVIDIA's driver")
 
 
 def _checked(result: tuple[Any, ...]) -> Any:
-    """The value of a driver call, which begins with its status."""
-    status, *values = result
-    if status != type(status).CUDA_SUCCESS:
-        raise RsvlError(f"the CUDA driver failed with {status.name}: see rsvl doctor for GPU and driver")
-    return values[0] if values else None
+    return checked(result, "the CUDA driver", "see rsvl doctor for GPU and driver")

@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from rsvl.plugins.bindings import checked, opened
 from rsvl.runtime.errors import MissingComponentError, RsvlError
 
 #: What every source includes, and the name by which it does.
@@ -63,23 +64,11 @@ def library() -> Any:
     Raises:
         MissingComponentError: cuda-python or NVRTC is missing.
     """
-    try:
-        from cuda.bindings import nvrtc
-
-        nvrtc.nvrtcVersion()
-    except (ImportError, RuntimeError) as error:  # the bindings, or the library that they open
-        raise MissingComponentError(
-            f'TensorRT plugins in Python need cuda-python and NVRTC ({error}): pip install "rsvl[plugins]"'
-        ) from error
-    return nvrtc
+    return opened("nvrtc", "nvrtcVersion", "TensorRT plugins in Python need cuda-python and NVRTC")
 
 
 def _checked(result: tuple[Any, ...]) -> Any:
-    """The value of an NVRTC call, which begins with its status."""
-    status, *values = result
-    if status != type(status).NVRTC_SUCCESS:
-        raise RsvlError(f"NVRTC failed with {status.name}: reinstall cuda-python and NVRTC of one CUDA version")
-    return values[0]
+    return checked(result, "NVRTC", "reinstall cuda-python and NVRTC of one CUDA version")
 
 
 def _first_error(nvrtc: Any, program: Any) -> str:
