@@ -5,6 +5,7 @@ in the field has the light runtime and TensorRT, and rebuilds its engines when i
 needed for that, no PyTorch and no onnx.
 
 - `library`: the one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ.
+- `failures`: what they log when they fail, as one line.
 - `installed`: which of those are here.
 - `profiles`, `keys`: for which sizes an engine is built, and what makes it another engine.
 - `store`: the files in `engines/`.

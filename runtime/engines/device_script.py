@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.engines.profiles import Ranges, Shape, checked_ranges, profile
 from rsvl.runtime.engines.store import EngineStore
@@ -111,8 +111,7 @@ def write_device_script(bundle: Bundle, target: Target, ranges: Ranges, workspac
     notes = _NOTES.format(**words, table=table, hardware=hardware)
     written = [bundle.root / script, (bundle.root / script).with_suffix(".md")]
     for path, content in zip(written, (text, notes), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(path, content)
     return written
 
 

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.runtime.engines.failures import build_failure, load_failure, log_class, one_line, run_failure
 from rsvl.runtime.engines.keys import ANY, Builder
 from rsvl.runtime.engines.profiles import Shape
 from rsvl.runtime.engines.progress import Phases, Progress
@@ -33,7 +33,6 @@ FULL, RTX = "tensorrt", "tensorrt_rtx"
 
 #: The least major version whose interface this file speaks.
 _LEAST = {FULL: 10, RTX: 1}
-_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient.{0,20}memory|memory allocation", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Library:
             import_module("rsvl.plugins").take_nodes(parser)
         if not parser.parse_from_file(str(onnx)):
             errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-            raise EngineError(f"{onnx.name}: {self.backend} cannot parse it ({_one_line(errors)}): use --provider cuda")
+            raise EngineError(f"{onnx.name}: {self.backend} cannot parse it ({one_line(errors)}): use --provider cuda")
         config = builder.create_builder_config()
         config.clear_flag(self._trt.BuilderFlag.TF32)  # float32 means float32
         if workspace is not None:
@@ -166,7 +165,7 @@ class Library:
         if phases.error is not None:
             raise phases.error
         if engine is None:
-            raise EngineError(_build_failure(onnx.name, log.errors))
+            raise build_failure(onnx.name, log.errors)
         return Network(bytes(engine), network.num_layers, b"" if timings is None else bytes(timings.serialize()))
 
     def load(self, engine: bytes) -> Engine:
@@ -180,13 +179,7 @@ class Library:
         self._check_validity(runtime, engine)
         loaded = runtime.deserialize_cuda_engine(engine)
         if loaded is None:
-            reason = _one_line(log.errors) or "no reason given"
-            if _OUT_OF_MEMORY.search(reason):
-                raise DeviceError(
-                    "the GPU has no memory left for the engine: close what else uses it, or build it with a smaller "
-                    "--max-batch"
-                )
-            raise EngineError(f"{self.backend} {self.version} refuses the engine ({reason})")
+            raise load_failure(f"{self.backend} {self.version}", log.errors)
         return Engine(self._trt, runtime, loaded, log, self.captures_graphs)
 
     def load_plugins(self, names: Sequence[str]) -> None:
@@ -220,7 +213,7 @@ class Library:
         try:
             return kind(log)
         except TypeError as error:
-            reason = _one_line(log.errors) or "is there an NVIDIA GPU and driver?"
+            reason = one_line(log.errors) or "is there an NVIDIA GPU and driver?"
             raise EngineError(f"{self.backend} gives {what} not ({reason}): see rsvl doctor") from error
 
     def _network_flags(self) -> int:
@@ -256,7 +249,7 @@ class Library:
         )
 
     def _log(self) -> Any:
-        return _log_class(self._trt)()
+        return log_class(self._trt)()
 
     def _monitor(self, phases: Phases) -> Any:
         return _monitor_class(self._trt)(phases)
@@ -310,7 +303,7 @@ class Engine:
             context = self._engine.create_execution_context()
         if context is None:
             raise DeviceError(
-                f"the engine cannot be prepared ({_one_line(self._log.errors) or 'no reason given'}): if memory is "
+                f"the engine cannot be prepared ({one_line(self._log.errors) or 'no reason given'}): if memory is "
                 "short, build it with a smaller --max-batch"
             )
         return Context(context, (config, cache), self._log)
@@ -350,47 +343,11 @@ class Context:
         """
         self._log.errors.clear()
         if not self._context.execute_async_v3(stream):
-            raise _run_failure(_one_line(self._log.errors) or "no reason given")
+            raise run_failure(self._log.errors)
 
     def runtime_cache(self) -> bytes:
         """What to keep for the next session; empty where the library keeps nothing."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
-
-
-def _build_failure(name: str, errors: list[str]) -> str:
-    reason = _one_line(errors)
-    if _OUT_OF_MEMORY.search(reason):
-        return f"{name}: memory ran out while building: choose a smaller --max-batch or --workspace ({reason})"
-    return f"{name}: the builder gives no engine ({reason or 'no reason given'}): use --provider cuda"
-
-
-def _run_failure(reason: str) -> DeviceError | EngineError:
-    if _OUT_OF_MEMORY.search(reason):
-        return DeviceError(f"the GPU is out of memory ({reason}): use a smaller batch or --tile")
-    if "cuda" in reason.lower():
-        return DeviceError(f"the GPU failed ({reason}): load the bundle again in a new process, or use --provider cpu")
-    return EngineError(f"the engine did not start ({reason}): build it again with rsvl engine --rebuild")
-
-
-def _one_line(messages: Sequence[str], limit: int = 240) -> str:
-    return " ".join(" ".join(messages[-2:]).split())[:limit]
-
-
-@cache
-def _log_class(trt: ModuleType) -> type:
-    """A logger that keeps errors for the exception and shows nothing."""
-    base: Any = trt.ILogger
-
-    class Log(base):
-        def __init__(self) -> None:
-            base.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self.errors.append(message)
-
-    return Log
 
 
 @cache

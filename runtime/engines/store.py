@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.engines.keys import Builder, EngineKey, differences, file_stem
 from rsvl.runtime.errors import BundleError, OutputError
@@ -135,8 +135,7 @@ class EngineStore:
         stored = StoredEngine(path, key, hashlib.sha256(engine).hexdigest(), len(engine), layers, round(seconds, 2))
         with replacing(path) as temporary:
             temporary.write_bytes(engine)
-        with replacing(_note_of(path)) as temporary:
-            temporary.write_text(_note_text(stored), encoding="utf-8")
+        write_text(_note_of(path), _note_text(stored))
         return stored
 
     def make_folder(self) -> None:

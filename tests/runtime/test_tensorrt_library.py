@@ -14,6 +14,7 @@ from toy_bundle import SPLIT
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.engines import Recipe, build_engines, find_library, installed
 from rsvl.runtime.engines import library as adapter
+from rsvl.runtime.engines.failures import build_failure, run_failure
 from rsvl.runtime.engines.library import RTX, Library
 from rsvl.runtime.engines.profiles import batch_range, profile
 from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError, UsageError
@@ -116,7 +117,7 @@ def test_rtx_takes_no_plugins(rtx: Library, whole_bundle: Path) -> None:
 
 @pytest.mark.parametrize("reason", ["Error Code 2: OutOfMemory (Requested size was 9 GB)", "Insufficient memory for"])
 def test_memory_that_runs_out_while_building_names_a_smaller_batch(reason: str) -> None:
-    assert "--max-batch" in adapter._build_failure("head.onnx", [reason])
+    assert "--max-batch" in str(build_failure("head.onnx", [reason]))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_memory_that_runs_out_while_building_names_a_smaller_batch(reason: str) 
     ],
 )
 def test_run_that_does_not_start_says_what_to_do(reason: str, kind: type[Exception], says: str) -> None:
-    error = adapter._run_failure(reason)
+    error = run_failure([reason])
     assert type(error) is kind and says in str(error)
 
 
