@@ -95,7 +95,8 @@ class RasterScene:
             percentiles: between which to stretch what is not 8-bit.
 
         Raises:
-            InputError: not a readable TIFF, a band that it has not, or bands of which nothing says which to show.
+            InputError: not a readable TIFF, a band that it has not, complex values, or bands of which nothing says
+                which to show.
             MissingComponentError: rasterio is not installed.
         """
         self.path, self._percentiles = path, percentiles
@@ -106,6 +107,7 @@ class RasterScene:
         colours = [colour.name for colour in dataset.colorinterp]
         try:
             self.bands = choose_bands(dataset.count, bands, dataset.descriptions, colours, str(path))
+            _check_real(path, {dataset.dtypes[number - 1] for number in self.bands})
         except InputError:
             self.close()
             raise
@@ -214,6 +216,12 @@ def _reported(path: Path) -> Iterator[None]:
     except rasterio().errors.RasterioError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise InputError(f"{path}: damaged or unreadable TIFF ({reason})") from error
+
+
+def _check_real(path: Path, types: set[str]) -> None:
+    wrong = sorted(name for name in types if name.startswith("complex"))
+    if wrong:
+        raise InputError(f"{path}: its values are {wrong[0]}: write their amplitude to a file of its own and give that")
 
 
 def _georeference(dataset: Any) -> Georeference | None:

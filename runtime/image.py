@@ -174,7 +174,7 @@ def warn_of_gray(name: str, spec: ImageSpec | None) -> None:
     """Warns that a picture of one band is shown to a model that has learned optical pictures only."""
     if spec is not None and "sar" not in spec.sensors:
         warnings.warn(
-            f"{name}: one band, seen as gray: the model has learned optical images; "
+            f"{name}: one band is shown, as gray: the model has learned optical images; "
             "a SAR image needs a model that takes SAR",
             stacklevel=3,
         )

@@ -28,7 +28,8 @@ class Stretch:
         """The stretch for an image of these values, None where they stay as they are.
 
         8-bit values stay; booleans become 0 and 255; floats within 0…1 are multiplied by 255; anything else is
-        stretched between the percentiles of all bands together, with a warning.
+        stretched between the percentiles of all bands together, with a warning, as there is for an image without any
+        value.
 
         Args:
             values: [H, W] or [H, W, C]; a thinned-out copy will do.
@@ -42,6 +43,7 @@ class Stretch:
         counted = values if valid is None else values[valid]
         counted = counted[np.isfinite(counted)]
         if counted.size == 0:
+            warnings.warn("the image holds no values: all of it is missing data", stacklevel=2)
             return cls(0.0, 1.0)
         if values.dtype.kind == "f" and counted.min() >= 0 and counted.max() <= 1:
             return cls(0.0, 1.0)
@@ -49,7 +51,7 @@ class Stretch:
         warnings.warn(
             f"{values.dtype} image stretched to 8 bits from {low:g}…{high:g} "
             f"(percentiles {percentiles[0]:g} and {percentiles[1]:g}): pass 8-bit values to choose otherwise",
-            stacklevel=3,
+            stacklevel=2,  # the caller is ours; further up may be functools, whose warnings nobody shows
         )
         return cls(low, high)
 

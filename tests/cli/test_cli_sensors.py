@@ -57,7 +57,27 @@ def test_sar_told_to_an_optical_model_is_one_line(rsvl: Rsvl, bundle: Path, imag
 def test_one_band_is_answered_with_a_warning(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
     Image.open(image).convert("L").save(tmp_path / "gray.png")
     outcome = rsvl("run", bundle, tmp_path / "gray.png", "-t", "red", "-o", tmp_path / "out")
-    assert outcome.code == 0 and "one band, seen as gray" in outcome.err
+    assert outcome.code == 0 and "one band is shown, as gray" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "code", "line"),
+    [
+        ("uint16", None, 0, "warning: uint16 image stretched to 8 bits from 0…255"),
+        ("float32", 0, 0, "warning: the image holds no values"),
+        ("complex64", None, 2, "wide.tif: its values are complex64: write their amplitude"),
+    ],
+)
+def test_values_other_than_8_bits_are_told_of(
+    rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path, dtype: str, nodata: float | None, code: int, line: str
+) -> None:
+    values = np.asarray(Image.open(image)).transpose(2, 0, 1).astype(dtype)
+    profile = {"driver": "GTiff", "count": 3, "height": 32, "width": 32, "dtype": dtype, "nodata": nodata}
+    profile |= {"crs": "EPSG:32618", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+    with rasterio.open(tmp_path / "wide.tif", "w", **profile) as f:
+        f.write(values if nodata != 0 else 0 * values)
+    outcome = rsvl("run", bundle, tmp_path / "wide.tif", "-t", "the red square", "-o", tmp_path / "out")
+    assert outcome.code == code and line in outcome.err and len(outcome.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

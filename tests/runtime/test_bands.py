@@ -177,7 +177,7 @@ def _gray_sources(folder: Path) -> list[object]:
 
 def test_one_band_is_seen_as_gray_and_an_optical_model_warned(tmp_path: Path) -> None:
     for source in _gray_sources(tmp_path):
-        with pytest.warns(UserWarning, match="one band, seen as gray: the model has learned optical images"):
+        with pytest.warns(UserWarning, match="one band is shown, as gray: the model has learned optical images"):
             read = read_image(source, SPEC)  # type: ignore[arg-type]
         assert np.array_equal(read, np.dstack([GRAY] * 3))
 
