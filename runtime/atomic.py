@@ -32,3 +32,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot be written ({reason}): check folder, permission and free space") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file, UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: as for `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.contours import Polygon
 from rsvl.runtime.geo import Georeference
 
@@ -29,8 +29,7 @@ def write(path: str | Path, results: Sequence[Located]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(collection(results)) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(collection(results)) + "\n")
 
 
 def collection(results: Sequence[Located]) -> dict[str, Any]:

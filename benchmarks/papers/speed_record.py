@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rsvl.benchmarks.machine import file_stem, hardware
 from rsvl.benchmarks.timing import Percentiles
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import InputError
 
 RESULTS = Path("benchmarks/results")
@@ -48,8 +48,7 @@ def keep(speed: TableSpeed, folder: Path = RESULTS) -> Path:
     """
     path = _path(speed.table, speed.hardware, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(speed), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(speed), indent=2) + "\n")
     return path
 
 

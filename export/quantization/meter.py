@@ -20,7 +20,7 @@ from typing import Any
 from rsvl.export.quantization.mix import Mix
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.settings import Images
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.loading import load
@@ -124,8 +124,7 @@ class _Cache:
         """Remembers a figure."""
         self._figures[_name(mix)] = value
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self._figures, indent=1), encoding="utf-8")
+        write_text(self._path, json.dumps(self._figures, indent=1))
 
 
 def _name(mix: Mix) -> str:

@@ -72,11 +72,10 @@ def _options(peers: dict[str, Any] | None) -> Any:
 def _write(found: BundleSpeed, text: str, folder: Path) -> None:
     """Writes `HARDWARE-MODEL-PRECISION.json` and `.md`."""
     from rsvl.benchmarks.machine import file_stem
-    from rsvl.runtime.atomic import replacing
+    from rsvl.runtime.atomic import write_text
 
     stem = file_stem(found.hardware, found.model, found.precision)
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in ((".json", as_json.dumps(found.to_dict(), indent=2) + "\n"), (".md", text)):
-        with replacing(folder / f"{stem}{suffix}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / f"{stem}{suffix}", content)
         print_note(f"wrote {folder / stem}{suffix}")

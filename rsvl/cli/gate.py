@@ -11,6 +11,7 @@ import typer
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
 from rsvl.cli.outputs import check_folders
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import RegressionError
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -
     from rsvl.gate import reports
 
     if junit is not None:
-        reports.write(reports.junit(verdict), junit)
+        write_text(junit, reports.junit(verdict))
     if summary is not None:
-        reports.write(reports.summary(verdict), summary)
+        write_text(summary, reports.summary(verdict))
     elif os.environ.get(GITHUB_SUMMARY):
         reports.append(reports.summary(verdict), Path(os.environ[GITHUB_SUMMARY]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.metrics.sample import Sample
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.tasks.contract import Seen
 
@@ -102,8 +102,7 @@ def write_record(measurement: Measurement, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(measurement.to_json(), encoding="utf-8")
+    write_text(path, measurement.to_json())
 
 
 def read_record(path: Path) -> Measurement:

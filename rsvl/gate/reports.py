@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.gate.verdict import Line, Status, Verdict
-from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import OutputError
 
 COLUMNS = ("what", "images", "samples", "baseline", "this", "worse by", "95 % interval", "at most", "verdict")
@@ -55,16 +54,6 @@ def junit(verdict: Verdict) -> str:
             ElementTree.SubElement(case, "system-out").text = said
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def write(text: str, path: Path) -> None:
-    """Writes a report.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def append(text: str, path: Path) -> None:

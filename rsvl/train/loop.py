@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from rsvl.checkpoints import save_weights
 from rsvl.data.records import Split
 from rsvl.modules.exportable import ExportableModel
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.batch import Batch, join
@@ -195,8 +195,8 @@ class _Run:
         # Through a file object: torch.save to a path hides a full disk behind a RuntimeError.
         with replacing(self.last) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
-        with replacing(self.output / "history.json") as temporary:
-            temporary.write_text(json.dumps({"config": asdict(self.config), "epochs": self.state.history}, indent=1))
+        history = {"config": asdict(self.config), "epochs": self.state.history}
+        write_text(self.output / "history.json", json.dumps(history, indent=1))
 
     def restore(self) -> None:
         try:

@@ -17,7 +17,7 @@ from rsvl import registry
 from rsvl.checkpoints import load, load_weights, save_weights
 from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.synth import write
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of, open_split, training_of
 from rsvl.train.config import TrainConfig
@@ -82,8 +82,7 @@ def retrain(
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
     load_weights(model, shipped)
     found = _tested(recipe, model, folder, report)
-    with replacing(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    write_text(folder / f"{name}.json", json.dumps(found, indent=1))
     return found
 
 
@@ -108,8 +107,7 @@ def ablate(
         model = registry.create(name, ablation)
         _train_by(recipe, model, folder, f"{name}-{ablation.replace(' ', '-')}", report, watch)
         found[ablation] = _tested(recipe, model, folder, report)
-        with replacing(folder / f"{name}-ablations.json") as temporary:
-            temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        write_text(folder / f"{name}-ablations.json", json.dumps(found, indent=1))
     return found
 
 
