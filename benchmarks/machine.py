@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rsvl.runtime.doctor import examine
 
-ON_CPU = {"cpu", "openvino"}
+ON_CPU = {"cpu", "openvino", "openvino-bf16"}
 """Providers that leave the work to the processor."""
 
 

@@ -22,7 +22,7 @@ class CheckReport:
     Attributes:
         bundle: the bundle that was checked.
         model: the model's name.
-        precision: the bundle's precision, which sets the limits.
+        precision: the precision that was computed in, which sets the limits: see `Session.precision`.
         files: how many files were hashed.
         provider: what ran the golden test.
         samples: how many samples the golden test has.
@@ -50,7 +50,7 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
 
     Args:
         bundle: a bundle's directory or `.rsvl` file.
-        provider: force ``engines`` or an ONNX Runtime provider; None takes the one that `load` would.
+        provider: as `rsvl.runtime.load` takes it; None takes the one that `load` would.
         threads: CPU threads; None takes the physical cores.
 
     Raises:
@@ -74,11 +74,11 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
     return CheckReport(
         bundle=str(bundle),
         model=manifest.model.name,
-        precision=manifest.precision,
+        precision=session.precision,
         files=len(manifest.files),
         provider=session.provider,
         samples=len(next(iter(inputs.values()))),
-        measures=compare(manifest.model, expected, found, manifest.precision),
+        measures=compare(manifest.model, expected, found, session.precision),
         seconds=seconds,
     )
 

@@ -49,7 +49,7 @@ class _Package:
 
 _PACKAGES = {
     "onnxruntime": _Package(
-        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-migraphx"),
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-migraphx"),
         "no bundle can be run",
         "pip install onnxruntime",
     ),

@@ -29,8 +29,9 @@ def load(
 
     Args:
         bundle: a bundle's directory or `.rsvl` file, or one that is opened already.
-        provider: force ``engines`` or an ONNX Runtime provider (``cpu``, ``cuda``, ``tensorrt`` …); None takes the
-            fastest that is present and starts; `Runner.provider` says which.
+        provider: force ``engines``, ``openvino``, ``openvino-bf16`` or an ONNX Runtime provider (``cpu``, ``cuda``,
+            ``tensorrt`` …); None takes the bundle's engines or the first of ONNX Runtime's providers that is present
+            and starts; `Runner.provider` says which.
         threads: CPU threads; None takes the physical cores.
         check: whether to compare all files' SHA-256 with the manifest.
 

@@ -43,11 +43,13 @@ PROVIDERS = (
     ),
     Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu", on_cuda=True),
     Provider("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx"),
-    Provider("openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino"),
     Provider("directml", "DmlExecutionProvider", "onnxruntime-directml"),
     Provider("coreml", "CoreMLExecutionProvider", "onnxruntime"),
     Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
 )
+
+#: What runs graphs without ONNX Runtime's providers: `rsvl.runtime.engines` and `rsvl.runtime.openvino`.
+OTHER_WAYS = ("engines", "openvino", "openvino-bf16")
 
 
 def onnxruntime() -> ModuleType:
@@ -93,7 +95,8 @@ def find_provider(name: str) -> Provider:
     for provider in PROVIDERS:
         if name.lower() in (provider.name, provider.full_name.lower()):
             return provider
-    raise UsageError(f"unknown provider {name!r}: choose one of engines, {', '.join(p.name for p in PROVIDERS)}")
+    known = ", ".join((*OTHER_WAYS, *(p.name for p in PROVIDERS)))
+    raise UsageError(f"unknown provider {name!r}: choose one of {known}")
 
 
 def start(path: Path, options: Any, provider: Provider, present: list[Provider], engines: Path) -> Any:

@@ -23,7 +23,7 @@ class Runner:
     Attributes:
         gives: outputs that a model of this task must have.
         manifest: what the bundle says of itself.
-        provider: short name of the ONNX Runtime provider in use.
+        provider: what runs it, by the name that `rsvl.runtime.load` takes.
     """
 
     gives: ClassVar[tuple[str, ...]] = ()

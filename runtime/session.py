@@ -11,8 +11,10 @@ import numpy as np
 
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.engines.choice import BY_ENGINES, open_engines
+from rsvl.runtime.engines.execution import EngineSession
 from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError, UsageError
 from rsvl.runtime.manifest import GraphSpec
+from rsvl.runtime.openvino import BY_OPENVINO, OpenVinoSession
 from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present_providers, start
 
 Observer = Callable[[str, float, float], None]
@@ -26,7 +28,8 @@ class Session:
     """The graphs of one bundle, loaded on one provider. Its runs may come from several threads.
 
     Attributes:
-        provider: what runs them: ``engines``, or the short name of a provider, such as ``cpu`` or ``cuda``.
+        provider: what runs them: ``engines``, ``openvino``, ``openvino-bf16``, or the short name of an ONNX Runtime
+            provider, such as ``cpu`` or ``cuda``.
         observer: told of each graph that runs, for those who measure; none by default.
         watcher: told what each graph is given, for those who calibrate; none by default.
     """
@@ -36,16 +39,17 @@ class Session:
 
         Args:
             bundle: where they are.
-            provider: force ``engines`` or a provider by its short or full name; None takes engines where the bundle
-                has some and they start, else the first provider that is present and starts.
-            threads: CPU threads of one operation; None leaves it to ONNX Runtime, which takes the physical cores.
+            provider: force ``engines``, ``openvino``, ``openvino-bf16``, or an ONNX Runtime provider by its short or
+                full name; None takes engines where the bundle has some and they start, else the first of ONNX
+                Runtime's providers that is present and starts.
+            threads: CPU threads of one operation; None leaves it to what runs them, which takes the physical cores.
 
         Raises:
             UsageError: no such provider, or a thread count below 1.
             MissingComponentError: the forced provider is not installed or does not start here.
             EngineError: engines are forced and cannot be built or loaded.
             DeviceError: engines are forced and the GPU failed.
-            BundleError: a graph that ONNX Runtime cannot load, or whose tensors are not those of the manifest.
+            BundleError: a graph that cannot be loaded, or whose tensors are not those of the manifest.
         """
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be 1 or more, not {threads}")
@@ -53,10 +57,10 @@ class Session:
         self.watcher: Watcher | None = None
         self._bundle, self._threads = bundle, threads
         self._graphs = {graph.name: graph for graph in bundle.manifest.model.graphs}
-        asked = provider is not None and provider.lower() == BY_ENGINES
-        self._engines = open_engines(bundle, asked) if asked or provider is None else None
-        if self._engines is not None:
-            self.provider = BY_ENGINES
+        backend = self._without_onnxruntime(None if provider is None else provider.lower())
+        self._backend: EngineSession | OpenVinoSession | None = backend
+        if backend is not None:
+            self.provider = BY_ENGINES if isinstance(backend, EngineSession) else str(provider).lower()
             return
         forced = None if provider is None else find_provider(provider)
         candidates = present_providers() if forced is None else [forced]
@@ -70,6 +74,12 @@ class Session:
         raise MissingComponentError(
             f"the provider {candidates[-1].name} does not start here (present: {names}): pip install {package}"
         )
+
+    @property
+    def precision(self) -> str:
+        """In what it computes, which says how far its outputs may differ: the bundle's precision, or ``bf16``."""
+        precision = self._bundle.manifest.precision
+        return "bf16" if BY_OPENVINO.get(self.provider) == "bf16" and precision in ("fp32", "fp16") else precision
 
     def run(self, tensors: Mapping[str, Any], graphs: Iterable[str]) -> dict[str, Any]:
         """Runs graphs in order; each takes its inputs by name from what is there and adds its outputs.
@@ -111,8 +121,8 @@ class Session:
         Raises:
             InputError: no array, or one that lies where this session cannot read it.
         """
-        if self._engines is not None:
-            return self._engines.taken(array)
+        if isinstance(self._backend, EngineSession):
+            return self._backend.taken(array)
         if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
             return np.asarray(array)
         try:
@@ -129,10 +139,18 @@ class Session:
                 names.append(graph.name)
         return [name for name in names if name not in set(without)]
 
+    def _without_onnxruntime(self, asked: str | None) -> EngineSession | OpenVinoSession | None:
+        """What runs the graphs by itself, where that is asked for, or where nothing is and the bundle has engines."""
+        if asked in BY_OPENVINO:
+            return OpenVinoSession(self._bundle, BY_OPENVINO[asked], self._threads)
+        if asked in (None, BY_ENGINES):
+            return open_engines(self._bundle, forced=asked is not None)
+        return None
+
     def _run_graph(self, name: str, outputs: list[str], feeds: dict[str, Any]) -> list[Any]:
         """Runs one graph with its tensors bound to the device: on a GPU, features stay there between graphs."""
-        if self._engines is not None:
-            return list(self._engines.run_graph(name, outputs, feeds))
+        if self._backend is not None:
+            return list(self._backend.run_graph(name, outputs, feeds))
         session, value = self._sessions[name], onnxruntime().OrtValue
         device = "cuda" if find_provider(self.provider).on_cuda else "cpu"
         binding = session.io_binding()
