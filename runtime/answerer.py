@@ -28,7 +28,7 @@ class Answer:
         probability: its probability, 0…1.
         distribution: the probability of each answer that the model knows, the likeliest first.
         sensors: whose images it was given.
-        warning: what makes the answer less trustworthy, such as a missing sensor; empty when nothing does.
+        warning: what makes the answer less trustworthy, such as a missing sensor or unknown words; else empty.
     """
 
     question: str

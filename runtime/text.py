@@ -80,12 +80,24 @@ class Tokenizer:
         return int(self._tokenizer.get_vocab_size())
 
     def unknown(self, text: str) -> list[str]:
-        """The parts of a sentence that the tokenizer has no token for but the unknown one."""
+        """The words of a sentence that the tokenizer does not know.
+
+        Those it has no token for but the unknown one; and, as a tokenizer that falls back to bytes has no such token,
+        those that it spells: into pieces of fewer than two letters in the mean.
+        """
         mark = getattr(self._tokenizer.model, "unk_token", None)
         encoding = self._tokenizer.encode(text)
-        return [
-            text[slice(*span)] for token, span in zip(encoding.tokens, encoding.offsets, strict=True) if token == mark
-        ]
+        pieces: dict[int, list[tuple[str, tuple[int, int]]]] = {}
+        for token, span, word in zip(encoding.tokens, encoding.offsets, encoding.word_ids, strict=True):
+            if word is not None:
+                pieces.setdefault(word, []).append((token, span))
+        unknown = []
+        for tokens in pieces.values():
+            written = text[tokens[0][1][0] : tokens[-1][1][1]].strip()
+            spelled = any(map(str.isalpha, written)) and len(written) < 2 * len(tokens) and len(tokens) > 1
+            if spelled or any(token == mark for token, _ in tokens):
+                unknown.append(written)
+        return unknown
 
     def _encode(self, text: str) -> list[int]:
         if not isinstance(text, str):

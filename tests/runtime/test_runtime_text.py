@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toy_bundle import WORDS, tokenizer_json
 
+from rsvl.modules.word_tokenizer import train_tokenizer
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import TextSpec
 from rsvl.runtime.text import Tokenizer
@@ -58,6 +59,20 @@ def test_unusable_sentence_is_refused_in_one_line(sentence: object) -> None:
     with pytest.raises(InputError) as caught:
         tokenizer()(["red", sentence])  # type: ignore[list-item]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "unknown"),
+    [
+        ("Is there a red ship?", []),
+        ("  is THERE a  ship ??  12", []),
+        ("What is the GDP of Peru?", ["GDP", "of", "Peru"]),
+        ("a red 船, a Zug", ["船", "Zug"]),
+    ],
+)
+def test_words_that_a_byte_tokenizer_must_spell_are_unknown(sentence: str, unknown: list[str]) -> None:
+    words = Tokenizer.from_file(train_tokenizer(["is there a red ship?", "what is in the image?"], 400), TextSpec(8, 0))
+    assert words.unknown(sentence) == unknown
 
 
 def test_padding_and_truncation_in_the_file_are_not_applied() -> None:
