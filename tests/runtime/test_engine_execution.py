@@ -16,6 +16,7 @@ from toy_bundle import COLOURS, SIZE, expected_logits
 from rsvl.runtime import loading
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.engines import Range, Recipe, build_engines, choice
+from rsvl.runtime.engines.execution import EngineSession
 from rsvl.runtime.engines.store import EngineStore
 from rsvl.runtime.errors import BundleError, DeviceError, EngineError, InputError, MissingComponentError, OutputError
 from rsvl.runtime.gpu.memory import DeviceTensor
@@ -200,7 +201,7 @@ def test_engine_of_another_machine_is_built_again_with_a_line_that_says_why(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Session(Bundle(built))
-    assert session._engines._graphs["head"]._engine.largest == 2  # type: ignore[union-attr]  # as it was before
+    assert session._backend._graphs["head"]._engine.largest == 2  # type: ignore[union-attr]  # as it was before
 
 
 DAMAGES = {
@@ -297,8 +298,8 @@ def test_kernels_compiled_for_this_gpu_are_kept_for_the_next_session(built: Path
     first = Session(Bundle(built))
     logits(first, IMAGES[:1], TOKENS[:1])
     Session(Bundle(built))
-    assert first._engines is not None
-    assert [graph._engine.caches for graph in first._engines._graphs.values()] == [[b"", b"compiled"]] * len(GRAPHS)
+    assert isinstance(first._backend, EngineSession)
+    assert [graph._engine.caches for graph in first._backend._graphs.values()] == [[b"", b"compiled"]] * len(GRAPHS)
 
 
 def test_bundle_that_cannot_be_written_runs_all_the_same(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
