@@ -28,6 +28,13 @@ def command(fails: str = "") -> tuple[str, ...]:
     return sys.executable, "-c", f"import sys; print({answers}[sys.argv[1]]); {end}"
 
 
+def test_what_the_commands_say_and_use_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_builds, "_RSVL", command())
+    found = measure("toy", "fp16", tmp_path)
+    assert (found.weights, found.bundle_mb, found.engines, found.failure) == ("random", 3.5, (HEAD,), "")
+    assert found.export.peak_mb > 1 and found.build.peak_mb > 1
+
+
 @pytest.mark.parametrize(("fails", "weights"), [("export", ""), ("engine", "random")])
 def test_command_that_fails_is_kept_with_its_line(
     fails: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
