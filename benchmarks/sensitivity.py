@@ -24,17 +24,16 @@ def draw(model: str, found: Quantization, path: Path) -> None:
     from matplotlib.figure import Figure
 
     groups = found.groups
-    sizes = [group.multiply_adds if found.activations else group.weights for group in groups]
     drops = [100 * (group.drop or 0.0) for group in groups]
     colours = [_INT8 if group.int8 else _FLOAT for group in groups]
     figure = Figure(figsize=(10, 1.6 + 0.32 * len(groups)), layout="constrained")
     figure.suptitle(f"{model}: what each part costs alone in int8 (blue: chosen, gray: stays float32)")
     left, right = figure.subplots(1, 2, sharey=True)
     rows = range(len(groups))
-    left.barh(rows, [100 * size / max(sum(sizes), 1) for size in sizes], color=colours)
+    left.barh(rows, [100 * share for share in found.shares], color=colours)
     left.set_yticks(rows, [group.name for group in groups])
     left.invert_yaxis()
-    left.set_xlabel(f"% of the layers' {'multiply-adds' if found.activations else 'weights'}")
+    left.set_xlabel(f"% of the layers' {found.measured_by}")
     right.barh(rows, drops, color=colours)
     right.axvline(0, color="0.2", linewidth=0.8)
     if found.allowed_drop is not None:

@@ -77,11 +77,24 @@ class Quantization:
     allowed_drop: float | None = None
 
     @property
+    def measured_by(self) -> str:
+        """What tells how much of the model a part is: its multiply-adds, or its weights where only those are int8."""
+        return "multiply-adds" if self.activations else "weights"
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The parts' shares of all that can be in int8, 0…1."""
+        return tuple(size / max(sum(self._sizes), 1) for size in self._sizes)
+
+    @property
     def share(self) -> float:
-        """The part of the quantizable multiply-adds that is in int8, 0…1; of the weights where only those are."""
-        sizes = [group.multiply_adds if self.activations else group.weights for group in self.groups]
-        inside = sum(size for size, group in zip(sizes, self.groups, strict=True) if group.int8)
-        return inside / sum(sizes) if sum(sizes) else 0.0
+        """The share of all that can be in int8 that is, 0…1."""
+        inside = sum(size for size, group in zip(self._sizes, self.groups, strict=True) if group.int8)
+        return inside / max(sum(self._sizes), 1)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [group.multiply_adds if self.activations else group.weights for group in self.groups]
 
     def kept(self) -> dict[str, str]:
         """The parts that are not in int8, with the reason."""

@@ -16,7 +16,6 @@ from rsvl.runtime.errors import UsageError
 _BUNDLE, _TABLE = "With a BUNDLE", "With --table"
 _OF_BUNDLE = {"provider", "batch", "peers", "compiled", "model", "weights"}
 _OF_TABLE = {"speed", "abscissa", "ordinate"}
-_RESULTS = Path("benchmarks/results")
 
 
 class Abscissa(StrEnum):
@@ -117,7 +116,7 @@ def bench(
         list_tables(json)
     elif table is not None:
         axes = (abscissa.value if abscissa else None, ordinate.value if ordinate else None)
-        show_table(table, speed, rounds or 5, threads, results or _RESULTS, plot, axes, json)
+        show_table(table, speed, rounds or 5, threads, results, plot, axes, json)
     elif bundle is not None:
         made = {"model": model, "weights": weights, "compiled": compiled} if peers else None
         measure_bundle(bundle, provider, threads, rounds or 15, batch, made, results, plot, json)

@@ -30,7 +30,7 @@ def show_table(
     speed: bool,
     rounds: int,
     threads: int | None,
-    results: Path,
+    results: Path | None,
     plot: Path | None,
     axes: tuple[str | None, str | None],
     json: bool,
@@ -42,25 +42,25 @@ def show_table(
         speed: whether to measure now.
         rounds: how often each way is timed.
         threads: CPU threads.
-        results: folder of the records of speed.
+        results: folder of the records of speed; None takes the usual one.
         plot: the picture's file.
         axes: abscissa and ordinate of the picture.
         json: whether to print JSON.
     """
     from rsvl.benchmarks.papers.published import read
-    from rsvl.benchmarks.papers.speed_record import keep, recorded
+    from rsvl.benchmarks.papers.speed_record import RESULTS, keep, recorded
     from rsvl.benchmarks.picture import check_drawable
 
-    published = read(name)
+    published, folder = read(name), results or RESULTS
     if plot is not None:
         check_drawable(plot)  # before all that takes time
-    record = _measure(published, rounds, threads) if speed else recorded(name, results)
+    record = _measure(published, rounds, threads) if speed else recorded(name, folder)
     with progress(f"counting the models of {name}"):
         from rsvl.benchmarks.papers.report import counted
 
         table = counted(published, record)
     if speed and record is not None:
-        print_note(f"wrote {keep(record, results)}")
+        print_note(f"wrote {keep(record, folder)}")
     if plot is not None:
         from rsvl.benchmarks.papers.bubbles import draw
 

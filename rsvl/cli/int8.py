@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsvl.cli.console import print_table
-from rsvl.runtime.errors import OutputError, UsageError
+from rsvl.cli.outputs import check_folders
+from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from rsvl.export import Int8
@@ -120,20 +121,18 @@ def draw(manifest: Manifest, path: Path) -> None:
 def show(found: Quantization) -> None:
     """Prints the model's parts, what each costs alone where that was measured, and what was chosen."""
     measured = any(group.drop is not None for group in found.groups)
-    sizes = [group.multiply_adds if found.activations else group.weights for group in found.groups]
-    what = "multiply-adds" if found.activations else "weights"
-    columns = ["part", "layers", what, *([f"{found.figure} lost alone"] if measured else []), "int8"]
+    columns = ["part", "layers", found.measured_by, *([f"{found.figure} lost alone"] if measured else []), "int8"]
     rows = [
         [
             group.name,
             str(group.layers),
-            f"{size / max(sum(sizes), 1):.1%}",
+            f"{share:.1%}",
             *([f"{group.drop:+.4f}" if group.drop is not None else "–"] if measured else []),
             "yes" if group.int8 else "no",
         ]
-        for group, size in zip(found.groups, sizes, strict=True)
+        for group, share in zip(found.groups, found.shares, strict=True)
     ]
-    print_table(columns, rows, title=f"{found.share:.1%} of the layers' {what} in int8")
+    print_table(columns, rows, title=f"{found.share:.1%} of the layers' {found.measured_by} in int8")
     if found.baseline is not None and found.value is not None and found.measured_on is not None:
         on = f"{found.measured_on.images} images of {found.measured_on.data} {found.measured_on.split}"
         allowed = found.baseline - (found.allowed_drop or 0.0)
@@ -148,5 +147,4 @@ def _check_picture(asked: Asked) -> None:
     if not (asked.calibration and asked.metric_images):
         raise UsageError("--sensitivity measures on labelled images: add --calibration DATA --root R, --metric-images")
     check_drawable(asked.sensitivity)
-    if not asked.sensitivity.absolute().parent.is_dir():
-        raise OutputError(f"{asked.sensitivity}: no such folder: make it first")
+    check_folders(asked.sensitivity)
