@@ -6,7 +6,8 @@ x, weight, a, b and y have one type, float32 or float16; gate may have the other
 Cin, Cout, E and r may be dynamic. Those of gate before its last are x's, or 1 where they broadcast.
 
 The experts are two products, over all of their ranks at once, with the gates multiplied in between; the transposed
-weights are constants to a runtime, which folds them when it loads the model. The body has no attributes and no size
+weights are constants to a runtime, which folds them when it loads the model. The second adds to the shared weight's
+product (Gemm) rather than to a sum of its own. The body has no attributes and no size
 written into it, so one body serves every such node of a graph, whatever its sizes: TensorRT's parser knows one function
 of a name.
 """
@@ -24,7 +25,8 @@ MIN_OPSET = 18
 
 _BODY = """
     weight_t = Transpose <perm = [1, 0]> (weight)
-    shared = MatMul (x, weight_t)
+    x_rows = Flatten <axis = -1> (x)
+    shared = MatMul (x_rows, weight_t)
     a_flat = Flatten <axis = 2> (a)
     a_t = Transpose <perm = [1, 0]> (a_flat)
     hidden = MatMul (x, a_t)
@@ -40,8 +42,11 @@ _BODY = """
     gated = Reshape (gated_by_expert, hidden_shape)
     b_by_rank = Transpose <perm = [0, 2, 1]> (b)
     b_flat = Flatten <axis = 2> (b_by_rank)
-    routed = MatMul (gated, b_flat)
-    y = Add (shared, routed)
+    gated_rows = Flatten <axis = -1> (gated)
+    y_rows = Gemm (gated_rows, b_flat, shared)
+    out_channels = Shape <start = 0, end = 1> (weight)
+    y_shape = Concat <axis = 0> (patches, out_channels)
+    y = Reshape (y_rows, y_shape)
 """
 
 

@@ -6,10 +6,10 @@
 Every tensor is float32 or float16, in any mixture: angles and the rotation are computed in float32, the kernels are
 mixed in the dtype of `taps`, the convolution and y have the dtype of `x`. B, H and W may be dynamic.
 
-The convolution is k² shifted views of the padded input, concatenated to ``[B, k²·Cin, H·W]``, and one batched matrix
-product with the samples' kernels. Its rivals: a Conv with the batch folded into groups does not parse with a dynamic
-batch in TensorRT; a Conv with run-time weights serves a batch of 1 only (there it saves about a tenth to a fifth in
-ONNX Runtime); one product before the shifts, or columns shifted first and rows after, are no faster.
+A convolution by kernels that are known only at run time, others for each sample, is no Conv: with the batch folded into
+groups it does not parse with a dynamic batch in TensorRT, with run-time weights it serves a batch of 1 only. So it is
+matrix products: for 3×3 kernels in Winograd's form (`winograd.py`), for others k² shifted views of the padded input,
+concatenated to ``[B, k²·Cin, H·W]``, and one batched product with the samples' kernels.
 
 The number of views and the tap positions depend on k, and loops do not suit TensorRT, so the body is written out for
 the node's attributes. It keeps the model's own opset, 18 or later (`torch.onnx.export` writes 20 by default).
@@ -22,6 +22,7 @@ from typing import Any
 import onnx
 from onnx import parser
 
+from rsvl.export.symbolics import winograd
 from rsvl.runtime.errors import UsageError
 
 MIN_OPSET = 18
@@ -37,7 +38,8 @@ def function(attributes: dict[str, Any], opset: int) -> onnx.FunctionProto:
     if opset < MIN_OPSET:
         raise UsageError(f"RotatedConv2d's body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
     k = int(attributes["kernel_size"])
-    body = _turn(k, attributes["mode"]) + _kernels(k) + _convolve(k)
+    convolution = winograd.convolution() if k == winograd.KERNEL_SIZE else _kernels(k) + _convolve(k)
+    body = _turn(k, attributes["mode"]) + convolution
     return parser.parse_function(
         f'<domain: "rsvl", opset_import: ["": {opset}]> '
         f"RotatedConv2d <mode, kernel_size> (x, taps, theta, gate) => (y) {{{body}}}"
