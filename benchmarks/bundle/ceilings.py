@@ -8,8 +8,6 @@ They run in a process of their own, because NumPy takes its number of threads fr
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.errors import RsvlError
+from rsvl.benchmarks.bundle.own_process import answer
 
 SIDE = 2048
 COPIED = 256 * 2**20
@@ -49,13 +47,8 @@ def processor_ceilings(threads: int) -> Ceilings:
     Raises:
         RsvlError: the process that measures failed, out of memory for example.
     """
-    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    command = [sys.executable, "-m", __name__, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise RsvlError(f"the machine's ceilings cannot be measured ({reason}): free memory or measure without them")
-    return Ceilings(**json.loads(done.stdout))
+    failed = "the machine's ceilings cannot be measured (is there memory for them?)"
+    return Ceilings(**answer(__name__, [str(threads)], failed, dict.fromkeys(_THREAD_VARIABLES, str(threads))))
 
 
 def gpu_ceilings() -> Ceilings | None:

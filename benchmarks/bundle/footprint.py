@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rsvl.benchmarks.bundle.own_process import answer
 from rsvl.runtime.errors import RsvlError
 
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ def footprint(bundle: str | Path, provider: str | None = None, threads: int | No
     arguments = [str(bundle)]
     arguments += ["--provider", provider] if provider else []
     arguments += ["--threads", str(threads)] if threads else []
-    done = subprocess.run([sys.executable, "-m", __name__, *arguments], capture_output=True, text=True)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise RsvlError(f"{bundle} cannot be loaded in a process of its own: {reason}")
-    return Footprint(**json.loads(done.stdout))
+    return Footprint(**answer(__name__, arguments, f"{bundle} cannot be loaded in a process of its own"))
 
 
 def _measure(bundle: str, provider: str | None, threads: int | None) -> Footprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -35,26 +35,15 @@ ASK: dict[str, Ask] = {
 """By task; a module of the user's own has no sentences."""
 
 
-def one_sentence(runner: Runner, ask: Ask, size: int) -> Callable[[], Any]:
-    """A new sentence about a new image of size×size pixels."""
+def asking(runner: Runner, ask: Ask, size: int, sentences: Sequence[str]) -> Callable[[], Any]:
+    """A call with these sentences, made new, about a new image of size×size pixels."""
     unseen = new_images(size)
 
-    def asking() -> Any:
+    def call() -> Any:
         pixels, number = next(unseen)
-        return ask(runner, pixels, [f"{SENTENCES[0]} {number}"])
+        return ask(runner, pixels, [f"{text} {number}" for text in sentences])
 
-    return asking
-
-
-def many_sentences(runner: Runner, ask: Ask, size: int) -> Callable[[], Any]:
-    """`SENTENCES` about one new image of size×size pixels, in one call."""
-    unseen = new_images(size)
-
-    def asking() -> Any:
-        pixels, number = next(unseen)
-        return ask(runner, pixels, [f"{text} {number}" for text in SENTENCES])
-
-    return asking
+    return call
 
 
 def first_and_further(runner: Runner, ask: Ask, size: int, rounds: int) -> tuple[list[float], list[float]]:

@@ -20,7 +20,7 @@ import numpy as np
 from rsvl.benchmarks.bundle.ceilings import Ceilings, gpu_ceilings, processor_ceilings
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
-from rsvl.benchmarks.bundle.questions import ASK, first_and_further, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, asking, first_and_further
 from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, Shares, Way
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
 from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
@@ -170,7 +170,7 @@ class _Work:
         if spec.task not in ASK:
             return {}, {}
         about = (self.runner, ASK[spec.task], spec.image.size)
-        one, many = one_sentence(*about), many_sentences(*about)
+        one, many = asking(*about, SENTENCES[:1]), asking(*about, SENTENCES)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model of few words may cut the sentences, which costs the same time
             one(), many()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, first_and_further, many_sentences, one_sentence
+from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, asking, first_and_further
 from rsvl.benchmarks.bundle.stages import stages
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.runtime.manifest import SEGMENTATION
@@ -42,9 +42,9 @@ class Recorder:
 def test_questions_are_new_and_images_too_but_for_a_further_sentence() -> None:
     segmenter: Any = Recorder()
     about = (segmenter, ASK[SEGMENTATION], 4)
-    for asking in (one_sentence(*about), many_sentences(*about)):
-        asking()
-        asking()
+    for call in (asking(*about, SENTENCES[:1]), asking(*about, SENTENCES)):
+        call()
+        call()
     assert [len(texts) for _, texts in segmenter.asked] == [1, 1, len(SENTENCES), len(SENTENCES)]
     first, second, third, fourth = (image for image, _ in segmenter.asked)
     assert first != second and third != fourth
@@ -73,13 +73,13 @@ def test_stages_are_what_lies_before_in_and_after_the_graphs(observed: Any, monk
     now = [0.0]
     monkeypatch.setattr("rsvl.benchmarks.bundle.stages.time", SimpleNamespace(perf_counter=lambda: now[0]))
 
-    def asking() -> None:
+    def call() -> None:
         begin = now[0]
         for name, start, end in (("text", 1.0, 2.0), ("image", 2.5, 6.5), ("text", 7.0, 7.5), ("head", 8.0, 11.0)):
             observed.observer(name, begin + start, begin + end)
         now[0] = begin + 11.25
 
-    found = stages(observed, asking, rounds=2)
+    found = stages(observed, call, rounds=2)
     # Before the end of the last graph 2.5 s were in none: 1 at first, 0.5 + 0.5 + 0.5 between them.
     assert found == {
         "pre": [2500.0] * 2,
@@ -93,7 +93,6 @@ def test_stages_are_what_lies_before_in_and_after_the_graphs(observed: Any, monk
 
 def test_a_loaded_bundle_tells_of_every_graph(whole_bundle: Any) -> None:
     segmenter = Segmenter.open(whole_bundle, threads=1)
-    asking = one_sentence(segmenter, ASK[SEGMENTATION], 32)
-    found = stages(segmenter, asking, rounds=2)
+    found = stages(segmenter, asking(segmenter, ASK[SEGMENTATION], 32, SENTENCES[:1]), rounds=2)
     assert set(found) == {"pre", "text", "image", "head", "post"}
     assert all(len(times) == 2 and min(times) >= 0 for times in found.values())

@@ -1,0 +1,32 @@
+"""Measuring in a process of its own: what depends on how a process starts, or on all that it ever held."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rsvl.runtime.errors import RsvlError
+
+
+def answer(module: str, arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
+    """What a module prints as JSON when it is run with these arguments.
+
+    Args:
+        module: as ``python -m`` takes it.
+        arguments: of its command line.
+        failed: what to say when it fails; its last line is put behind that.
+        environment: variables beside those of this process.
+
+    Raises:
+        RsvlError: it failed.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment or {}))
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RsvlError(f"{failed}: {reason}")
+    return json.loads(done.stdout)
