@@ -35,6 +35,8 @@ SMALL = Preset(
     embed_dim=8,
     activation="quick_gelu",
 )
+# clip-tiny in the same sizes, with its convolutional stem.
+SMALL_TINY = replace(SMALL, image_size=32, patch=16, stem=(4, 8, 12, 16))
 
 
 def build(preset: Preset = SMALL) -> CLIP:
@@ -213,13 +215,17 @@ def test_contrast_teaches_every_parameter(preset: Preset) -> None:
     assert [name for name in unused if not name.endswith("k_proj.bias")] == []  # softmax ignores the keys' bias
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("fp16", 2e-2)])
+@pytest.mark.parametrize(
+    ("preset", "precision", "tolerance"),
+    [(SMALL, "fp32", 1e-4), (SMALL, "fp16", 2e-2), (SMALL_TINY, "fp16", 2e-2)],
+    ids=["published-fp32", "published-fp16", "tiny-fp16"],
+)
 def test_exported_graphs_give_pytorchs_similarity_and_build_in_tensorrt(
-    precision: str, tolerance: float, tmp_path: Path
+    preset: Preset, precision: str, tolerance: float, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    model = CLIP("test", replace(SMALL, image_size=16)).eval()
-    images = IMAGES.repeat(2, 1, 1, 1)[:3]
+    model = CLIP("test", preset).eval()
+    images = torch.randn(3, 3, preset.image_size, preset.image_size)
     known: dict[str, Tensor] = {"image": images, "tokens": TOKENS[[0, 1, 1]]}
     with torch.no_grad():
         expected = model(images, known["tokens"]).diagonal()
