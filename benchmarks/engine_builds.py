@@ -23,7 +23,7 @@ from typing import Any
 from rsvl.benchmarks.machine import file_stem, hardware
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.registry import names
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import write_text
 from rsvl.runtime.engines import find_library
 from rsvl.runtime.engines.library import RTX
 from rsvl.runtime.errors import InputError
@@ -171,10 +171,8 @@ def keep(record: Record, folder: Path) -> Path:
         OutputError: it cannot be written.
     """
     path = _path(record, folder)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-    with replacing(path.with_suffix(".md")) as temporary:
-        temporary.write_text(markdown(record), encoding="utf-8")
+    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
+    write_text(path.with_suffix(".md"), markdown(record))
     return path
 
 
