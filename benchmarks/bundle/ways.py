@@ -64,10 +64,15 @@ def plain_onnx(model: Whole, inputs: Tensors, threads: int, path: Path, provider
     """
     outputs = list(model.spec.final_outputs)
     export_plainly(model, {name: torch.from_numpy(inputs[name]) for name in model.spec.raw_inputs}, outputs, path)
+    session = onnx_session(path, threads, provider)
+    return lambda: dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+
+def onnx_session(path: Path, threads: int, provider: str = "CPUExecutionProvider") -> onnxruntime.InferenceSession:
+    """An ONNX file in ONNX Runtime as it is by default, on so many CPU threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    return lambda: dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    return onnxruntime.InferenceSession(str(path), options, providers=[provider])
 
 
 def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Way:

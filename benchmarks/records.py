@@ -1,0 +1,34 @@
+"""Keeping what was measured: a JSON file for programs, and the same as a Markdown page beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rsvl.runtime.atomic import write_text
+
+RESULTS = Path("benchmarks/results")
+"""Where the project keeps its own: below the current folder."""
+
+
+def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
+    """Writes `STEM.json` and `STEM.md`.
+
+    Args:
+        data: plain JSON types.
+        page: Markdown.
+        folder: made where it does not exist.
+        stem: the files' name, see `rsvl.benchmarks.machine.file_stem`.
+
+    Returns:
+        The JSON file's path.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.json"
+    write_text(path, json.dumps(data, indent=2) + "\n")
+    write_text(path.with_suffix(".md"), page)
+    return path

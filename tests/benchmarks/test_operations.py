@@ -1,0 +1,60 @@
+"""The operations beside plain layers: what is measured of what, and that every way computes what PyTorch does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from rsvl.benchmarks import operations
+from rsvl.benchmarks.operations import Case, Record, low_rank_experts, markdown, measure, rotated_convolution
+from rsvl.benchmarks.records import keep
+from rsvl.runtime.errors import OutputError
+
+CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
+
+
+@pytest.mark.parametrize(
+    ("case", "multiply_adds"),
+    [
+        (
+            rotated_convolution(CHANNELS, SIDE),
+            {
+                "plain layer": 9 * CHANNELS**2 * SIDE**2,
+                "rsvl": 9 * CHANNELS**2 * (SIDE**2 + 27),
+                "plain export": 9 * CHANNELS**2 * (SIDE**2 + 27),
+            },
+        ),
+        (
+            low_rank_experts(PATCHES, CHANNELS, EXPERTS, RANK),
+            {
+                "plain layer": PATCHES * CHANNELS**2,
+                "rsvl": PATCHES * CHANNELS * (CHANNELS + 2 * EXPERTS * RANK),
+            },
+        ),
+    ],
+    ids=["rotated convolution", "experts"],
+)
+def test_every_way_is_counted_and_agrees_with_pytorch(case: Case, multiply_adds: dict[str, int]) -> None:
+    found = measure(case, threads=1, rounds=2)
+    assert {way.name: way.multiply_adds for way in found.ways} == multiply_adds
+    assert found.ways[0].of_plain == 1.0
+    assert all(0 <= way.error < 1e-5 and way.ms.p50 > 0 for way in found.ways)
+
+
+def test_record_is_json_and_a_page_beside_it(tmp_path: Path) -> None:
+    way = operations.Way("rsvl", operations.Percentiles(12.0, 14.0, 15.0), 0.875, 2_000_000, 3e-7)
+    record = Record("Toy CPU", 2, 30, (operations.Measured("RotatedConv2d", 1.15, (way,)),), {"system": "toy"})
+    path = keep(asdict(record), markdown(record), tmp_path / "new", "toy-cpu-operations")
+    assert json.loads(path.read_text()) == json.loads(json.dumps(asdict(record)))
+    page = path.with_suffix(".md").read_text()
+    assert "\n## RotatedConv2d: at most 1.15 times the plain layer is the goal\n" in page
+    assert "| rsvl | 12.00 | 14.00 | 0.88 | 2 | 3.0e-07 |" in page and "| system | toy |" in page
+
+
+def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "full.md").mkdir()
+    with pytest.raises(OutputError, match=r"full\.md: cannot be written"):
+        keep({}, "", tmp_path, "full")
