@@ -65,6 +65,7 @@ from rsvl.modules.convolutions import separable
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
 from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
 from rsvl.registry import register
@@ -228,9 +229,7 @@ class DFSM(nn.Module):
         scores = self.scores(pooled, sentence)
         top = scores.topk(2, dim=1).indices
         ordered = torch.stack([top.amin(1), top.amax(1)], dim=1)
-        batch, count = scores.shape
-        flat = (ordered + torch.arange(batch, device=top.device)[:, None] * count).flatten()
-        chosen = layers.flatten(0, 1).index_select(0, flat).unflatten(0, (batch, 2))
+        chosen = take_rows(layers, ordered)
         if self.training:  # straight-through: the value of 1, the gradient of S
             weight = scores.gather(1, ordered)
             chosen = chosen * (weight / weight.detach())[:, :, None, None]

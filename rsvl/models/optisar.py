@@ -58,6 +58,7 @@ from rsvl.modules.lora_moe import LoRAMoE, TopKRouter, take_balance_loss
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import padding_bias
 from rsvl.modules.region_matching import Targets, candidate_losses, mask_loss, match_losses
+from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.strips import StripConv
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
@@ -565,11 +566,10 @@ class OptiSARNet(VisualGrounder):
         index: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Logits [N, K] and boxes [N, K, 4] of the regions `index` [N, K] of each sentence's image."""
-        each = torch.arange(index.shape[0], device=index.device)
         return self.refine(
-            _take(fused, each, self.cell_of_region[index]),
-            _take(regions, image, index),
-            _take(boxes, image, index),
+            take_rows(fused, self.cell_of_region[index]),
+            take_rows(regions, index, image),
+            take_rows(boxes, index, image),
             logits.gather(1, index),
             sentence,
         )
@@ -594,12 +594,6 @@ class OptiSARNet(VisualGrounder):
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else overhead_tokenizer_json()
-
-
-def _take(features: Tensor, image: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` [N, K] of the image [N] of each sentence, from [B, R, F] → [N, K, F]."""
-    flat = image[:, None] * features.shape[1] + index
-    return features.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, flat.shape)
 
 
 def _cells_of(centres: Tensor, side: int) -> Tensor:

@@ -65,6 +65,7 @@ from rsvl.modules.contrast import PRIOR_LOGIT
 from rsvl.modules.losses import dice_loss, focal_loss
 from rsvl.modules.position import grid_position
 from rsvl.modules.referring import padding_bias
+from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.word_tokenizer import question_tokenizer_json
 from rsvl.registry import register
@@ -200,11 +201,8 @@ class KRR(nn.Module):
     def forward(self, places: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
         """Places [B, N, C] and question [B, C] → the key regions' places [B, K, C] and their relevance [B, K]."""
         regions = self.regions(places)
-        batch, count = regions.shape[:2]
         best, index = self.relevance(regions, question).topk(self.keep, dim=1)
-        rows = (index + torch.arange(batch, device=index.device)[:, None] * count).flatten()
-        chosen = regions.flatten(0, 1).index_select(0, rows).unflatten(0, (batch, self.keep))
-        return chosen.flatten(1, 2), best.repeat_interleave(self.side**2, dim=1)
+        return take_rows(regions, index).flatten(1, 2), best.repeat_interleave(self.side**2, dim=1)
 
 
 class MCA(nn.Module):

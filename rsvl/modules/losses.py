@@ -63,19 +63,17 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, background: float = 0
     return (weight * cross_entropy).sum() / weight.sum()
 
 
-def cross_entropy_and_dice(logits: Tensor, target: Tensor, share: float = 0.9) -> Tensor:
+def cross_entropy_and_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Weighted cross-entropy and Dice loss of two classes, 0.9 to 0.1 (CADFormer eq. 13; RMSIN and FIANet alike).
 
     Args:
         logits: the foreground's class logits minus the background's, float [B, 1, H, W].
         target: float [B, 1, H, W] in 0…1.
-        share: the cross-entropy's part, λ.
 
     Returns:
         A scalar.
     """
-    dice = two_class_dice_loss(logits, target).mean()
-    return share * weighted_cross_entropy(logits, target) + (1 - share) * dice
+    return 0.9 * weighted_cross_entropy(logits, target) + 0.1 * two_class_dice_loss(logits, target).mean()
 
 
 def two_class_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-6) -> Tensor:
