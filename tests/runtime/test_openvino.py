@@ -14,13 +14,13 @@ import pytest
 from onnx import helper, numpy_helper
 from toy_bundle import COLOURS, SIZE, SPLIT, expected_logits, toy_spec, write_bundle, write_manifest
 
-from rsvl.runtime import openvino as backend
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError, InputError, MissingComponentError, RsvlError
-from rsvl.runtime.inlining import write_inlined
 from rsvl.runtime.manifest import GraphSpec, Manifest, TensorSpec
 from rsvl.runtime.openvino import BY_OPENVINO, OpenVinoSession
+from rsvl.runtime.openvino import session as backend
+from rsvl.runtime.openvino.inlining import write_inlined
 from rsvl.runtime.providers import OTHER_WAYS
 from rsvl.runtime.session import Session, to_numpy
 
@@ -56,14 +56,20 @@ def test_runs_of_several_threads_do_not_mix(session: Session) -> None:
 
 def test_thread_count_reaches_every_graph(session: Session) -> None:
     assert isinstance(session._backend, OpenVinoSession)
-    compiled = [graph._request.get_compiled_model() for graph in session._backend._graphs.values()]
+    parts = [part for graph in session._backend._graphs.values() for part in graph._parts]
+    compiled = [part._request.get_compiled_model() for part in parts]
     assert [model.get_property("INFERENCE_NUM_THREADS") for model in compiled] == [1, 1, 1]
 
 
-def test_bfloat16_is_rounded_and_held_to_its_own_limits(whole_bundle: Path) -> None:
+@pytest.fixture
+def bfloat16() -> None:
+    """Leaves out a test where the processor has none."""
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor has no bfloat16")
+
+
+def test_bfloat16_is_held_to_its_own_limits(bfloat16: None, whole_bundle: Path) -> None:
     report = check(whole_bundle, "openvino-bf16", threads=1)
     assert report.passed
     assert (report.provider, report.precision, report.measures[0].limit) == ("openvino-bf16", "bf16", 0.98)
@@ -161,6 +167,13 @@ def test_functions_and_several_dynamic_sizes_are_taken(linear: Path) -> None:
         x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
         y = session.run({"x": x}, ["linear"])["y"]
         np.testing.assert_allclose(y, x.astype(np.float64) @ WEIGHT, atol=1e-3)
+
+
+def test_last_product_of_an_answer_stays_float32_beside_bfloat16(bfloat16: None, linear: Path) -> None:
+    session = Session(Bundle(linear), "openvino-bf16", threads=1)
+    x = np.random.default_rng(1).standard_normal((1, 2, 512)).astype(np.float32)
+    y = session.run({"x": x}, ["linear"])["y"]
+    np.testing.assert_allclose(y, x.astype(np.float64) @ WEIGHT, atol=1e-3)  # bfloat16 would be a tenth off
 
 
 def test_inlined_graph_has_no_functions_and_large_weights_beside_it(linear: Path, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""A session's graphs run by OpenVINO on the processor: float32 or bfloat16, without ONNX Runtime's kernels."""
+"""A session's graphs, compiled and run by OpenVINO."""
 
 from __future__ import annotations
 
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError
-from rsvl.runtime.inlining import write_inlined
 from rsvl.runtime.manifest import GraphSpec
+from rsvl.runtime.openvino.answers import divide
+from rsvl.runtime.openvino.inlining import write_inlined
 
 BY_OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and in which type each computes what is not int8 already."""
@@ -35,7 +36,8 @@ class OpenVinoSession:
 
         Args:
             bundle: whose graphs.
-            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, which rounds to eight bits.
+            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, which rounds to eight bits all but
+                the last products before an answer.
             threads: of the processor; None leaves it to OpenVINO, which takes the physical cores.
 
         Raises:
@@ -49,7 +51,9 @@ class OpenVinoSession:
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._lock = threading.Lock()
-        self._graphs = {graph.name: _Graph(core, bundle, graph, settings) for graph in bundle.manifest.model.graphs}
+        model = bundle.manifest.model
+        answers = set(model.final_outputs) if precision == "bf16" else set()
+        self._graphs = {graph.name: _Graph(core, bundle, graph, answers, settings) for graph in model.graphs}
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Runs one graph.
@@ -70,19 +74,24 @@ class OpenVinoSession:
 
 
 class _Graph:
-    """One graph, compiled."""
+    """One graph, compiled; in two parts where its answers' last products are apart."""
 
-    def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, core: Any, bundle: Bundle, spec: GraphSpec, answers: Collection[str], settings: dict[str, Any]
+    ) -> None:
         self._spec = spec
+        self._one_by_one = _has_one_batch(spec)
         path = bundle.path(spec.file)
         with tempfile.TemporaryDirectory(prefix="rsvl-", ignore_cleanup_errors=True) as scratch:
             try:
                 model = _read(core, path, Path(scratch))
                 _check_tensors(model, spec, bundle)
-                self._one_by_one = _has_one_batch(spec)
                 if self._one_by_one:
                     model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
-                self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+                before, last = divide(model, answers) if answers else (model, None)
+                exact = {**settings, "INFERENCE_PRECISION_HINT": "f32"}
+                pairs = ((before, settings), (last, exact))
+                self._parts = [_Part(core, part, wanted) for part, wanted in pairs if part is not None]
             except BundleError:
                 raise
             except Exception as error:
@@ -104,14 +113,29 @@ class _Graph:
         return {tensor.name: np.concatenate([part[tensor.name] for part in parts]) for tensor in self._spec.outputs}
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = dict(feeds)
         try:
-            found = self._request.infer(dict(feeds), share_inputs=True)
+            for part in self._parts:
+                tensors |= part.run(tensors)
         except Exception as error:
             reason = _reason(error)
             if re.search("allocate|bad_alloc|out of memory", reason, re.IGNORECASE):
                 raise DeviceError("memory ran out: use a smaller --tile or fewer at once") from error
             raise RsvlError(f"{reason}: try --provider cpu") from error
-        return {tensor.name: found[tensor.name] for tensor in self._spec.outputs}
+        return {tensor.name: tensors[tensor.name] for tensor in self._spec.outputs}
+
+
+class _Part:
+    """A model, compiled. Tensors are known by every name that they have."""
+
+    def __init__(self, core: Any, model: Any, settings: dict[str, Any]) -> None:
+        self._inputs, self._outputs = _names(model.inputs), _names(model.outputs)
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        feeds = {name: tensors[name] for name in tensors.keys() & self._inputs}
+        found = self._request.infer(feeds, share_inputs=True)
+        return {name: found[name] for name in self._outputs}
 
 
 def _core() -> Any:
@@ -139,11 +163,15 @@ def _has_one_batch(spec: GraphSpec) -> bool:
 
 
 def _check_tensors(model: Any, spec: GraphSpec, bundle: Bundle) -> None:
-    inputs, outputs = ({name for port in side for name in port.get_names()} for side in (model.inputs, model.outputs))
+    inputs, outputs = _names(model.inputs), _names(model.outputs)
     if len(model.inputs) != len(spec.inputs) or not {t.name for t in spec.inputs} <= inputs:
         raise _other_tensors(bundle, spec, "takes", inputs)
     if not {t.name for t in spec.outputs} <= outputs:
         raise _other_tensors(bundle, spec, "gives", outputs)
+
+
+def _names(ports: Iterable[Any]) -> set[str]:
+    return {name for port in ports for name in port.get_names()}
 
 
 def _other_tensors(bundle: Bundle, spec: GraphSpec, does: str, names: set[str]) -> BundleError:

@@ -1,0 +1,81 @@
+"""Dividing a graph before the last products of its answers, which stay float32 where all else computes in bfloat16.
+
+bfloat16 has eight bits: near a logit of -4.6 its steps are 0.03, which move a whole mask's border. So these stay float,
+as they do in an int8 bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+_PRODUCTS = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul"}
+"""What OpenVINO computes in bfloat16 for speed. What comes after the last of them it leaves in float32 by itself."""
+
+
+def divide(model: Any, answers: Collection[str]) -> tuple[Any | None, Any | None]:
+    """Divides a model before the last products that its answers come from.
+
+    Args:
+        model: an `openvino.Model`; it is used up.
+        answers: names of outputs, which may be none of the model's.
+
+    Returns:
+        Models to run one after the other: the first takes the model's inputs and gives its other outputs and what the
+        second takes; the second gives the answers and is to be float32. None for one that would be empty.
+    """
+    from openvino import Model, op
+
+    results = [result for result in model.get_results() if not result.output(0).get_names().isdisjoint(answers)]
+    if not results:
+        return model, None
+    ports, parameters = _last_products(model, results)
+    cuts = {_key(port.get_source_output()): port.get_source_output() for port in ports}
+    others = [result.input_value(0) for result in model.get_results() if result not in results]
+    if not cuts and not others:
+        return None, model
+    for number, source in enumerate(cuts.values()):
+        source.get_tensor().add_names({f"rsvl.cut.{number}"})
+    first = Model([*others, *cuts.values()], model.get_parameters()).clone()  # not changed by what follows
+    taken = {key: op.Parameter(source.get_element_type(), source.get_partial_shape()) for key, source in cuts.items()}
+    for number, parameter in enumerate(taken.values()):
+        parameter.output(0).get_tensor().set_names({f"rsvl.cut.{number}"})
+    for port in ports:
+        port.replace_source_output(taken[_key(port.get_source_output())].output(0))
+    return first, Model(results, [*taken.values(), *parameters])
+
+
+def _last_products(model: Any, results: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Where the last products before `results` take what was computed before; and which of the inputs are taken too."""
+    varying = _varying(model)
+    ports: list[Any] = []
+    parameters: dict[str, Any] = {}
+    seen: set[str] = set()
+    stack = list(results)
+    while stack:
+        node = stack.pop()
+        for port in node.inputs():
+            source = port.get_source_output().get_node()
+            name = source.get_name()
+            if source.get_type_name() == "Parameter":
+                parameters[name] = source
+            elif name in varying and node.get_type_name() in _PRODUCTS:
+                ports.append(port)
+            elif name in varying and name not in seen:
+                seen.add(name)
+                stack.append(source)
+    return ports, list(parameters.values())
+
+
+def _varying(model: Any) -> set[str]:
+    """Names of the nodes that depend on what the model is given; the others are its weights."""
+    varying: set[str] = set()
+    for node in model.get_ordered_ops():
+        sources = (port.get_source_output().get_node().get_name() for port in node.inputs())
+        if node.get_type_name() == "Parameter" or not varying.isdisjoint(sources):
+            varying.add(node.get_name())
+    return varying
+
+
+def _key(output: Any) -> tuple[str, int]:
+    return output.get_node().get_name(), output.get_index()
