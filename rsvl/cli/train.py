@@ -109,7 +109,7 @@ def train(
     evaluation = evaluation_of(task)
     print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {len(val_set)}")
     with progress("training") as report:
-        table = _EpochTable(report, epochs, evaluation.headline, shown=not json)
+        table = EpochTable(report, epochs, evaluation.headline, shown=not json)
         state = run(network, train_set, val_set, output, config, resume, table)
     best = max(state.history, key=lambda row: row[evaluation.BEST] or 0, default=None)
     if json:
@@ -119,7 +119,7 @@ def train(
         typer.echo(f"best: {evaluation.BEST} {score} after epoch {best['epoch']}, {output / 'best.safetensors'}")
 
 
-class _EpochTable:
+class EpochTable:
     """A progress bar over all steps, and a table that grows by a row an epoch: the task's own headline figures."""
 
     def __init__(
@@ -138,13 +138,17 @@ class _EpochTable:
         if not self._shown:
             return
         values = {"epoch": row["epoch"], "loss": row["loss"], **self._headline(row), "seconds": row["seconds"]}
+        widths = [max(9, len(column) + 2) for column in values]
         if not self._headed:
             self._headed = True
-            print("".join(f"{column:>9}" for column in values), flush=True)
-        print("".join(f"{_cell(value):>9}" for value in values.values()), flush=True)
+            print("".join(f"{column:>{width}}" for column, width in zip(values, widths, strict=True)), flush=True)
+        cells = zip(map(_cell, values.values()), widths, strict=True)
+        print("".join(f"{cell:>{width}}" for cell, width in cells), flush=True)
 
 
 def _cell(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) and value < 10 else f"{value:.0f}"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if value < 10 else f"{value:.1f}"

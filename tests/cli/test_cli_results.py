@@ -16,6 +16,7 @@ from rasterio import Affine
 import rsvl as package
 from rsvl import registry
 from rsvl.cli.console import one_line_warnings, print_table, progress
+from rsvl.cli.train import EpochTable
 
 
 def test_version_is_the_package_s(rsvl: Rsvl) -> None:
@@ -23,7 +24,7 @@ def test_version_is_the_package_s(rsvl: Rsvl) -> None:
     assert (outcome.code, outcome.out) == (0, f"rsvl {package.__version__}\n")
 
 
-COMMANDS = ("models", "synth", "train", "export", "check", "run", "eval", "bench", "doctor")
+COMMANDS = ("models", "synth", "train", "export", "engine", "check", "run", "eval", "gate", "bench", "doctor")
 
 
 def test_help_has_a_line_a_command(rsvl: Rsvl) -> None:
@@ -144,6 +145,14 @@ def test_progress_in_a_log_is_a_line_a_stage(capsys: pytest.CaptureFixture[str])
         for step in range(100, 200):
             report(step, 200, "second half", f"loss {step}")
     assert capsys.readouterr() == ("", "first half (0%)\nsecond half (50%) loss 100\n")
+
+
+def test_epoch_table_keeps_its_columns_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    table = EpochTable(lambda *_: None, 2, lambda row: {"image to text R@1": row["r"], "mR": None}, shown=True)
+    table.epoch({"epoch": 1, "loss": 11.5529, "r": 0.25, "seconds": 130.0})
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.endswith("epoch     loss  image to text R@1       mR  seconds")
+    assert row.split() == ["1", "11.6", "0.2500", "–", "130.0"] and len(row) == len(header)
 
 
 def test_table_shows_brackets_as_they_are_and_long_cells_whole(capsys: pytest.CaptureFixture[str]) -> None:
