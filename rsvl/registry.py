@@ -72,8 +72,9 @@ def entry(name: str) -> Entry:
     """
     _discover()
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or sorted(_ENTRIES)
-        raise UsageError(f"unknown model {name!r}: did you mean {' or '.join(near)}? (rsvl models lists all)")
+        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(near)}? (rsvl models lists all)" if near else "rsvl models lists them all"
+        raise UsageError(f"unknown model {name!r}: {hint}")
     return _ENTRIES[name]
 
 

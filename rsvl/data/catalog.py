@@ -28,6 +28,7 @@ class DatasetInfo:
         layout: how its files lie under the root, in words.
         open: reads a split, given the name, the root and the split.
         kind: what `open` returns.
+        masks: for expressions, whether what they name has a mask, and not a box alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DatasetInfo:
     layout: str
     open: Callable[[str, Path, str], Split[Any]]
     kind: type[Any] = ReferringDataset
+    masks: bool = True
 
 
 def _refer(folder: str, *more_images: str) -> ReferLayout:
@@ -107,12 +109,13 @@ DATASETS: dict[str, DatasetInfo] = {
             "images/*.tif, masks/*.tif, output_phrase_{train,val,test}.txt",
             _open_refsegrs,
         ),
-        DatasetInfo("dior-rsvg", "DIOR-RSVG", _DESCRIBED, _open_described),
+        DatasetInfo("dior-rsvg", "DIOR-RSVG", _DESCRIBED, _open_described, masks=False),
         DatasetInfo(
             "optsar-rsvg",
             "DIOR-RSVG's form with a sensor a picture, for OptSAR-RSVG (not public), and what `rsvl synth` writes",
             f"{_DESCRIBED}; <sensor>optical or sar</sensor> in each annotation",
             _open_described,
+            masks=False,
         ),
         DatasetInfo(
             "rsvqa-lr",
@@ -179,10 +182,12 @@ _HOLDS: dict[type[Any], str] = {
 
 
 @overload
-def open_dataset(name: str, root: str | Path, split: str) -> ReferringDataset: ...
+def open_dataset(name: str, root: str | Path, split: str, *, masks: bool = ...) -> ReferringDataset: ...
 @overload
-def open_dataset(name: str, root: str | Path, split: str, kind: type[Kind]) -> Kind: ...
-def open_dataset(name: str, root: str | Path, split: str, kind: type[Any] = ReferringDataset) -> Split[Any]:
+def open_dataset(name: str, root: str | Path, split: str, kind: type[Kind], *, masks: bool = ...) -> Kind: ...
+def open_dataset(
+    name: str, root: str | Path, split: str, kind: type[Any] = ReferringDataset, *, masks: bool = False
+) -> Split[Any]:
     """Opens one split of a data set; only its annotations are read now.
 
     Args:
@@ -191,19 +196,22 @@ def open_dataset(name: str, root: str | Path, split: str, kind: type[Any] = Refe
         split: ``train``, ``val`` or ``test``, as far as the data set has it.
         kind: what is wanted of it: `ReferringDataset` (also for grounding), `QuestionDataset`,
             `ClassificationDataset` or `CaptionDataset`.
+        masks: whether it must have masks, as segmentation does.
 
     Raises:
-        UsageError: no data set of that name (the message suggests the nearest), or one of another kind.
+        UsageError: no data set of that name (the message suggests the nearest), one of another kind, or without masks.
         DatasetError: a missing or damaged file, or a split that is not there; the message names the path and the
             splits that are.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=2, cutoff=0.4) or sorted(DATASETS)
-        raise UsageError(f"unknown data set {name!r}: did you mean {' or '.join(near)}?")
+        near = difflib.get_close_matches(name.lower(), DATASETS, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(sorted(DATASETS))}"
+        raise UsageError(f"unknown data set {name!r}: {hint}")
     info = DATASETS[name]
-    if info.kind is not kind:
-        fit = ", ".join(other.name for other in DATASETS.values() if other.kind is kind)
-        raise UsageError(f"{name} has {_HOLDS[info.kind]}, not the {_HOLDS[kind]} wanted here: take one of {fit}")
+    if info.kind is not kind or (masks and not info.masks):
+        has, wanted = (_HOLDS[info.kind], _HOLDS[kind]) if info.kind is not kind else ("boxes", "masks")
+        fit = ", ".join(other.name for other in DATASETS.values() if other.kind is kind and (other.masks or not masks))
+        raise UsageError(f"{name} has {has}, not the {wanted} wanted here: take one of {fit}")
     folder = Path(root)
     if not folder.is_dir():
         raise DatasetError(f"{name}: the root {folder} is not a folder: expected {info.layout} under it")

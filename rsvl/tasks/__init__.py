@@ -62,9 +62,10 @@ def open_split(task: str, data: str, root: str | Path, split: str) -> Split[Any]
         UsageError: an unknown task or data set, or a data set that has not what the task needs.
         DatasetError: a missing or damaged file or split.
     """
-    kinds = evaluation_of(task).DATA
+    evaluation = evaluation_of(task)
     known = DATASETS.get(data)
-    return open_dataset(data, root, split, known.kind if known is not None and known.kind in kinds else kinds[0])
+    kind = known.kind if known is not None and known.kind in evaluation.DATA else evaluation.DATA[0]
+    return open_dataset(data, root, split, kind, masks=evaluation.NEEDS_MASKS)
 
 
 def _module(task: str, part: str) -> object:

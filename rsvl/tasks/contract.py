@@ -57,10 +57,12 @@ class Evaluation(Protocol):
 
     Attributes:
         DATA: the kinds of data set that it takes.
+        NEEDS_MASKS: whether they must have masks, not boxes alone.
         BEST: the entry of the report's `to_dict()` that chooses the best epoch; larger is better.
     """
 
     DATA: tuple[type, ...]
+    NEEDS_MASKS: bool
     BEST: str
 
     def runner_predictor(self, runner: Any) -> Any:

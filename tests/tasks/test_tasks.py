@@ -12,7 +12,7 @@ import torch
 from toy_learners import SIZE, SYNTH, TOYS
 
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING
+from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
 from rsvl.runtime.matcher import TEMPLATE
 from rsvl.runtime.text import Tokenizer
 from rsvl.tasks import evaluation_of, open_split, training_of
@@ -148,7 +148,10 @@ def test_one_loop_trains_every_task_and_chooses_by_its_figure(task: str, splits,
     assert evaluation.groups(report) and isinstance(list(evaluation.remarks(report)), list)
 
 
-@pytest.mark.parametrize(("task", "data"), [(GROUNDING, "scenes"), (ANSWERING, "optsar-rsvg"), (MATCHING, "osvqa")])
+@pytest.mark.parametrize(
+    ("task", "data"),
+    [(GROUNDING, "scenes"), (ANSWERING, "optsar-rsvg"), (MATCHING, "osvqa"), (SEGMENTATION, "dior-rsvg")],
+)
 def test_data_set_of_another_kind_is_refused(task: str, data: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{data} has"):
         open_split(task, data, tmp_path, "train")

@@ -14,6 +14,7 @@ from rsvl.runtime.answerer import Answerer
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 
 DATA = (QuestionDataset,)
+NEEDS_MASKS = False
 BEST = "OA"
 
 

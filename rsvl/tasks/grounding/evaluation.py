@@ -15,6 +15,7 @@ from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
 
 DATA = (ReferringDataset,)
+NEEDS_MASKS = False
 BEST = "Pr@0.5"
 
 

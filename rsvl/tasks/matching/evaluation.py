@@ -25,6 +25,7 @@ from rsvl.runtime.matcher import TEMPLATE, Matcher
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 
 DATA = (ClassificationDataset, CaptionDataset)
+NEEDS_MASKS = False
 BEST = "top-1 or mR"
 _BATCH = 32
 

@@ -20,6 +20,7 @@ from rsvl.tasks.segmentation.packing import mask_iou, pack
 from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
 
 DATA = (ReferringDataset,)
+NEEDS_MASKS = True
 BEST = "mIoU"
 
 
