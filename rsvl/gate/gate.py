@@ -78,14 +78,15 @@ def gate(
     report = progress or _silent
     recorded = read_record(baseline) if baseline.suffix == ".json" else None
     _check_limits(limits, asked, recorded)
-    other = _Model(bundle, asked)
+    other = _Model(Bundle(bundle), asked)
     if recorded is not None:
         check_conditions(recorded.conditions, other.conditions, recorded.target)
         found = other.measure(report)
         before, lines = recorded, _size(recorded, found, limits)
     else:
-        held_to = _Model(baseline, asked)
-        check_conditions(held_to.conditions, other.conditions, str(baseline))
+        theirs = Bundle(baseline)
+        check_conditions(_conditions(theirs, asked), other.conditions, str(baseline))  # before its data are opened
+        held_to = _Model(theirs, asked)
         before, found = held_to.measure(report), other.measure(report)
         lines = [*_latency(held_to, other, asked, limits, report), *_size(before, found, limits)]
     compared = compare(before, found, other.evaluation.agreement, limits)
@@ -104,14 +105,14 @@ def gate(
 class _Model:
     """A loaded bundle and what it is asked."""
 
-    def __init__(self, path: Path, asked: Asked) -> None:
-        self.bundle = Bundle(path)
-        spec = self.bundle.manifest.model
+    def __init__(self, bundle: Bundle, asked: Asked) -> None:
+        self.bundle = bundle
+        spec = bundle.manifest.model
         self.asked = asked
         self.evaluation: Evaluation = evaluation_of(spec.task)
         self.dataset: Split[Any] = open_split(spec.task, asked.data, asked.root, asked.split)
         self.runner: Runner = load(self.bundle, asked.provider, asked.threads)
-        self.conditions = Conditions(spec.name, spec.task, asked.data, asked.split, asked.limit, asked.sensor)
+        self.conditions = _conditions(bundle, asked)
 
     def measure(self, report: Report) -> Measurement:
         """Asks it all that its task's evaluation asks of the data set."""
@@ -134,6 +135,11 @@ class _Model:
             figure=self.evaluation.BEST,
             samples=tuple(seen),
         )
+
+
+def _conditions(bundle: Bundle, asked: Asked) -> Conditions:
+    spec = bundle.manifest.model
+    return Conditions(spec.name, spec.task, asked.data, asked.split, asked.limit, asked.sensor)
 
 
 def _check_limits(limits: Limits, asked: Asked, recorded: Measurement | None) -> None:

@@ -137,7 +137,7 @@ WRONG = {
     "no baseline": (("--baseline", "nowhere.bundle"), "no such bundle"),
     "no record": (("--baseline", "nowhere.json"), "nowhere.json: cannot be read"),
     "another model": (("--baseline", "OTHER", "--rounds", "0"), "is of model other, this of toy"),
-    "another task": (("--baseline", "ANSWERER", "--rounds", "0"), "scenes has scene classes"),
+    "another task": (("--baseline", "ANSWERER", "--rounds", "0"), "is of task visual-question-answering, this of"),
 }
 
 
