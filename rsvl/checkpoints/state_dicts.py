@@ -98,7 +98,7 @@ def _read_file(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|names ([\w.]+)", str(error))
         if named is None:
-            raise _damaged(path, error) from error
+            raise _damaged(path, ValueError("not a PyTorch file of tensors")) from error
         raise CheckpointError(
             f"{path} needs {named[1] or named[2]} to be run on loading, which is refused: {_SAVE_PLAIN}"
         ) from None

@@ -30,6 +30,9 @@ _REMEDIES = {
     errno.EPERM: "check the permissions or choose another place",
     errno.EROFS: "choose a place that can be written",
     errno.ENOENT: "check the path",
+    errno.EEXIST: "choose another name",
+    errno.ENOTDIR: "a file lies where a folder is needed, choose another path",
+    errno.EISDIR: "name a file, not a folder",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENOMEM: "free memory or ask for less at once",
 }

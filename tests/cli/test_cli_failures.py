@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "missing module": (ModuleNotFoundError("No module", name="onnx.helper"), 3, "rsvl[export]"),
     "broken module": (ImportError("libcudart.so", name="torch"), 3, "torch is installed but broken (libcudart.so)"),
     "full disk elsewhere": (OSError(errno.ENOSPC, "No space left on device", "a.tmp"), 1, "a.tmp: No space left"),
+    "file in the way": (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), 1, "choose another path"),
     "interrupt": (KeyboardInterrupt(), 130, "interrupted"),
     "memory": (MemoryError(), 1, "out of memory"),
     "bug": (KeyError("x"), 1, "internal error, KeyError"),

@@ -156,6 +156,7 @@ BAD = {
     "empty": (lambda path: path.touch(), "cannot be read as a checkpoint"),
     "text": (lambda path: path.write_text("not weights"), "cannot be read as a checkpoint"),
     "picture": (lambda path: Image.new("RGB", (4, 4)).save(path, "PNG"), "cannot be read as a checkpoint"),
+    "pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a PyTorch file of tensors"),
     "other zip": (lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"), "cannot be read as a checkpoint"),
     "half safetensors": (write_half(save_file), "cannot be read as a checkpoint"),
     "half torch": (write_half(torch.save), "cannot be read as a checkpoint"),
