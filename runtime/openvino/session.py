@@ -15,7 +15,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.openvino.answers import divide
-from rsvl.runtime.openvino.inlining import write_inlined
+from rsvl.runtime.openvino.reading import read_model
 
 BY_OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and in which type each computes what is not int8 already."""
@@ -84,7 +84,7 @@ class _Graph:
         path = bundle.path(spec.file)
         with tempfile.TemporaryDirectory(prefix="rsvl-", ignore_cleanup_errors=True) as scratch:
             try:
-                model = _read(core, path, Path(scratch))
+                model = read_model(core, path, Path(scratch))
                 _check_tensors(model, spec, bundle)
                 if self._one_by_one:
                     model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
@@ -144,14 +144,6 @@ def _core() -> Any:
     except ImportError as error:
         raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
     return Core()
-
-
-def _read(core: Any, path: Path, scratch: Path) -> Any:
-    """A graph as OpenVINO's model. OpenVINO does not know functions of the model, so it gets them in their place."""
-    try:
-        return core.read_model(str(path))
-    except RuntimeError:  # its errors have no kinds: what is no graph at all fails once more below
-        return core.read_model(str(write_inlined(path, scratch)))
 
 
 def _has_one_batch(spec: GraphSpec) -> bool:

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from in_openvino import only_output
 from scipy.ndimage import map_coordinates
 from scipy.signal import correlate2d
 
@@ -146,6 +147,12 @@ def in_onnx(dtype: type, angle_dtype: type) -> Callable[[Arrays, str], np.ndarra
     return run
 
 
+def in_openvino(arrays: Arrays, mode: str) -> np.ndarray:
+    names = ("x", "theta", "gate")
+    feeds = {name: array.astype(np.float32) for name, array in zip(names, (arrays[0], *arrays[2:]), strict=True)}
+    return only_output(onnx_model(arrays, mode), feeds)
+
+
 LANGUAGES = {  # how to run it, and the error allowed relative to the largest value
     "torch float64": (in_torch(torch.float64), 1e-12),
     "torch float32": (in_torch(torch.float32), 2e-6),
@@ -155,6 +162,7 @@ LANGUAGES = {  # how to run it, and the error allowed relative to the largest va
     "onnx float32": (in_onnx(np.float32, np.float32), 2e-6),
     "onnx float16, angles float32": (in_onnx(np.float16, np.float32), 4e-3),
     "onnx float16": (in_onnx(np.float16, np.float16), 1e-2),
+    "onnx float32 in OpenVINO": (in_openvino, 2e-6),
 }
 
 

@@ -20,7 +20,7 @@ from rsvl.runtime.errors import BundleError, InputError, MissingComponentError, 
 from rsvl.runtime.manifest import GraphSpec, Manifest, TensorSpec
 from rsvl.runtime.openvino import BY_OPENVINO, OpenVinoSession
 from rsvl.runtime.openvino import session as backend
-from rsvl.runtime.openvino.inlining import write_inlined
+from rsvl.runtime.openvino.reading import write_inlined
 from rsvl.runtime.providers import OTHER_WAYS
 from rsvl.runtime.session import Session, to_numpy
 

@@ -1,18 +1,39 @@
-"""A graph with the bodies of its custom operations in their place, for those who do not read ONNX's local functions.
+"""Reading a graph, with the bodies of its custom operations in their places.
 
 A bundle's graph holds each custom operation as one node (`rsvl::RotatedConv2d`) and its body as a function of the
-model. ONNX Runtime expands these functions when it loads a graph, and can write what it then has: its optimizations
-left out, that is the same graph of standard operators.
+model, which OpenVINO's reader does not know (2026.4). ONNX Runtime expands these functions when it loads a graph, and
+can write what it then has: its optimizations left out, that is the same graph of standard operators.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rsvl.runtime.providers import onnxruntime
 
 _IN_THE_FILE = 1 << 20
 """Bytes up to which a weight stays in the graph's file; larger ones go beside it, as protobuf ends at 2 GB."""
+
+
+def read_model(core: Any, graph: Path, scratch: Path) -> Any:
+    """Reads a graph.
+
+    Args:
+        core: an `openvino.Core`.
+        graph: an ONNX file.
+        scratch: an empty folder that lasts until the model is compiled.
+
+    Returns:
+        An `openvino.Model`.
+
+    Raises:
+        Exception: as OpenVINO and ONNX Runtime raise them.
+    """
+    try:
+        return core.read_model(str(graph))
+    except RuntimeError:  # its errors have no kinds: what is no graph at all fails once more below
+        return core.read_model(str(write_inlined(graph, scratch)))
 
 
 def write_inlined(graph: Path, folder: Path) -> Path:
