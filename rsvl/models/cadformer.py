@@ -25,13 +25,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.attention import Attention
+from rsvl.modules.attention import Attention, padding_bias
 from rsvl.modules.cross_scale import CIMBlock, CrossScale
 from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.early_fusion import Preset as BasePreset
 from rsvl.modules.losses import cross_entropy_and_dice
 from rsvl.modules.pixel_word import PWAM, LanguageGate, WordPixelAttention
-from rsvl.modules.referring import padding_bias
 from rsvl.registry import register
 
 

@@ -50,7 +50,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from rsvl.modules.attention import Attention
+from rsvl.modules.attention import Attention, padding_bias
 from rsvl.modules.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -63,7 +63,7 @@ from rsvl.modules.clip_tokenizer import clip_tokenizer_json
 from rsvl.modules.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
 from rsvl.modules.convolutions import separable
 from rsvl.modules.position import grid_position
-from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
+from rsvl.modules.referring import ReferringSegmenter, segmentation_graphs
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem
@@ -565,6 +565,6 @@ def _spec(name: str, p: Preset) -> ModelSpec:
         paper="CD2FSAN: CLIP-Driven with Dynamic Feature Selection and Alignment Network (Remote Sensing 2025)",
         images=(image,),
         text=TextSpec(tokens=p.tokens),
-        graphs=late_fusion_graphs(image, p.tokens, image_features, text_features, p.mask_size),
+        graphs=segmentation_graphs(image, p.tokens, image_features, text_features, p.mask_size),
         threshold=0.35,
     )

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rsvl.modules.attention import padding_bias
 from rsvl.modules.cross_scale import CrossScale
 from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.early_fusion import Preset as BasePreset
 from rsvl.modules.losses import cross_entropy_and_dice
 from rsvl.modules.pixel_word import PWAM, LanguageGate, PixelWordAttention
-from rsvl.modules.referring import padding_bias
 from rsvl.modules.word_marks import word_marks
 from rsvl.registry import register
 from rsvl.runtime.manifest import TensorSpec

@@ -47,6 +47,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsvl.modules.assignment import centres_inside, task_aligned
+from rsvl.modules.attention import padding_bias
 from rsvl.modules.box_distribution import BoxDistribution, small_first
 from rsvl.modules.boxes import box_iou, complete_iou
 from rsvl.modules.clip import CLIP_MEAN, CLIP_STD, CLIPTextEncoder, Size, text_config
@@ -56,7 +57,6 @@ from rsvl.modules.convolutions import separable
 from rsvl.modules.grounding import VisualGrounder, grounding_graphs
 from rsvl.modules.lora_moe import LoRAMoE, TopKRouter, take_balance_loss
 from rsvl.modules.position import grid_position
-from rsvl.modules.referring import padding_bias
 from rsvl.modules.region_matching import Targets, candidate_losses, mask_loss, match_losses
 from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem

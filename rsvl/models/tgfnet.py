@@ -50,7 +50,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsvl.modules.answering import QuestionAnswerer, answering_graphs, cross_entropy
-from rsvl.modules.attention import Attention
+from rsvl.modules.attention import Attention, padding_bias
 from rsvl.modules.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -64,7 +64,6 @@ from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.contrast import PRIOR_LOGIT
 from rsvl.modules.losses import dice_loss, focal_loss
 from rsvl.modules.position import grid_position
-from rsvl.modules.referring import padding_bias
 from rsvl.modules.rows import take_rows
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.word_tokenizer import question_tokenizer_json

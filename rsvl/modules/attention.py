@@ -1,7 +1,8 @@
-"""Multi-head attention between two sequences."""
+"""Multi-head attention between two sequences, and what hides a part of one."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,3 +40,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def padding_bias(is_word: Tensor) -> Tensor:
+    """Attention bias that hides padding: 0 where `is_word` (bool or 0/1) holds, -1e4 (safe in float16) elsewhere."""
+    return (1 - is_word.to(torch.float32)) * -1e4

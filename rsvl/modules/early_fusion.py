@@ -25,11 +25,12 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from rsvl.modules.attention import padding_bias
 from rsvl.modules.bert import BERT_BASE, BertSizes, BertWords
 from rsvl.modules.bert_tokenizer import bert_tokenizer_json
 from rsvl.modules.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
 from rsvl.modules.mask_decoder import MaskDecoder
-from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs, padding_bias
+from rsvl.modules.referring import ReferringSegmenter, segmentation_graphs
 from rsvl.modules.stem import ConvStem
 from rsvl.modules.swin import IMAGENET_MEAN, IMAGENET_STD, SWIN_B, SwinEncoder, SwinSizes
 from rsvl.modules.word_tokenizer import overhead_tokenizer_json
@@ -309,5 +310,5 @@ def _spec(name: str, p: Preset, paper: str, text_features: list[TensorSpec]) -> 
         paper=paper,
         images=(image,),
         text=TextSpec(tokens=p.tokens),
-        graphs=late_fusion_graphs(image, p.tokens, image_features, text_features, p.mask_size),
+        graphs=segmentation_graphs(image, p.tokens, image_features, text_features, p.mask_size),
     )

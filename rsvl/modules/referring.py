@@ -1,4 +1,4 @@
-"""What referring segmenters with late fusion share: three graphs, a training forward pass, a loss."""
+"""What referring segmenters share: three graphs, a training forward pass, a loss."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ class ReferringSegmenter(ExportableModel, ABC):
         return (focal_loss(logits, masks) + dice_loss(logits, masks)).mean()
 
 
-def late_fusion_graphs(
+def segmentation_graphs(
     image: ImageSpec, tokens: int, image_features: list[TensorSpec], text_features: list[TensorSpec], mask_size: int
 ) -> tuple[GraphSpec, ...]:
-    """The graphs of a late-fusion segmenter from the features its encoders give and its mask's side in pixels."""
+    """The graphs of a referring segmenter from the features that its encoders give and its mask's side in pixels."""
     pixels = TensorSpec(image.name, ("batch", image.channels, image.size, image.size))
     ids = TensorSpec("tokens", ("batch", tokens), "int64")
     logits = TensorSpec("mask_logits", ("batch", 1, mask_size, mask_size))
@@ -108,8 +108,3 @@ def late_fusion_graphs(
         GraphSpec("text", (ids,), tuple(text_features)),
         GraphSpec("head", (*image_features, *text_features), (logits,)),
     )
-
-
-def padding_bias(is_word: Tensor) -> Tensor:
-    """Attention bias that hides padding: 0 where `is_word` (bool or 0/1) holds, -1e4 (safe in float16) elsewhere."""
-    return (1 - is_word.to(torch.float32)) * -1e4

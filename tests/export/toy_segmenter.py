@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.referring import ReferringSegmenter, late_fusion_graphs
+from rsvl.modules.referring import ReferringSegmenter, segmentation_graphs
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.modules.word_tokenizer import train_tokenizer
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
@@ -33,7 +33,7 @@ class ToySegmenter(ReferringSegmenter):
             paper="none",
             images=(image,),
             text=TextSpec(tokens=TOKENS),
-            graphs=late_fusion_graphs(image, TOKENS, image_features, text_features, side),
+            graphs=segmentation_graphs(image, TOKENS, image_features, text_features, side),
             threshold=0.4,
         )
         self.patch = nn.Conv2d(3, WIDTH, 4, 4)

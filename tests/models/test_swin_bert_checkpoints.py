@@ -18,8 +18,8 @@ from transformers import BertConfig, BertModel, SwinConfig, SwinModel
 from rsvl import registry
 from rsvl.checkpoints import load_encoder_weights, load_weights, save_weights
 from rsvl.checkpoints.swin_keys import fit_windows
+from rsvl.modules.attention import padding_bias
 from rsvl.modules.bert import BertSizes, BertWords
-from rsvl.modules.referring import padding_bias
 from rsvl.modules.swin import SwinEncoder, SwinSizes
 from rsvl.runtime.errors import CheckpointError, InputError, UsageError
 
