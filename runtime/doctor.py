@@ -16,6 +16,7 @@ from pathlib import Path
 from rsvl.runtime.engines.choice import BY_ENGINES
 from rsvl.runtime.errors import MissingComponentError
 from rsvl.runtime.gpu.cuda import find_device
+from rsvl.runtime.openvino import BY_OPENVINO, INSTALL
 from rsvl.runtime.providers import onnxruntime, present_providers
 
 
@@ -68,7 +69,6 @@ _PACKAGES = {
         "no TensorRT for RTX engines",
         "pip install 'rsvl[tensorrt-rtx]'",
     ),
-    "openvino": _Package(("openvino",), "no OpenVINO, which has bf16 for Intel CPUs", "pip install openvino"),
 }
 
 # /proc/cpuinfo's words → what they speed up; on x86 and on Arm.
@@ -86,7 +86,7 @@ _CPU_FEATURES = {
 
 def examine() -> list[Finding]:
     """Looks at this machine: Python, CPU, memory, accelerator, ONNX Runtime's providers, optional packages."""
-    return [*_machine(), *_providers(), *_packages()]
+    return [*_machine(), *_providers(), *_packages(), _openvino()]
 
 
 def _machine() -> Iterator[Finding]:
@@ -128,6 +128,17 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, True, versions[0])
         else:
             yield Finding(name, False, "", package.cost, package.remedy)
+
+
+def _openvino() -> Finding:
+    """OpenVINO runs a bundle only where it is asked to: how, and whether this processor has its bfloat16."""
+    version, bfloat16 = _version("openvino"), "BF16" in _cpu_features()
+    if version is None:
+        faster = "twice as fast in bfloat16" if bfloat16 else "somewhat faster than ONNX Runtime"
+        return Finding("openvino", False, "", f"no --provider openvino, {faster} on the processor", INSTALL)
+    names = " or ".join(name for name, type_ in BY_OPENVINO.items() if bfloat16 or type_ != "bf16")
+    without = "" if bfloat16 else "; the processor has no bfloat16"
+    return Finding("openvino", True, f"{version} (--provider {names}{without})")
 
 
 def _version(distribution: str) -> str | None:

@@ -17,6 +17,7 @@ from rsvl.benchmarks.bundle.plain_export import export_plainly
 from rsvl.modules.exportable import ExportableModel
 from rsvl.runtime.errors import MissingComponentError
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.openvino import INSTALL
 
 EAGER = "PyTorch eager"
 COMPILED = "torch.compile"
@@ -84,7 +85,7 @@ def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Way:
     try:
         from openvino import Core
     except ImportError as error:
-        raise MissingComponentError("OpenVINO is not installed: pip install openvino") from error
+        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
     wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = Core().compile_model(str(path), "CPU", wanted).create_infer_request()
 

@@ -63,7 +63,9 @@ Record = Annotated[
 Provider = Annotated[
     str | None,
     typer.Option(
-        "--provider", help="engines, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: the fastest here."
+        "--provider",
+        help="engines, openvino, openvino-bf16, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: engines, "
+        "or the first provider that is here.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: the physical cores.")]

@@ -101,7 +101,7 @@ def test_peers_are_timed_beside_the_bundle(quick: None, tmp_path: Path, monkeypa
     names = [way.name for way in found.ways]
     assert names == ["rsvl bundle, fp32", "PyTorch eager", "plain ONNX export"]
     assert [way.agreement is None for way in found.ways] == [False, True, True]  # other weights: made anew
-    assert any("pip install openvino" in remark for remark in found.remarks)
+    assert any("pip install 'rsvl[openvino]'" in remark for remark in found.remarks)
     assert found.stages == {} and found.further is None and found.shares is not None
 
 

@@ -29,6 +29,25 @@ def test_missing_package_names_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) 
     assert not found.present and "georeference" in found.cost and found.remedy == "pip install 'rsvl[geo]'"
 
 
+@pytest.mark.parametrize(
+    ("flags", "version", "expected"),
+    [
+        ("avx2 avx512_bf16", "2026.4.1", "2026.4.1 (--provider openvino or openvino-bf16)"),
+        ("avx2", "2026.4.1", "2026.4.1 (--provider openvino; the processor has no bfloat16)"),
+        ("avx2 avx512_bf16", None, "no --provider openvino, twice as fast in bfloat16 on the processor"),
+        ("avx2", None, "no --provider openvino, somewhat faster than ONNX Runtime on the processor"),
+    ],
+)
+def test_openvino_is_offered_as_the_processor_can_use_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, version: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(doctor, "_read", lambda path: f"flags : {flags}\n")
+    monkeypatch.setattr(doctor, "_version", lambda distribution: version)
+    found = doctor._openvino()
+    assert (found.value or found.cost) == expected
+    assert found.remedy == ("" if version else "pip install 'rsvl[openvino]'")
+
+
 def test_every_lack_says_what_it_costs() -> None:
     assert [f.name for f in doctor.examine() if not f.present and not f.cost] == []
 
