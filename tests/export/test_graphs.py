@@ -57,6 +57,12 @@ def test_custom_operation_is_one_node_with_a_body(exported: Exported) -> None:
     assert {opset.domain: opset.version for opset in model.opset_import} == {"": OPSET, "rsvl": 1}
 
 
+@pytest.mark.parametrize(("name", "count"), [("image", LAYERS), ("head", 1)])
+def test_gelu_is_one_node(exported: Exported, name: str, count: int) -> None:
+    operations = [node.op_type for node in graph_of(exported, name).graph.node]
+    assert operations.count("Gelu") == count and "Erf" not in operations
+
+
 @pytest.mark.parametrize("name", ["image", "text", "head"])
 def test_graph_tells_nothing_of_the_machine_that_made_it(exported: Exported, name: str) -> None:
     assert str(Path(__file__).parent).encode() not in (exported.path / f"{name}.onnx").read_bytes()
