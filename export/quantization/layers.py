@@ -76,11 +76,13 @@ def layers_of(name: str, model: onnx.ModelProto, kept: Mapping[str, str], answer
         for tensor in model.graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST_WEIGHTS
     }
+    readers = consumers(model)
+    unrounded = {*answers, *(tensor for tensor, users in readers.items() if len(users) > 1)}
     found = []
     for node in model.graph.node:
         if len(node.input) < 2 or node.input[1] not in weights:
             continue
-        layer = _layer(name, node, weights[node.input[1]], answers)
+        layer = _layer(name, node, weights[node.input[1]], unrounded)
         if layer is not None and matching(layer.path, kept) is None:
             found.append(layer)
     return found
@@ -98,11 +100,12 @@ def module_path(node: onnx.NodeProto) -> str:
     return paths[-1] if paths else ""
 
 
-def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, answers: Collection[str]) -> Layer | None:
+def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, unrounded: Collection[str]) -> Layer | None:
+    """The layer that a node is, if it is one; `unrounded` are outputs that do not pass through int8."""
     shape, takes = list(weight.dims), node.input[0]
     stored = Layer(graph, node.name, module_path(node), weight.name, axis=0, size=int(np.prod(shape)))
     match node.domain, node.op_type:
-        case "", "Conv" if node.output[0] in answers:  # without an int8 output a runtime computes it in float
+        case "", "Conv" if node.output[0] in unrounded:  # without an int8 output a runtime computes it in float
             return stored
         case "", "Conv":
             return replace(stored, takes=takes, gives=node.output[0], columns=stored.size // shape[0])

@@ -4,10 +4,15 @@ int8, symmetric: a number x is stored as ``round(x / scale)`` with the zero poin
 has one scale for each output channel and is stored as int8 with a DequantizeLinear after it; an activation has one
 scale and passes through QuantizeLinear and DequantizeLinear. Biases stay float32: TensorRT wants them so, and ONNX
 Runtime quantizes them by itself. The graph's inputs and outputs are as they were.
+
+Every layer has its own pair of nodes before it. On x86 ONNX Runtime's kernels want unsigned activations. It makes them
+unsigned when it loads the graph, but only where a single node dequantizes what another has quantized; else it computes
+in float. Pairs of one tensor differ in `axis`, which means nothing beside a single scale: alike, they would become one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -18,6 +23,8 @@ from rsvl.export.quantization.layers import Layer, weight_of
 
 LARGEST = 127
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+_AXES = (1, 0, -1, -2)
+"""Those that a matrix has, and so everything that a layer takes."""
 
 
 def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +80,8 @@ class _Writer:
         self._largest = largest
         self._weights: dict[str, onnx.NodeProto] = {}
         self._written: set[str] = set()
-        self._int8: dict[str, str] = {}  # activation → what to read that has passed through int8
+        self._given: set[str] = set()  # activations that have passed through int8 where they were made
+        self._pairs: Counter[str] = Counter()
 
     def add_weight(self, layer: Layer, weight: np.ndarray) -> None:
         """Stores a weight as int8, once for all layers that share it."""
@@ -97,25 +105,30 @@ class _Writer:
             self._written.add(layer.weight)
             before.append(self._weights[layer.weight])
         copy.input[1] = self._weights[layer.weight].output[0]
-        if layer.takes in self._largest:
-            if layer.takes not in self._int8:
-                self._int8[layer.takes] = f"{layer.takes}_dequantized"
-                before += self._pair(layer.takes, layer.takes, self._int8[layer.takes])
-            copy.input[0] = self._int8[layer.takes]
+        if layer.takes in self._largest and layer.takes not in self._given:
+            copy.input[0] = f"{layer.takes}_for_{node.name}"
+            before += self._pair(layer.takes, layer.takes, copy.input[0])
         if layer.gives in self._largest:
             copy.output[0] = f"{layer.gives}_computed"  # the output itself is what has passed through int8
             after = self._pair(layer.gives, copy.output[0], layer.gives)
-            self._int8[layer.gives] = layer.gives
+            self._given.add(layer.gives)
         return [*before, copy, *after]
 
     def _pair(self, tensor: str, source: str, target: str) -> list[onnx.NodeProto]:
         """The nodes that take an activation through int8, from one name to another."""
-        scale = np.float32(max(self._largest[tensor] / LARGEST, _SMALLEST_SCALE))
-        constants = [self._constant(f"{tensor}_scale", scale), self._constant(f"{tensor}_zero", np.int8(0))]
-        middle = f"{tensor}_int8"
+        number = self._pairs[tensor]
+        self._pairs[tensor] += 1
+        if not number:
+            scale = np.float32(max(self._largest[tensor] / LARGEST, _SMALLEST_SCALE))
+            self._constant(f"{tensor}_scale", scale)
+            self._constant(f"{tensor}_zero", np.int8(0))
+        constants, middle = [f"{tensor}_scale", f"{tensor}_zero"], f"{target}_int8"
+        axis = _AXES[number % len(_AXES)]
         return [
-            helper.make_node("QuantizeLinear", [source, *constants], [middle], name=f"{tensor}_quantize"),
-            helper.make_node("DequantizeLinear", [middle, *constants], [target], name=f"{tensor}_dequantize"),
+            helper.make_node("QuantizeLinear", [source, *constants], [middle], name=f"{target}_quantize", axis=axis),
+            helper.make_node(
+                "DequantizeLinear", [middle, *constants], [target], name=f"{target}_dequantize", axis=axis
+            ),
         ]
 
     def _constant(self, name: str, value: np.ndarray | np.generic) -> str:

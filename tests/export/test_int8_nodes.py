@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from rsvl.export.graphs import OPSET
 from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.qdq import quantize_weight, with_int8
 from rsvl.export.quantization.ranges import Seen, ranges
@@ -63,7 +66,7 @@ def _model(nodes: Iterable[onnx.NodeProto], x: tuple, y: tuple, values: dict[str
     ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", x), ("y", y))]
     weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
     graph = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
 
 
 def run(model: onnx.ModelProto, x: np.ndarray, optimized: bool = True) -> np.ndarray:
@@ -73,6 +76,14 @@ def run(model: onnx.ModelProto, x: np.ndarray, optimized: bool = True) -> np.nda
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
+
+
+def kernels(model: onnx.ModelProto, folder: Path) -> Counter[str]:
+    """How often ONNX Runtime runs each operation, after its own rewriting."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(folder / "optimized.onnx"), 3
+    onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
 
 
 def through_int8(values: np.ndarray, largest: np.ndarray | float) -> np.ndarray:
@@ -129,6 +140,31 @@ def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer()
     reference = run(model, x)
     difference = np.abs(run(int8, x) - reference).max() / np.abs(reference).max()
     assert 0 < difference < 0.03
+
+
+def test_layers_run_in_int8_kernels_also_where_they_share_what_they_take(tmp_path: Path) -> None:
+    model, x = chain(), np.random.default_rng(5).normal(size=(3, WORDS, WIDTH)).astype(np.float32)
+    layers = layers_of("g", model, {})
+    int8 = with_int8(model, layers, Seen(model, ["normed", "sum"], [], [{"x": x}]).peaks)
+    onnx.checker.check_model(int8, full_check=True)
+    assert kernels(int8, tmp_path)["MatMulIntegerToFloat"] == len(layers) == 3
+
+
+def test_convolutions_with_gelu_between_run_in_int8_kernels_but_for_one_with_two_readers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    values = {name: rng.normal(size=(16, 16, 3, 3)) for name in ("w1", "w2", "w3", "w4")}
+    nodes = []
+    for number, taken in enumerate(("x", "g1", "g2", "g2"), start=1):
+        nodes.append(helper.make_node("Conv", [taken, f"w{number}"], [f"c{number}"], name=str(number), pads=[1] * 4))
+        nodes.append(helper.make_node("Gelu", [f"c{number}"], [f"g{number}"]))
+    model = _model(
+        [*nodes, helper.make_node("Sum", ["g3", "g4", "c4"], ["y"])], ("batch", 16, 6, 6), ("batch", 16, 6, 6), values
+    )
+    layers = layers_of("g", model, {})
+    assert [bool(layer.takes) for layer in layers] == [True, True, True, False]
+    x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
+    tensors = [name for layer in layers for name in (layer.takes, layer.gives) if name]
+    assert kernels(with_int8(model, layers, Seen(model, tensors, [], [{"x": x}]).peaks), tmp_path)["QLinearConv"] == 3
 
 
 def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> None:
