@@ -1,4 +1,6 @@
-"""The task's figure of bundles that differ in what is int8, each measured once and remembered on disk.
+"""The figure of bundles that differ in what is int8, each measured once and remembered on disk.
+
+It is the task's own, or how far the answers agree with those of float32.
 
 What is remembered lies in `$RSVL_CACHE`, or in `~/.cache/rsvl`, as one small JSON file for each float32 bundle with its
 data and settings; a measuring that was cut short goes on where it was.
@@ -33,22 +35,27 @@ CACHE = "RSVL_CACHE"
 Write = Callable[[Mix, Path], None]
 """Writes the bundle of a mix into an empty folder."""
 
+AGREEMENT = "agreement"
+
 
 class Meter:
     """Measures mixes.
 
     Attributes:
-        figure: the name of the task's figure.
+        figure: its name, the task's or `AGREEMENT`.
         baseline: the figure in float32, 0…1.
         images: how many images it is measured on.
     """
 
-    def __init__(self, runner: Runner, labelled: Images, about: object, write: Write, report: Report) -> None:
+    def __init__(
+        self, runner: Runner, labelled: Images, agreement: bool, about: object, write: Write, report: Report
+    ) -> None:
         """Measures float32, always anew: what comes of it also tells whether the data are those of before.
 
         Args:
             runner: the float32 bundle, loaded.
             labelled: what it is asked.
+            agreement: whether agreement with float32 is the figure; then no labels are needed.
             about: all else that the int8 bundles depend on; two that differ have different `repr`.
             write: writes the bundle of a mix.
             report: told how far the measuring is.
@@ -60,17 +67,17 @@ class Meter:
         self._labelled, self._write, self._report = labelled, write, report
         self._task = runner.spec.task
         self._dataset = labelled.open(self._task)
-        self.figure = evaluation_of(self._task).BEST
+        self.figure = AGREEMENT if agreement else evaluation_of(self._task).BEST
         self.images = min(len(self._dataset), labelled.count)
-        seen: list[Seen] = []
-        found = self._ask(runner, "measuring float32", seen)
-        if found is None or not seen:
+        self._float32: list[Seen] = []
+        found, self._float32 = self._ask(runner, "measuring float32")
+        if found is None:
             raise DatasetError(
                 f"{labelled.data} {labelled.split} has no labels to measure {self.figure} on: take another "
                 "--metric-split, or --metric-images 0 to put everything into int8 without measuring"
             )
         self.baseline = found
-        self._cache = _Cache(_key(about, seen))
+        self._cache = _Cache(_key((about, self.figure), self._float32))
 
     def value(self, mix: Mix, what: str) -> float:
         """The figure of a mix, remembered or measured; `what` is told of the measuring."""
@@ -81,7 +88,8 @@ class Meter:
             with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
                 self._write(mix, Path(folder))
                 runner = load(Bundle(folder, check=False), provider="cpu")
-                known = self._ask(runner, f"measuring {what}", []) or 0.0
+                found, _ = self._ask(runner, f"measuring {what}")
+                known = found or 0.0
             self._cache.put(mix, known)
         return known
 
@@ -89,18 +97,26 @@ class Meter:
         """How much lower the figure of a mix is than that of float32."""
         return self.baseline - self.value(mix, what)
 
-    def _ask(self, runner: Runner, what: str, seen: list[Seen]) -> float | None:
-        evaluation = evaluation_of(self._task)
+    def _ask(self, runner: Runner, what: str) -> tuple[float | None, list[Seen]]:
+        """The figure of a bundle, None where the data give none, and every sample."""
+        evaluation, seen = evaluation_of(self._task), list[Seen]()
 
         def progress(done: int, total: int) -> None:
             self._report(done, total, what)
 
-        predict = evaluation.runner_predictor(runner)
         found: dict[str, Any] = evaluation.evaluate(
-            predict, self._dataset, self._labelled.count, progress=progress, observe=seen.append
+            evaluation.runner_predictor(runner),
+            self._dataset,
+            self._labelled.count,
+            progress=progress,
+            observe=seen.append,
         ).to_dict()
+        if self.figure == AGREEMENT:
+            pairs = zip(self._float32 or seen, seen, strict=True)  # float32 agrees with itself
+            alike = [evaluation.agreement(before.answer, after.answer) for before, after in pairs]
+            return (sum(alike) / len(alike) if alike else None), seen
         value = found[evaluation.BEST]
-        return None if value is None or math.isnan(value) else float(value)
+        return (None if value is None or math.isnan(value) or not seen else float(value)), seen
 
 
 class _Cache:

@@ -84,7 +84,7 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        meter = Meter(runner, settings.labelled, _identity(graphs, parts), write, report)
+        meter = Meter(runner, settings.labelled, settings.agreement, _identity(graphs, parts), write, report)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory)

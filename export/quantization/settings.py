@@ -49,10 +49,12 @@ class Int8:
 
     Attributes:
         calibration: what gives the activations' ranges; None for weights only.
-        labelled: what the task's figure is measured on; None to put everything into int8 without measuring.
+        labelled: what the figure is measured on; None to put everything into int8 without measuring.
         calibrator: how a range follows from the values seen, one of `CALIBRATORS`.
         max_drop: how much the figure may drop below that of float32; MLPerf's 99 % by default.
         sensitivity: whether each part is measured alone even where everything fits.
+        agreement: whether the figure is how far the answers agree with those of float32, and not the task's own: for
+            weights that have learned nothing yet.
     """
 
     calibration: Images | None
@@ -60,6 +62,7 @@ class Int8:
     calibrator: str = "minmax"
     max_drop: Drop = field(default=Drop(0.01))
     sensitivity: bool = False
+    agreement: bool = False
 
     @property
     def activations(self) -> bool:

@@ -44,6 +44,7 @@ def export(
     max_drop: quantizing.MaxDrop = "1%",
     metric_split: quantizing.MetricSplit = "val",
     metric_images: quantizing.MetricImages = 60,
+    metric: quantizing.MetricKind = quantizing.Metric.TASK,
     sensitivity: quantizing.Sensitivity = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The bundle's folder. Default: MODEL-PRECISION.bundle here.")
@@ -64,6 +65,7 @@ def export(
         max_drop,
         metric_split,
         metric_images,
+        metric,
         sensitivity,
     )
     precision = quantizing.precision(fp16, int8, int8_weights, asked)

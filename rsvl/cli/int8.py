@@ -27,6 +27,13 @@ class Method(StrEnum):
     MINMAX = "minmax"
 
 
+class Metric(StrEnum):
+    """What may drop."""
+
+    TASK = "task"
+    AGREEMENT = "agreement"
+
+
 Calibration = Annotated[
     str | None, typer.Option("--calibration", help="Data set to calibrate int8 with and to measure it on: rrsis-d …")
 ]
@@ -47,6 +54,13 @@ MetricSplit = Annotated[str, typer.Option("--metric-split", help="Split to measu
 MetricImages = Annotated[
     int, typer.Option("--metric-images", min=0, help="The first so many of its images; 0: int8 without measuring.")
 ]
+MetricKind = Annotated[
+    Metric,
+    typer.Option(
+        "--metric",
+        help="What may drop: the task's own figure, or the answers' agreement with float32 (for untrained weights).",
+    ),
+]
 Sensitivity = Annotated[
     Path | None,
     typer.Option("--sensitivity", help="Measure what each part costs alone, even where all fits, and draw it here."),
@@ -65,6 +79,7 @@ class Asked:
     max_drop: str
     metric_split: str
     metric_images: int
+    metric: Metric
     sensitivity: Path | None
 
 
@@ -107,7 +122,8 @@ def settings(asked: Asked, activations: bool) -> Int8:
         if asked.metric_images:
             labelled = Images(asked.calibration, asked.root, asked.metric_split, asked.metric_images)
     drop = Drop.parse(asked.max_drop, "--max-drop")
-    return Int8(calibration, labelled, asked.calibrator.value, drop, asked.sensitivity is not None)
+    by_agreement = asked.metric is Metric.AGREEMENT
+    return Int8(calibration, labelled, asked.calibrator.value, drop, asked.sensitivity is not None, by_agreement)
 
 
 def draw(manifest: Manifest, path: Path) -> None:

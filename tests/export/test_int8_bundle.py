@@ -114,6 +114,16 @@ def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
 
 
 @of_float32
+def test_agreement_with_float32_is_a_figure_too(
+    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    found = quantize(float32, dataclasses.replace(settings, agreement=True), {}, lambda *_: None)
+    assert (found.figure, found.baseline) == ("agreement", 1.0)
+    assert found.value is not None and 0.5 < found.value < 1
+
+
+@of_float32
 def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
     before = (float32 / "image.onnx").stat().st_size
     found = quantize(float32, Int8(None), {}, lambda *_: None)
