@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsvl.runtime.errors import OutputError
@@ -31,7 +31,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise OutputError(f"{target}: cannot be written ({reason}): check folder, permission and free space") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no such folder, there is nothing to remove
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,11 +11,13 @@ import typer
 from rsvl.cli import options
 from rsvl.cli.bench_bundle import measure_bundle
 from rsvl.cli.bench_table import list_tables, show_table
+from rsvl.cli.outputs import check_can_be_folder, check_folders
 from rsvl.runtime.errors import UsageError
 
 _BUNDLE, _TABLE = "With a BUNDLE", "With --table"
 _OF_BUNDLE = {"provider", "batch", "peers", "compiled", "model", "weights"}
 _OF_TABLE = {"speed", "abscissa", "ordinate"}
+_OF_BOTH = {"plot", "rounds", "threads", "results"}
 
 
 class Abscissa(StrEnum):
@@ -109,9 +111,12 @@ def bench(
     if len(given) != 1:
         chosen = f"{' and '.join(given)} do not go together" if given else "nothing to measure"
         raise UsageError(f"{chosen}: name a BUNDLE, or a --table, or --list the tables")
-    _refuse_strays(context, _OF_TABLE if bundle else _OF_BUNDLE, "a BUNDLE" if bundle else given[0])
+    strays = _OF_TABLE if bundle else _OF_BUNDLE if table else _OF_BUNDLE | _OF_TABLE | _OF_BOTH
+    _refuse_strays(context, strays, "a BUNDLE" if bundle else given[0])
     if (model or weights) and not peers:
         raise UsageError("--model and --weights say how the peers are made: add --peers")
+    check_folders(plot)
+    check_can_be_folder(results, "--results")
     if list_:
         list_tables(json)
     elif table is not None:

@@ -16,3 +16,28 @@ def check_folders(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.parent.is_dir():
             raise OutputError(f"{path}: no folder {path.parent}: make it first")
+
+
+def check_can_be_folder(path: Path | None, option: str) -> None:
+    """Checks that no file lies where a command will make a folder; None is a folder that nobody wants.
+
+    Raises:
+        OutputError: one does; the message names the option that chooses another place.
+    """
+    if path is None:
+        return
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputError(f"{path}: {there.name} is a file: choose another folder with {option}")
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Makes a folder for a command's files, if it is not there.
+
+    Raises:
+        OutputError: it cannot be made; the message names the option that chooses another.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror}): choose another folder with {option}") from error

@@ -12,7 +12,8 @@ import typer
 from rsvl.cli import options
 from rsvl.cli.asking import Request, ask
 from rsvl.cli.console import print_json, progress
-from rsvl.runtime.errors import OutputError, UsageError
+from rsvl.cli.outputs import make_folder
+from rsvl.runtime.errors import UsageError
 
 
 def run(
@@ -109,7 +110,4 @@ def _prepare(places: list[tuple[Path | None, Path | None]], output: Path, geotif
             )
     if geotiff:
         geo.rasterio()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror}): choose another folder with -o") from error
+    make_folder(output, "-o")

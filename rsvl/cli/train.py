@@ -13,6 +13,7 @@ import typer
 
 from rsvl.cli import options
 from rsvl.cli.console import Report, print_json, print_note, progress
+from rsvl.cli.outputs import check_can_be_folder
 from rsvl.train.config import TrainConfig
 
 _DEFAULT = TrainConfig()
@@ -100,6 +101,7 @@ def train(
         val_limit=val_limit,
         seed=seed,
     )
+    check_can_be_folder(output, "-o")
     if weights is None and not encoder_weights:
         warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
     torch.manual_seed(seed)  # before weights are drawn

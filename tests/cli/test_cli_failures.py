@@ -83,6 +83,7 @@ WRONG_USAGE = {
     "bench: a table's option": (("bench", "BUNDLE", "--speed"), "--speed does not go with a BUNDLE"),
     "bench: a bundle's option": (("bench", "--list", "--batch", "4"), "--batch does not go with --list"),
     "bench: weights of no peers": (("bench", "BUNDLE", "--weights", "random"), "--peers"),
+    "bench: a picture of the list": (("bench", "--list", "--plot", "x.png"), "--plot does not go with --list"),
     "bench: batch of none": (("bench", "BUNDLE", "--batch", "0"), "--batch"),
     "bench: picture of another format": (("bench", "--table", "tgfnet", "--plot", "x.pdf"), ".png or .svg"),
     "bench: no model to measure": (("bench", "--table", "daily-papers", "--speed"), "--list"),
@@ -127,9 +128,24 @@ def test_changed_byte_in_a_bundle_exits_2(rsvl: Rsvl, bundle: Path, image: Path,
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_folder_that_cannot_be_made_exits_1(rsvl: Rsvl, bundle: Path, image: Path) -> None:
-    outcome = rsvl("run", bundle, image, "--text", "red", "-o", image / "below-a-file")
-    assert outcome.code == 1 and "below-a-file" in outcome.error
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*RUN, "-o", "IMAGE/below"),
+        (*TRAIN[:-1], "IMAGE"),
+        ("bench", "BUNDLE", "--results", "IMAGE/below"),
+        ("bench", "BUNDLE", "--plot", "nowhere/x.png"),
+    ],
+)
+def test_place_that_cannot_be_written_is_found_before_the_work(
+    rsvl: Rsvl, arguments: tuple[str, ...], bundle: Path, image: Path, dataset: Path
+) -> None:
+    places = {"BUNDLE": bundle, "IMAGE": image, "DATA": dataset}
+    for name, place in places.items():
+        arguments = tuple(argument.replace(name, str(place)) for argument in arguments)
+    outcome = rsvl(*arguments)
+    assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
+    assert "choose another folder with" in outcome.error or "make it first" in outcome.error
 
 
 def test_absent_provider_exits_3(rsvl: Rsvl, bundle: Path) -> None:
