@@ -99,6 +99,28 @@ def find_provider(name: str) -> Provider:
     raise UsageError(f"unknown provider {name!r}: choose one of {known}")
 
 
+def share_memory(options: Any) -> None:
+    """Lets a session on the processor take its tensors from one pool of main memory that all such sessions share.
+
+    Otherwise each keeps a pool of its own, though of a bundle's graphs only one runs at a time. That pool doubles
+    whenever it is short, where this one grows by what is asked for; and it plans a block for each size of input beside
+    what the first run has taken already.
+
+    Args:
+        options: `onnxruntime.SessionOptions`.
+    """
+    _register_pool()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.enable_mem_pattern = False
+
+
+@cache
+def _register_pool() -> None:
+    ort = onnxruntime()
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"arena_extend_strategy": 1}))  # 1: as requested
+
+
 def start(path: Path, options: Any, provider: Provider, present: list[Provider], engines: Path) -> Any:
     """An ONNX Runtime session of a graph.
 

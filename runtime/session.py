@@ -15,7 +15,7 @@ from rsvl.runtime.engines.execution import EngineSession
 from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError, UsageError
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.openvino import BY_OPENVINO, OpenVinoSession
-from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present_providers, start
+from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present_providers, share_memory, start
 
 Observer = Callable[[str, float, float], None]
 """Told of each graph that ran: its name, when it began and when it ended, by `time.perf_counter`."""
@@ -192,6 +192,8 @@ class Session:
             options.intra_op_num_threads = self._threads
         # Each graph has its own threads: let those of the last one sleep at once instead of spinning beside the next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if provider.name == "cpu":
+            share_memory(options)
         quantization = self._bundle.manifest.quantization
         if quantization is not None and not quantization.activations:
             # Weights become float once, when they are loaded, and not again in every run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rsvl.benchmarks.bundle.footprint import Footprint
+from rsvl.benchmarks.bundle.footprint import RUNS, Footprint
 from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, Way
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.timing import Percentiles
@@ -81,11 +81,12 @@ def _room(found: BundleSpeed) -> Iterator[str]:
 def _footprint(room: Footprint) -> Iterator[list[str]]:
     added = NONE if room.of_weights is None else f"{room.of_weights:.2f} × the weights"
     yield ["weights", _number(room.weights_mb, "MB", 1)]
-    yield ["host memory, peak of a fresh process that runs it once", _number(room.peak_mb, "MB", 1)]
+    yield [f"host memory, peak of a fresh process that runs it {RUNS} times", _number(room.peak_mb, "MB", 1)]
     yield ["of that before loading", _number(room.imported_mb, "MB", 1)]
     yield ["so loading and running add", added]
     yield ["importing the runtime", f"{room.import_s:.2f} s"]
-    yield ["loading the bundle", f"{room.load_s:.2f} s"]
+    yield ["reading and hashing the bundle", f"{room.read_s:.2f} s"]
+    yield ["starting its sessions", f"{room.start_s:.2f} s"]
 
 
 def _shares(found: BundleSpeed) -> Iterator[list[str]]:

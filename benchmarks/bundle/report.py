@@ -61,7 +61,7 @@ class BundleSpeed:
         stages: of one new sentence about one new image, milliseconds by stage; empty for a module of the user's own.
         questions: `FIRST`, `FURTHER` and `MANY`, milliseconds a call; empty likewise.
         throughput: samples a second by batch, by the median.
-        footprint: of a fresh process that loads the bundle and runs it once.
+        footprint: of a fresh process that loads the bundle and runs it a few times.
         ceilings: what the device reaches at most; None where it cannot be measured.
         shares: what the bundle reaches of it; None likewise.
         gpu: what the GPU's counters say.

@@ -1,5 +1,6 @@
 """Loading graphs, choosing the provider and wiring tensors by name."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,23 @@ def test_preferred_provider_that_does_not_start_gives_way(whole_bundle: Path, mo
     monkeypatch.setattr(Session, "_start", failing_start)
     assert Session(Bundle(whole_bundle)).provider == "cpu"
     assert tried == ["cuda", "cpu", "cpu", "cpu"]
+
+
+def test_sessions_that_share_their_memory_answer_from_several_threads_at_once(
+    whole_bundle: Path, tmp_path: Path
+) -> None:
+    split = Session(Bundle(whole_bundle), "cpu", threads=1), ["image", "text", "head"]
+    fused = Session(Bundle(write_bundle(tmp_path / "fused", FUSED)), "cpu", threads=1), ["whole"]
+
+    def answer(number: int) -> tuple[np.ndarray, np.ndarray]:
+        session, graphs = (split, fused)[number % 2]
+        images, tokens = (np.resize(array, (1 + number % 5, *array.shape[1:])) for array in (IMAGES, TOKENS))
+        found = to_numpy(session.run({"image": images, "tokens": tokens}, graphs)["mask_logits"])
+        return found, np.resize(EXPECTED, found.shape)
+
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in pool.map(answer, range(40)):
+            np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
