@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ import numpy as np
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError
 from rsvl.runtime.manifest import GraphSpec
-from rsvl.runtime.openvino.answers import divide
+from rsvl.runtime.openvino.bfloat16 import divide
 from rsvl.runtime.openvino.reading import read_model
 
 BY_OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and in which type each computes what is not int8 already."""
 
 INSTALL = "pip install 'rsvl[openvino]'"
+
+_TYPE = "INFERENCE_PRECISION_HINT"
 
 
 class OpenVinoSession:
@@ -36,8 +38,8 @@ class OpenVinoSession:
 
         Args:
             bundle: whose graphs.
-            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, which rounds to eight bits all but
-                the last products before an answer.
+            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, see `rsvl.runtime.openvino.bfloat16`
+                for what stays float32 there.
             threads: of the processor; None leaves it to OpenVINO, which takes the physical cores.
 
         Raises:
@@ -47,13 +49,12 @@ class OpenVinoSession:
         core = _core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise MissingComponentError("this processor has no bfloat16 instructions: use --provider openvino")
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", _TYPE: precision}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._lock = threading.Lock()
         model = bundle.manifest.model
-        answers = set(model.final_outputs) if precision == "bf16" else set()
-        self._graphs = {graph.name: _Graph(core, bundle, graph, answers, settings) for graph in model.graphs}
+        self._graphs = {graph.name: _Graph(core, bundle, graph, settings) for graph in model.graphs}
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Runs one graph.
@@ -74,11 +75,9 @@ class OpenVinoSession:
 
 
 class _Graph:
-    """One graph, compiled; in two parts where its answers' last products are apart."""
+    """One graph, compiled; in two parts where some of it stays float32."""
 
-    def __init__(
-        self, core: Any, bundle: Bundle, spec: GraphSpec, answers: Collection[str], settings: dict[str, Any]
-    ) -> None:
+    def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
         self._one_by_one = _has_one_batch(spec)
         path = bundle.path(spec.file)
@@ -88,10 +87,7 @@ class _Graph:
                 _check_tensors(model, spec, bundle)
                 if self._one_by_one:
                     model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
-                before, last = divide(model, answers) if answers else (model, None)
-                exact = {**settings, "INFERENCE_PRECISION_HINT": "f32"}
-                pairs = ((before, settings), (last, exact))
-                self._parts = [_Part(core, part, wanted) for part, wanted in pairs if part is not None]
+                self._parts = [_Part(core, part, wanted) for part, wanted in _parts(model, bundle, settings)]
             except BundleError:
                 raise
             except Exception as error:
@@ -123,6 +119,18 @@ class _Graph:
                 raise DeviceError("memory ran out: use a smaller --tile or fewer at once") from error
             raise RsvlError(f"{reason}: try --provider cpu") from error
         return {tensor.name: tensors[tensor.name] for tensor in self._spec.outputs}
+
+
+def _parts(model: Any, bundle: Bundle, settings: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The models to run one after the other, and the settings of each."""
+    if settings[_TYPE] == "f32":
+        yield model, settings
+        return
+    rounded, exact = divide(model, bundle.manifest.model.final_outputs.keys())
+    if rounded is not None:
+        yield rounded, settings
+    if exact is not None:
+        yield exact, {**settings, _TYPE: "f32"}
 
 
 class _Part:

@@ -1,4 +1,4 @@
-"""Graphs divided before their answers' last products compute what they computed whole."""
+"""What stays float32 beside bfloat16; and divided graphs compute what they computed whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rsvl.runtime.openvino.answers import divide
+from rsvl.runtime.openvino.bfloat16 import divide
 
 openvino = pytest.importorskip("openvino")
 
@@ -75,15 +75,17 @@ def test_divided_graph_computes_the_same_and_only_last_products_come_last(
     assert given[-1] >= answers & EXPECTED.keys()
 
 
-def test_graph_that_is_an_answers_last_product_is_not_divided(tmp_path: Path) -> None:
+@pytest.mark.parametrize("node", ["MatMul", "Cos"])
+def test_answers_last_product_and_angles_stay_whole(node: str, tmp_path: Path) -> None:
     info = helper.make_tensor_value_info
+    weights = [numpy_helper.from_array(A, "a")] if node == "MatMul" else []
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "a"], ["y"])],
-        "product",
+        [helper.make_node(node, ["x", *(weight.name for weight in weights)], ["y"])],
+        "one_node",
         [info("x", TensorProto.FLOAT, X.shape)],
-        [info("y", TensorProto.FLOAT, (2, 6))],
-        [numpy_helper.from_array(A, "a")],
+        [info("y", TensorProto.FLOAT, None)],
+        weights,
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "y.onnx")
     model = openvino.Core().read_model(str(tmp_path / "y.onnx"))
-    assert divide(model, {"y"}) == (None, model)
+    assert divide(model, {"y"} if node == "MatMul" else set()) == (None, model)
