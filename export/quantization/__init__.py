@@ -7,7 +7,8 @@
     ranges.py     each activation's range, by ONNX Runtime's calibrators
     qdq.py        the nodes
     groups.py     the model's parts, which are in int8 together
-    meter.py      the task's figure of a mix, remembered on disk
+    figures.py    what may drop: the task's figure, or agreement with float32
+    meter.py      the figure of a mix, remembered on disk
     mix.py        which parts go to int8
     quantize.py   all of it, in order
 

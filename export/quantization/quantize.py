@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 
 from rsvl.export.quantization.feeds import Feeds, collect
+from rsvl.export.quantization.figures import Agreement, TaskFigure
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.meter import Meter
@@ -84,7 +85,8 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        meter = Meter(runner, settings.labelled, settings.agreement, _identity(graphs, parts), write, report)
+        figure = (Agreement if settings.agreement else TaskFigure)(runner, settings.labelled, report)
+        meter = Meter(figure, _identity(graphs, parts), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory)
@@ -140,7 +142,7 @@ def _described(
 
 def _chosen(meter: Meter, gains: Mapping[str, int], settings: Int8) -> tuple[Mix, dict[str, float]]:
     """The mix, and each part's drop where it had to be measured."""
-    everything, allowed = frozenset(gains), settings.max_drop.of(meter.baseline)
+    everything, allowed = frozenset(gains), settings.max_drop.of(meter.figure.baseline)
     fits = meter.drop(everything, "everything in int8") <= allowed
     if fits and not settings.sensitivity:
         return everything, {}
@@ -156,11 +158,11 @@ def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8) -
     assert settings.labelled is not None
     return replace(
         found,
-        figure=meter.figure,
-        measured_on=Measured(settings.labelled.data, settings.labelled.split, meter.images),
-        baseline=meter.baseline,
+        figure=meter.figure.name,
+        measured_on=Measured(settings.labelled.data, settings.labelled.split, meter.figure.images),
+        baseline=meter.figure.baseline,
         value=meter.value(mix, "the mix"),
-        allowed_drop=settings.max_drop.of(meter.baseline),
+        allowed_drop=settings.max_drop.of(meter.figure.baseline),
     )
 
 
