@@ -16,20 +16,21 @@ def fold_batch_norms(graph: ir.Graph) -> None:
     """Folds batch norms in place, wherever all nodes that read a weight are convolutions with the same norm after."""
     for weight in list(graph.initializers.values()):
         pairs = [(use.node, _norm_after(use.node)) for use in weight.uses() if use.idx == 1]
-        if not pairs or len(pairs) < len(weight.uses()):
+        parameters = {_parameters(conv, norm) for conv, norm in pairs}
+        if len(pairs) < len(weight.uses()) or len(parameters) != 1 or None in parameters:
             continue
-        (first, norm), *others = pairs
-        alike = all(other is not None and _constants(conv, other) == _constants(first, norm) for conv, other in others)
-        if norm is None or not alike or any(value.const_value is None for value in _constants(first, norm)):
-            continue
-        bias = _folded(weight, first, norm)
+        constants, epsilon = parameters.pop() or ((), 0.0)
+        bias = _folded(weight, constants, epsilon)
         graph.register_initializer(bias)
-        for conv, after in pairs:
-            assert after is not None
+        for conv, norm in pairs:
+            assert norm is not None
             conv.resize_inputs(3)
             conv.replace_input_with(2, bias)
-            after.outputs[0].replace_all_uses_with(conv.outputs[0])
-            graph.remove(after, safe=True)
+            norm.outputs[0].replace_all_uses_with(conv.outputs[0])
+            graph.remove(norm, safe=True)
+        for value in constants:
+            if value.name and not value.uses():
+                graph.initializers.pop(value.name)
 
 
 def _norm_after(node: ir.Node) -> ir.Node | None:
@@ -41,17 +42,20 @@ def _norm_after(node: ir.Node) -> ir.Node | None:
     return None if any(value.is_graph_output() for value in ends) else users[0]
 
 
-def _constants(conv: ir.Node, norm: ir.Node | None) -> tuple[ir.Value, ...]:
-    """A convolution's bias, if it has one, and the norm's scale, shift, mean and variance."""
-    return tuple(value for value in (*conv.inputs[2:], *(norm.inputs[1:] if norm else ())) if value is not None)
+def _parameters(conv: ir.Node, norm: ir.Node | None) -> tuple[tuple[ir.Value, ...], float] | None:
+    """A convolution's bias, if it has one, its norm's scale, shift, mean, variance and epsilon; None if they vary."""
+    if norm is None:
+        return None
+    values = tuple(value for value in (*conv.inputs[2:], *norm.inputs[1:]) if value is not None)
+    constant = all(value.const_value is not None for value in values)
+    return (values, norm.attributes.get_float("epsilon", _EPSILON)) if constant else None
 
 
-def _folded(weight: ir.Value, conv: ir.Node, norm: ir.Node) -> ir.Value:
+def _folded(weight: ir.Value, constants: tuple[ir.Value, ...], epsilon: float) -> ir.Value:
     """Scales a weight [Cout, …] in place as the norm would its output; gives the bias that does the rest."""
-    *own, scale, shift, mean, variance = (_float64(value) for value in _constants(conv, norm))
-    factor = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", _EPSILON))
-    values = _float64(weight)
-    kind = weight.const_value.dtype.numpy()
+    *own, scale, shift, mean, variance = (_float64(value) for value in constants)
+    factor = scale / np.sqrt(variance + epsilon)
+    values, kind = _float64(weight), weight.dtype.numpy() if weight.dtype else np.float32
     weight.const_value = ir.tensor((values * factor.reshape(-1, *[1] * (values.ndim - 1))).astype(kind))
     bias = ir.tensor(((sum(own) - mean) * factor + shift).astype(kind))
     return ir.Value(name=f"{weight.name}_bias", const_value=bias, shape=bias.shape, type=ir.TensorType(bias.dtype))

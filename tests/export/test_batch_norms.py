@@ -43,6 +43,7 @@ def test_norms_of_shared_convolutions_are_folded(bias: bool, between: Callable[[
     assert [node.op_type for node in program.model.graph].count("BatchNormalization") == 2
     fold_batch_norms(program.model.graph)
     assert [node.op_type for node in program.model.graph].count("BatchNormalization") == norms
+    assert all(value.uses() for value in program.model.graph.initializers.values())
     written = ir.to_proto(program.model).SerializeToString()
     session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
     expected = module.double()(x.double())
