@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.engines.keys import ANY, Builder, EngineKey, file_stem, source_hash
 from rsvl.runtime.engines.library import Library
-from rsvl.runtime.engines.profiles import BATCH, Ranges, Shape, batch_range, checked_ranges, dynamic_names, profile
+from rsvl.runtime.engines.profiles import BATCH, Ranges, Shape, batch_range, checked_ranges, profile
 from rsvl.runtime.engines.store import EngineStore, Found, StoredEngine
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.gpu.device import Gpu
@@ -198,12 +198,15 @@ def _same_sizes(graph: GraphSpec, earlier: StoredEngine | None) -> dict[str, tup
     """An earlier engine's profile, where it still fits the graph's declaration."""
     if earlier is None:
         return None
-    dynamic = {t.name: t.shape for t in graph.inputs if dynamic_names([GraphSpec("", (t,), ())])}
-    if set(earlier.key.profile) != set(dynamic):
-        return None
-    for name, shapes in earlier.key.profile.items():
-        for shape in shapes:
-            pairs = list(zip(dynamic[name], shape, strict=False))
-            if len(shape) != len(dynamic[name]) or any(not isinstance(d, str) and d != size for d, size in pairs):
-                return None
-    return dict(earlier.key.profile)
+    dynamic = {t.name: t.shape for t in graph.inputs if any(isinstance(size, str) for size in t.shape)}
+    sizes = earlier.key.profile
+    same = set(sizes) == set(dynamic) and all(
+        _may_be(dynamic[name], shape) for name, shapes in sizes.items() for shape in shapes
+    )
+    return dict(sizes) if same else None
+
+
+def _may_be(declared: Sequence[int | str], shape: Shape) -> bool:
+    return len(declared) == len(shape) and all(
+        isinstance(d, str) or d == size for d, size in zip(declared, shape, strict=True)
+    )
