@@ -22,8 +22,8 @@ from typing import Any
 
 from rsvl.benchmarks.machine import file_stem, hardware
 from rsvl.benchmarks.markdown import markdown_table
+from rsvl.benchmarks.records import RESULTS, keep
 from rsvl.registry import names
-from rsvl.runtime.atomic import write_text
 from rsvl.runtime.engines import find_library
 from rsvl.runtime.engines.library import RTX
 from rsvl.runtime.errors import InputError
@@ -164,25 +164,13 @@ def _row(build: Build) -> list[str]:
     ]
 
 
-def keep(record: Record, folder: Path) -> Path:
-    """Writes a record as JSON, and as Markdown beside it; returns the first one's path.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    path = _path(record, folder)
-    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
-    write_text(path.with_suffix(".md"), markdown(record))
-    return path
-
-
 def recorded(record: Record, folder: Path) -> Record:
     """What is kept already of the same machine and library; else the record itself.
 
     Raises:
         InputError: a file of that name that is no record.
     """
-    path = _path(record, folder)
+    path = folder / f"{_stem(record)}.json"
     if not path.is_file():
         return record
     try:
@@ -197,8 +185,13 @@ def _build(data: dict[str, Any]) -> Build:
     return Build(**{**data, **parts, "engines": tuple(GraphEngine(**engine) for engine in data["engines"])})
 
 
-def _path(record: Record, folder: Path) -> Path:
-    return folder / f"{file_stem(record.hardware, 'engines', record.library)}.json"
+def kept(record: Record, folder: Path) -> Path:
+    """Keeps the record (`rsvl.benchmarks.records`); returns the JSON file's path."""
+    return keep(asdict(record), markdown(record), folder, _stem(record))
+
+
+def _stem(record: Record) -> str:
+    return file_stem(record.hardware, "engines", record.library)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -206,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names in the registry; by default all")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable; by default all")
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the record")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     given = parser.parse_args(arguments)
     library = find_library(RTX)
     empty = Record(hardware(), f"{library.backend} {library.version}")
@@ -214,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for precision in given.precision or PRECISIONS:
             with tempfile.TemporaryDirectory() as folder:
                 build = measure(model, precision, Path(folder))
-            path = keep(recorded(empty, given.results).with_build(build), given.results)
+            path = kept(recorded(empty, given.results).with_build(build), given.results)
             print(f"{model} in {precision}: {build.failure or 'built'}; {path}", flush=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rsvl.benchmarks import engine_builds
-from rsvl.benchmarks.engine_builds import Build, GraphEngine, Record, Used, keep, markdown, measure, recorded
+from rsvl.benchmarks.engine_builds import Build, GraphEngine, Record, Used, kept, markdown, measure, recorded
 from rsvl.runtime.errors import InputError
 
 EMPTY = Record("Toy CPU, 2 cores", "tensorrt_rtx 1.7")
@@ -49,13 +49,13 @@ def test_command_that_fails_is_kept_with_its_line(
 def test_record_grows_by_build_and_a_new_one_replaces_its_like(tmp_path: Path) -> None:
     failed = Build("toy", "fp16", failure="engine ended with 1")
     for build in (failed, Build("another", "fp32", engines=(HEAD, HEAD)), BUILT):
-        path = keep(recorded(EMPTY, tmp_path).with_build(build), tmp_path)
+        path = kept(recorded(EMPTY, tmp_path).with_build(build), tmp_path)
     assert [(b.model, b.failure) for b in recorded(EMPTY, tmp_path).builds] == [("another", ""), ("toy", "")]
     assert recorded(EMPTY, tmp_path).builds[1] == BUILT
     assert "| toy | fp16 | random | head | 12 | 2.5 | 2.2 | 300 | 20.0 | 3.5 |" in path.with_suffix(".md").read_text()
 
 
 def test_file_that_is_no_record_is_one_line(tmp_path: Path) -> None:
-    keep(EMPTY, tmp_path).write_text('{"builds": [3]}')
+    kept(EMPTY, tmp_path).write_text('{"builds": [3]}')
     with pytest.raises(InputError, match="not a record of engines"):
         recorded(EMPTY, tmp_path)
