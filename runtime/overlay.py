@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: One colour a sentence, told apart also by the colour-blind (Okabe and Ito's palette, the bright ones).
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
+#: A smaller picture is enlarged by a whole factor, so that there is room for lines and captions.
+_LEAST_SIDE = 256
 _OPACITY = 0.45
 _CAPTION_LINES = 2
 
@@ -23,12 +26,14 @@ def draw(results: Sequence[Located], side: int = 2048) -> Image.Image:
 
     Args:
         results: at least one, all of the same image.
-        side: longest side of the picture in pixels; a larger image is thinned out.
+        side: longest side of the picture in pixels; a larger image is thinned out. One below 256 pixels is enlarged.
 
     Returns:
         An RGB picture of the image's proportions, with a caption line a sentence below it.
     """
-    pixels = results[0].thumbnail(side).copy()
+    pixels = results[0].thumbnail(side)
+    factor = math.ceil(min(_LEAST_SIDE, side) / max(pixels.shape[:2]))
+    pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = pixels.shape[:2]
     scale = width / results[0].size[1], height / results[0].size[0]
     stroke = max(1, round(max(width, height) / 400))

