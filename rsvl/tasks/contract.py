@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rsvl.metrics.sample import Sample
+from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +44,16 @@ Observe = Callable[[Seen], None]
 def image_name(path: Path) -> str:
     """What an image is called wherever its data set lies: its file's name and folder."""
     return f"{path.parent.name}/{path.name}"
+
+
+def check_seen(seen: int, count: int, sensor: str | None, name: str) -> None:
+    """Checks that a sensor has shown anything of a data set called `name`, of which `count` images were gone through.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if sensor is not None and not seen:
+        raise UsageError(f"{name}: {sensor} shows none of these {count} images: raise --limit or leave --sensor out")
 
 
 class Report(Protocol):

@@ -11,7 +11,7 @@ from rsvl.metrics.grouped import GroupedReport
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.image import read_image
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.tasks.contract import Progress
+from rsvl.tasks.contract import Progress, check_seen
 
 Asked = tuple[Referring, tuple[str, ...]]
 """An object to find and the sentences to find it by."""
@@ -29,15 +29,21 @@ def asked_images(
 
     Arguments are those of `rsvl.tasks.contract.Evaluation.evaluate`; `progress` is told of the images of another sensor
     too.
+
+    Raises:
+        UsageError: after the last image, if none is of the sensor that is asked for.
     """
     count = len(dataset) if limit is None else min(limit, len(dataset))
     exchange = np.random.default_rng(seed) if shuffle_sentences else None
+    seen = 0
     for index in range(count):
         record = dataset[index]
         if sensor in (None, record.sensor):
+            seen += 1
             yield record, asked_of(record, exchange)
         if progress:
             progress(index + 1, count)
+    check_seen(seen, count, sensor, dataset.name)
 
 
 def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[Asked]:

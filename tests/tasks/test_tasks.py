@@ -115,13 +115,16 @@ def test_who_knows_the_classes_scores_one_and_chance_when_exchanged(splits) -> N
 def test_who_knows_the_boxes_scores_one_and_nothing_when_exchanged(splits) -> None:
     evaluation, dataset = evaluation_of(GROUNDING), splits(GROUNDING)
     record = next(r for r in dataset if len({x.object_id for x in r.referrings if not x.no_target}) > 1)
-    one = type("One", (), {"__len__": lambda self: 1, "__getitem__": lambda self, i: record, "box": dataset.box})()
+    one = type(
+        "One", (), {"__len__": lambda self: 1, "__getitem__": lambda self, i: record, "box": dataset.box, "name": "one"}
+    )()
     known = knows_boxes_of(dataset, record)
     report = evaluation.evaluate(known, one)
     assert report.to_dict()[evaluation.BEST] == 1.0 and report.n_acc in (1.0, pytest.approx(math.nan, nan_ok=True))
     assert evaluation.evaluate(known, one, shuffle_sentences=True).to_dict()["meanIoU"] < 0.5
     other = "sar" if record.sensor == "optical" else "optical"
-    assert evaluation.evaluate(known, one, sensor=other).overall.count == 0
+    with pytest.raises(UsageError, match=f"{other} shows none of these 1 images"):
+        evaluation.evaluate(known, one, sensor=other)
 
 
 def knows_boxes_of(dataset, record):

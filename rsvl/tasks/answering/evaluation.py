@@ -11,7 +11,7 @@ import numpy as np
 from rsvl.data.records import QuestionDataset, QuestionRecord
 from rsvl.metrics.answering import AnswerMetrics, AnswerReport
 from rsvl.runtime.answerer import Answerer
-from rsvl.tasks.contract import Observe, Progress, Seen, image_name
+from rsvl.tasks.contract import Observe, Progress, Seen, check_seen, image_name
 
 DATA = (QuestionDataset,)
 NEEDS_MASKS = False
@@ -55,11 +55,13 @@ def evaluate(
     if shuffle_sentences:
         order = np.random.default_rng(seed).permutation(count)
         shown[order] = np.roll(order, -1)
+    places = 0
     for index in range(count):
         record, seen = dataset[index], dataset[int(shown[index])]
         optical = None if sensor == "sar" else seen.optical
         sar = None if sensor == "optical" else seen.sar
         if optical is not None or sar is not None:
+            places += 1
             answers = predict(optical, sar, [question.text for question in record.questions])
             for question, answer in zip(record.questions, answers, strict=True):
                 sample = metrics.update(answer, question.answer, question.type, record.condition)
@@ -67,6 +69,7 @@ def evaluate(
                     observe(Seen(_place(record), question.text, sample, answer))
         if progress:
             progress(index + 1, count)
+    check_seen(places, count, sensor, dataset.name)
     return metrics.compute()
 
 
