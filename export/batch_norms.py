@@ -28,7 +28,7 @@ def fold_batch_norms(graph: ir.Graph) -> None:
             conv.replace_input_with(2, bias)
             norm.outputs[0].replace_all_uses_with(conv.outputs[0])
             graph.remove(norm, safe=True)
-        for value in constants:
+        for value in set(constants):  # an untrained norm's shift and mean can be one
             if value.name and not value.uses():
                 graph.initializers.pop(value.name)
 
