@@ -10,9 +10,9 @@ without a word:
 * A Hugging Face directory says it in `config.json` or `open_clip_config.json`, OpenAI's own archives carry constants
   that nobody else's do (theirs is QuickGELU), and files that `rsvl` wrote record it: the model follows them, whatever
   its preset.
-* All others follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16`` and ``clip-vit-l-14``
-  have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its model card builds
-  open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
+* All others follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16``, ``clip-vit-l-14`` and
+  ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its model
+  card builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
 
 What was chosen here:
 
@@ -89,6 +89,7 @@ VIT_B_32 = Preset(
 )
 VIT_B_16 = replace(VIT_B_32, patch=16)
 VIT_L_14 = replace(VIT_B_32, patch=14, vision=(1024, 24, 16), text=(768, 12, 12), embed_dim=768)
+VIT_H_14 = replace(VIT_B_32, patch=14, vision=(1280, 32, 16), text=(1024, 24, 16), embed_dim=1024)
 
 TINY = Preset(
     image_size=256,
@@ -102,7 +103,7 @@ TINY = Preset(
     stem=(16, 48, 80, 128),
 )
 
-_PUBLISHED = {"clip": VIT_B_32, "clip-vit-b-16": VIT_B_16, "clip-vit-l-14": VIT_L_14}
+_PUBLISHED = {"clip": VIT_B_32, "clip-vit-b-16": VIT_B_16, "clip-vit-l-14": VIT_L_14, "clip-vit-h-14": VIT_H_14}
 PRESETS = {
     **_PUBLISHED,
     **{f"{name}-quickgelu": replace(preset, activation="quick_gelu") for name, preset in _PUBLISHED.items()},
