@@ -11,8 +11,8 @@ without a word:
   that nobody else's do (theirs is QuickGELU), and files that `rsvl` wrote record it: the model follows them, whatever
   its preset.
 * All others follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16``, ``clip-vit-l-14`` and
-  ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its model
-  card builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
+  ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its card
+  builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
 
 What was chosen here:
 
