@@ -179,8 +179,8 @@ def activation_of_config(model: CLIP) -> str:
 def test_published_presets_have_clips_parameters() -> None:
     with torch.device("meta"):
         counts = {name: sum(p.numel() for p in registry.create(name).parameters()) for name in PRESETS}
-    # open_clip's own counts of ViT-B-32, ViT-B-16 and ViT-L-14, in millions.
-    published = {"clip": 151.28, "clip-vit-b-16": 149.62, "clip-vit-l-14": 427.62}
+    # open_clip's own counts of ViT-B-32, ViT-B-16, ViT-L-14 and ViT-H-14, in millions.
+    published = {"clip": 151.28, "clip-vit-b-16": 149.62, "clip-vit-l-14": 427.62, "clip-vit-h-14": 986.11}
     assert {name: round(counts[name] / 1e6, 2) for name in published} == published
     assert VIT_B_32.activation == "gelu"
 
