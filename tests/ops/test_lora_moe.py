@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from in_openvino import only_output
+from lora_moe_case import Arrays, LoRAMoECase
 
 from rsvl.benchmarks.count import MultiplyAdds, count_call
 from rsvl.export.symbolics import add_functions
@@ -17,40 +18,14 @@ from rsvl.modules.lora_moe import LoRAMoE, load_balance_loss, take_balance_loss
 from rsvl.ops import lora_moe, top_k_gate
 from rsvl.runtime.errors import UsageError
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-class Case(NamedTuple):
-    """Sizes of one call; `gate_patches` where the gates' dimensions are not those of the patches."""
-
-    patches: tuple[int, ...]
-    cin: int
-    cout: int
-    experts: int
-    rank: int
-    chosen: int
-    gate_patches: tuple[int, ...] | None = None
-
-    def arrays(self) -> Arrays:
-        """x, weight, a, b and gate in float64, the same in every run; gates of both signs, zero but for `chosen`."""
-        rng = np.random.default_rng(sum(self.patches) + self.cin)
-        x = rng.standard_normal((*self.patches, self.cin))
-        weight = rng.standard_normal((self.cout, self.cin)) / self.cin**0.5
-        a = rng.standard_normal((self.experts, self.rank, self.cin)) / self.cin**0.5
-        b = rng.standard_normal((self.experts, self.cout, self.rank)) / self.rank**0.5
-        gate = rng.uniform(-1, 1, (*(self.gate_patches or self.patches), self.experts))
-        order = rng.permuted(np.broadcast_to(np.arange(self.experts), gate.shape), axis=-1)
-        return x, weight, a, b, np.where(order < self.chosen, gate, 0.0)
-
-
 CASES = {
-    "map, two of four": Case((2, 3, 5), 6, 7, 4, 3, 2),
-    "tokens, one of three": Case((3, 4), 5, 8, 3, 2, 1),
-    "one image": Case((1, 4, 4), 8, 4, 4, 2, 2),
-    "one expert": Case((2, 6), 4, 4, 1, 3, 1),
-    "rank one, all chosen": Case((2, 5), 3, 2, 5, 1, 5),
-    "none chosen": Case((2, 3), 4, 5, 2, 2, 0),
-    "one gate an image": Case((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(3, 1, 1)),
+    "map, two of four": LoRAMoECase((2, 3, 5), 6, 7, 4, 3, 2),
+    "tokens, one of three": LoRAMoECase((3, 4), 5, 8, 3, 2, 1),
+    "one image": LoRAMoECase((1, 4, 4), 8, 4, 4, 2, 2),
+    "one expert": LoRAMoECase((2, 6), 4, 4, 1, 3, 1),
+    "rank one, all chosen": LoRAMoECase((2, 5), 3, 2, 5, 1, 5),
+    "none chosen": LoRAMoECase((2, 3), 4, 5, 2, 2, 0),
+    "one gate an image": LoRAMoECase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(3, 1, 1)),
 }
 
 
@@ -120,6 +95,11 @@ def in_onnx(dtype: type, gate_dtype: type) -> Callable[[Arrays], np.ndarray]:
     return run
 
 
+def in_openvino(arrays: Arrays) -> np.ndarray:
+    feeds = {"x": arrays[0].astype(np.float32), "gate": arrays[4].astype(np.float32)}
+    return only_output(onnx_model(arrays), feeds)
+
+
 LANGUAGES = {  # how to run it, and the error allowed relative to the largest value
     "torch float64": (in_torch(torch.float64), 1e-12),
     "torch float32": (in_torch(torch.float32), 2e-6),
@@ -129,12 +109,13 @@ LANGUAGES = {  # how to run it, and the error allowed relative to the largest va
     "onnx float32": (in_onnx(np.float32, np.float32), 2e-6),
     "onnx float16": (in_onnx(np.float16, np.float16), 4e-3),
     "onnx float16, gate float32": (in_onnx(np.float16, np.float32), 4e-3),
+    "onnx float32 in OpenVINO": (in_openvino, 2e-6),
 }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_lora_moe_in_every_language_equals_the_definition(case: Case, language: str) -> None:
+def test_lora_moe_in_every_language_equals_the_definition(case: LoRAMoECase, language: str) -> None:
     run, tolerance = LANGUAGES[language]
     arrays = case.arrays()
     expected = reference(arrays)

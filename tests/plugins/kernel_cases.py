@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from lora_moe_case import LoRAMoECase
 
 from rsvl.ops import lora_moe, rotated_conv2d
 from rsvl.plugins.lora_moe import LoRAMoE
@@ -71,35 +72,15 @@ CONV_CASES = {
 
 
 class MoeCase(NamedTuple):
-    """Sizes of one call; `gate_patches` where the gates' dimensions are not those of the patches."""
+    """A call, and whether the gates' dtype is float32 whatever that of the others."""
 
-    patches: tuple[int, ...]
-    cin: int
-    cout: int
-    experts: int
-    rank: int
-    chosen: int
-    gate_patches: tuple[int, ...] | None = None
+    sizes: LoRAMoECase
     wide_gate: bool = False
 
     def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """x, weight, a, b and gate, the same in every run; gates zero but for `chosen` experts, others further on."""
-        random = torch.Generator().manual_seed(sum(self.patches) + self.cin)
-        x = torch.randn(*self.patches, self.cin, generator=random)
-        weight = torch.randn(self.cout, self.cin, generator=random) / self.cin**0.5
-        a = torch.randn(self.experts, self.rank, self.cin, generator=random) / self.cin**0.5
-        b = torch.randn(self.experts, self.cout, self.rank, generator=random) / self.rank**0.5
-        places = self.gate_patches or self.patches
-        gate = torch.rand(*places, self.experts, generator=random) * 2 - 1
-        first = torch.arange(math.prod(places)).view(*places, 1) // 70  # so that whole blocks leave experts out
-        gate[(torch.arange(self.experts) - first) % self.experts >= self.chosen] = 0
-        return [
-            x.to(dtype),
-            weight.to(dtype),
-            a.to(dtype),
-            b.to(dtype),
-            gate.to(torch.float32 if self.wide_gate else dtype),
-        ]
+        """x, weight, a, b and gate, the same in every run; whole blocks of patches leave experts out."""
+        *tensors, gate = map(torch.from_numpy, self.sizes._replace(alike=70).arrays())
+        return [*(tensor.to(dtype) for tensor in tensors), gate.to(torch.float32 if self.wide_gate else dtype)]
 
     def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """What the kernel gives, and the definition in float64, for the same inputs."""
@@ -108,13 +89,13 @@ class MoeCase(NamedTuple):
 
 
 MOE_CASES = {
-    "odd sizes, batch": MoeCase((2, 3, 5), 7, 9, 4, 3, 2),
-    "several blocks, one of three": MoeCase((3, 50), 72, 260, 3, 8, 1),
-    "more ranks than one tile": MoeCase((2, 40), 9, 5, 6, 13, 6, wide_gate=True),
-    "one of everything": MoeCase((1,), 1, 1, 1, 1, 1),
-    "none chosen": MoeCase((2, 3), 16, 8, 2, 4, 0),
-    "one gate an image": MoeCase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(3, 1, 1)),
-    "one gate a place": MoeCase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(1, 2, 4)),
+    "odd sizes, batch": MoeCase(LoRAMoECase((2, 3, 5), 7, 9, 4, 3, 2)),
+    "several blocks, one of three": MoeCase(LoRAMoECase((3, 50), 72, 260, 3, 8, 1)),
+    "more ranks than one tile": MoeCase(LoRAMoECase((2, 40), 9, 5, 6, 13, 6), wide_gate=True),
+    "one of everything": MoeCase(LoRAMoECase((1,), 1, 1, 1, 1, 1)),
+    "none chosen": MoeCase(LoRAMoECase((2, 3), 16, 8, 2, 4, 0)),
+    "one gate an image": MoeCase(LoRAMoECase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(3, 1, 1))),
+    "one gate a place": MoeCase(LoRAMoECase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(1, 2, 4))),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
+from lora_moe_case import LoRAMoECase
 
 from rsvl.plugins import driver
 from rsvl.plugins.operation import Operation
@@ -16,7 +17,7 @@ from rsvl.runtime.errors import MissingComponentError
 LARGE = {  # as in the models, several waves of blocks
     "256 channels, 60×60": ConvCase(2, 3, 256, 256, 60, 60),
     "512 channels, 30×30": ConvCase(1, 3, 512, 512, 30, 30),
-    "900×768, eight experts of rank 16": MoeCase((900,), 768, 768, 8, 16, 2),
+    "900×768, eight experts of rank 16": MoeCase(LoRAMoECase((900,), 768, 768, 8, 16, 2)),
 }
 CASES: dict[str, ConvCase | MoeCase] = {
     **{f"RotatedConv2d: {name}": case for name, case in CONV_CASES.items()},
