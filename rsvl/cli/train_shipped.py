@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rsvl.checkpoints import load
-from rsvl.cli.console import Report, progress
+from rsvl.cli.console import progress
+from rsvl.cli.train import EpochTable
 from rsvl.runtime.errors import RsvlError
-from rsvl.tasks import evaluation_of
+from rsvl.tasks import Evaluation, evaluation_of
 from rsvl.train.shipped import Recipe, ablate, recipe, recipes, retrain
-
-
-class _Steps:
-    """Shows a training's steps on a command's progress bar; epochs are in the run's history."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """See `rsvl.train.loop.Progress`."""
-        self._report(step, steps, f"epoch {epoch + 1}", f"loss {loss:.4f}")
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """See `rsvl.train.loop.Progress`."""
 
 
 def main(
@@ -48,23 +35,25 @@ def main(
 
 
 def _retrain(name: str, found: Recipe, output: Path) -> None:
+    evaluation = _evaluation(name)
     with progress(name) as report:
-        figures = retrain(name, found, output, report, _Steps(report))
-    best = _best(name)
-    typer.echo(f"{name}: {best} {figures[best]:.4f} on the test split, {output / name}.safetensors")
+        steps = EpochTable(report, found.train.epochs, evaluation.headline, shown=False)
+        figures = retrain(name, found, output, report, steps)
+    best = figures[evaluation.BEST]
+    typer.echo(f"{name}: {evaluation.BEST} {best:.4f} on the test split, {output / name}.safetensors")
 
 
 def _ablate(name: str, found: Recipe, output: Path) -> None:
+    evaluation = _evaluation(name)
     with progress(name) as report:
-        each = ablate(name, found, output, report, _Steps(report))
-    best = _best(name)
+        steps = EpochTable(report, found.train.epochs, evaluation.headline, shown=False)
+        each = ablate(name, found, output, report, steps)
     for ablation, figures in each.items():
-        typer.echo(f"{name}, {ablation}: {best} {figures[best]:.4f} on the test split")
+        typer.echo(f"{name}, {ablation}: {evaluation.BEST} {figures[evaluation.BEST]:.4f} on the test split")
 
 
-def _best(name: str) -> str:
-    """The key of the figure that tells a model's quality."""
-    return str(evaluation_of(load(name, "random").spec.task).BEST)
+def _evaluation(name: str) -> Evaluation:
+    return evaluation_of(load(name, "random").spec.task)
 
 
 if __name__ == "__main__":
