@@ -48,7 +48,8 @@ def processor_ceilings(threads: int) -> Ceilings:
         RsvlError: the process that measures failed, out of memory for example.
     """
     failed = "the machine's ceilings cannot be measured (is there memory for them?)"
-    return Ceilings(**answer(__name__, [str(threads)], failed, dict.fromkeys(_THREAD_VARIABLES, str(threads))))
+    environment = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return Ceilings(**answer(["-m", __name__, str(threads)], failed, environment))
 
 
 def gpu_ceilings() -> Ceilings | None:

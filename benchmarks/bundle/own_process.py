@@ -12,19 +12,18 @@ from typing import Any
 from rsvl.runtime.errors import RsvlError
 
 
-def answer(module: str, arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
-    """What a module prints as JSON when it is run with these arguments.
+def answer(arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
+    """What another interpreter prints as JSON.
 
     Args:
-        module: as ``python -m`` takes it.
-        arguments: of its command line.
+        arguments: of its command line, such as ``-m`` and a module's name.
         failed: what to say when it fails; its last line is put behind that.
         environment: variables beside those of this process.
 
     Raises:
         RsvlError: it failed.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment or {}))
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -23,6 +23,9 @@ SENTENCES = (
     "a harbour with many ships",
 )
 
+_NUMBERS = count()
+"""Of all images and sentences of this process: what one measurement asked is not new to the next."""
+
 Ask = Callable[[Any, np.ndarray, list[str]], Any]
 """Asks a runner several sentences about one image."""
 
@@ -66,7 +69,7 @@ def new_images(size: int) -> Iterator[tuple[np.ndarray, int]]:
     They are noise, since no way's time depends on what an image shows.
     """
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-    for number in count():
+    for number in _NUMBERS:
         pixels = noise.copy()
         pixels[0, 0] = number % 256, number // 256 % 256, number // 65536
         yield pixels, number

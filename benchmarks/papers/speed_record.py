@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rsvl.benchmarks.machine import file_stem, hardware
+from rsvl.benchmarks.records import RESULTS
 from rsvl.benchmarks.timing import Percentiles
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import InputError
-
-RESULTS = Path("benchmarks/results")
-"""Where records are kept: in the project's folder, below the current one."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as as_json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +71,8 @@ def _options(peers: dict[str, Any] | None) -> Any:
 def _write(found: BundleSpeed, text: str, folder: Path) -> None:
     """Writes `HARDWARE-MODEL-PRECISION.json` and `.md`."""
     from rsvl.benchmarks.machine import file_stem
-    from rsvl.runtime.atomic import write_text
+    from rsvl.benchmarks.records import keep
 
-    stem = file_stem(found.hardware, found.model, found.precision)
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, content in ((".json", as_json.dumps(found.to_dict(), indent=2) + "\n"), (".md", text)):
-        write_text(folder / f"{stem}{suffix}", content)
-        print_note(f"wrote {folder / stem}{suffix}")
+    path = keep(found.to_dict(), text, folder, file_stem(found.hardware, found.model, found.precision))
+    for written in (path, path.with_suffix(".md")):
+        print_note(f"wrote {written}")

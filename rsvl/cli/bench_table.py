@@ -48,8 +48,9 @@ def show_table(
         json: whether to print JSON.
     """
     from rsvl.benchmarks.papers.published import read
-    from rsvl.benchmarks.papers.speed_record import RESULTS, keep, recorded
+    from rsvl.benchmarks.papers.speed_record import keep, recorded
     from rsvl.benchmarks.picture import check_drawable
+    from rsvl.benchmarks.records import RESULTS
 
     published, folder = read(name), results or RESULTS
     if plot is not None:
