@@ -75,7 +75,7 @@ class OpenVinoSession:
 
 
 class _Graph:
-    """One graph, compiled; in two parts where some of it stays float32."""
+    """One graph, compiled; in several parts where some of it stays float32."""
 
     def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
@@ -118,7 +118,7 @@ class _Graph:
             if re.search("allocate|bad_alloc|out of memory", reason, re.IGNORECASE):
                 raise DeviceError("memory ran out: use a smaller --tile or fewer at once") from error
             raise RsvlError(f"{reason}: try --provider cpu") from error
-        return {tensor.name: tensors[tensor.name] for tensor in self._spec.outputs}
+        return {tensor.name: np.array(tensors[tensor.name]) for tensor in self._spec.outputs}
 
 
 def _parts(model: Any, bundle: Bundle, settings: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -126,11 +126,8 @@ def _parts(model: Any, bundle: Bundle, settings: dict[str, Any]) -> Iterator[tup
     if settings[_TYPE] == "f32":
         yield model, settings
         return
-    rounded, exact = divide(model, bundle.manifest.model.final_outputs.keys())
-    if rounded is not None:
-        yield rounded, settings
-    if exact is not None:
-        yield exact, {**settings, _TYPE: "f32"}
+    for part, exact in divide(model, bundle.manifest.model.final_outputs.keys()):
+        yield part, {**settings, _TYPE: "f32"} if exact else settings
 
 
 class _Part:
@@ -142,8 +139,8 @@ class _Part:
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feeds = {name: tensors[name] for name in tensors.keys() & self._inputs}
-        found = self._request.infer(feeds, share_inputs=True)
-        return {name: found[name] for name in self._outputs}
+        found = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+        return {name: found[name] for name in self._outputs}  # in place: valid until the next run
 
 
 def _core() -> Any:

@@ -41,51 +41,56 @@ def model(tmp_path: Path) -> Any:
     return openvino.Core().read_model(str(path))
 
 
-def products(model: Any) -> int:
-    return 0 if model is None else sum(node.get_type_name() == "MatMul" for node in model.get_ordered_ops())
+def products(part: Any) -> int:
+    return sum(node.get_type_name() == "MatMul" for node in part.get_ordered_ops())
+
+
+def run(parts: list[tuple[Any, bool]], tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All parts in float32, one after the other."""
+    tensors = dict(tensors)
+    for part, _ in parts:
+        names = {name for port in part.inputs for name in port.get_names()} & tensors.keys()
+        compiled = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = compiled({name: tensors[name] for name in names})
+        tensors |= {name: found[name] for port in part.outputs for name in port.get_names()}
+    return tensors
 
 
 @pytest.mark.parametrize(
-    ("answers", "first", "second"),
+    ("answers", "expected"),
     [
-        ({"logits"}, 1, 1),
-        ({"logits", "sum"}, 1, 1),
-        ({"hidden", "logits", "sum"}, 1, 2),  # the hidden layer is an answer's last product, and what another takes
-        ({"hidden"}, 2, 1),
-        ({"sum"}, 2, 0),
-        ({"of another graph"}, 2, 0),
+        ({"logits"}, [(1, False), (1, True)]),
+        ({"logits", "sum"}, [(1, False), (1, True)]),
+        ({"hidden", "logits", "sum"}, [(2, True)]),
+        ({"hidden"}, [(1, True), (1, False)]),
+        ({"of another graph"}, [(2, False)]),
     ],
 )
-def test_divided_graph_computes_the_same_and_only_last_products_come_last(
-    model: Any, answers: set[str], first: int, second: int
+def test_divided_graph_computes_the_same_and_last_products_are_exact(
+    model: Any, answers: set[str], expected: list[tuple[int, bool]]
 ) -> None:
     parts = divide(model, answers)
-    assert [products(part) for part in parts] == [first, second]
-    tensors, given = {"x": X}, []
-    for part in parts:
-        if part is None:
-            continue
-        names = {name for port in part.inputs for name in port.get_names()} & tensors.keys()
-        request = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        found = request({name: tensors[name] for name in names})
-        given.append({name for port in part.outputs for name in port.get_names()} & EXPECTED.keys())
-        tensors |= {name: found[name] for port in part.outputs for name in port.get_names()}
-    for name, expected in EXPECTED.items():
-        np.testing.assert_allclose(tensors[name], expected, atol=1e-4)
-    assert given[-1] >= answers & EXPECTED.keys()
+    assert [(products(part), exact) for part, exact in parts if products(part)] == expected
+    found = run(parts, {"x": X})
+    for name, array in EXPECTED.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-4)
 
 
-@pytest.mark.parametrize("node", ["MatMul", "Cos"])
-def test_answers_last_product_and_angles_stay_whole(node: str, tmp_path: Path) -> None:
+def test_angles_are_exact_from_the_products_before_to_those_after(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["features"]),
+        helper.make_node("MatMul", ["features", "b"], ["angles"]),
+        helper.make_node("Cos", ["angles"], ["turned"]),
+        helper.make_node("MatMul", ["turned", "c"], ["kernel"]),
+        helper.make_node("MatMul", ["kernel", "d"], ["y"]),
+    ]
     info = helper.make_tensor_value_info
-    weights = [numpy_helper.from_array(A, "a")] if node == "MatMul" else []
+    weights = [numpy_helper.from_array(array, name) for name, array in (("a", A), ("b", B), ("c", B.T), ("d", A.T))]
     graph = helper.make_graph(
-        [helper.make_node(node, ["x", *(weight.name for weight in weights)], ["y"])],
-        "one_node",
-        [info("x", TensorProto.FLOAT, X.shape)],
-        [info("y", TensorProto.FLOAT, None)],
-        weights,
+        nodes, "turn", [info("x", TensorProto.FLOAT, X.shape)], [info("y", TensorProto.FLOAT, X.shape)], weights
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "y.onnx")
-    model = openvino.Core().read_model(str(tmp_path / "y.onnx"))
-    assert divide(model, {"y"} if node == "MatMul" else set()) == (None, model)
+    parts = divide(openvino.Core().read_model(str(tmp_path / "y.onnx")), set())
+    assert [(products(part), exact) for part, exact in parts] == [(1, False), (1, True), (2, False)]
+    x = X.astype(np.float64)
+    np.testing.assert_allclose(run(parts, {"x": X})["y"], np.cos(x @ A @ B) @ B.T @ A.T, atol=1e-4)
