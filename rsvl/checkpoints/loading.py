@@ -16,6 +16,7 @@ import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.activation import follow_activation
 from rsvl.checkpoints.clip_keys import SCALE, TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
+from rsvl.checkpoints.clip_sizes import resized
 from rsvl.checkpoints.notes import notes_of, restored
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
 from rsvl.checkpoints.swin_bert import BERT, fit_swin_or_bert, has_swin_and_bert, holds_tokenizer
@@ -88,8 +89,9 @@ def load(
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Fills a model from a checkpoint of it; a CLIP checkpoint fills its encoders, with a warning about the rest.
 
-    What the model noted when the weights were saved (`notes`, such as the answers that it had learned to give) it takes
-    up again (`restore`).
+    A model that is a CLIP takes the sizes of the checkpoint's, where they are others (`clip_sizes`). What the model
+    noted when the weights were saved (`notes`, such as the answers that it had learned to give) it takes up again
+    (`restore`).
 
     Args:
         model: the model; its dtypes and devices stay.
@@ -100,13 +102,14 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """
     state = read_state_dict(path)
     if is_clip(state):
+        with resized(model, convert_clip(state)):
+            load_encoder_weights(model, path)
         if any(not key.startswith(_ENCODERS) and key != SCALE for key in model.state_dict()):
             warnings.warn(f"{path} holds CLIP's encoders only: the rest of the model stays as it was", stacklevel=2)
-        load_encoder_weights(model, path)
         return
     notes = read_metadata(path)
     written_for = notes.get("rsvl_model", "")
-    with restored(model, notes):
+    with resized(model, _encoders_of_ours(state)), restored(model, notes):
         _check_fit(state, model.state_dict(), f"{path} ({written_for})" if written_for else str(path), _name(model))
     model.load_state_dict(state)
 

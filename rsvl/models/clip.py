@@ -2,7 +2,7 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021. RemoteCLIP, GeoRSCLIP,
 SkyScript, FarSLIP and PriorCLIP are released as weights of this architecture; any file that `rsvl.checkpoints` reads
-fills it whole (``--weights``), the logit scale included.
+fills it whole (``--weights``), the logit scale included. A model of other widths or layers takes the checkpoint's.
 
 Which activation the weights were trained with cannot be seen from their shapes, and the wrong one costs accuracy
 without a word:
@@ -24,8 +24,11 @@ What was chosen here:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +54,7 @@ from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, Ten
 
 #: The scale of cosines that CLIP's training starts from, and the largest that it allows.
 START_SCALE, MAX_SCALE = 1 / 0.07, 100.0
+_SIXTEEN_HEADS = (1280, 1408, 1664)
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,15 @@ class CLIP(ExportableModel):
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
-        p = self.preset = preset
-        self.spec = _spec(name, p)
+        self._build(name, preset)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
+
+    def _build(self, name: str, p: Preset) -> None:
+        self.preset, self.spec = p, _spec(name, p)
         vision = vision_config(p.vision, p.image_size, p.patch, p.activation)
         self.image_encoder = CLIPImageEncoder(vision, p.embed_dim, ConvStem(p.stem) if p.stem else None)
         text = text_config(p.text, p.tokens, p.vocabulary, p.activation)
         self.text_encoder = CLIPTextEncoder(text, p.embed_dim)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
         self.image_encoder.start_positions()
 
     def encode_image(self, image: Tensor) -> tuple[Tensor]:
@@ -176,6 +182,33 @@ class CLIP(ExportableModel):
         for layer in (layer for tower in towers for layer in tower.encoder.layers):
             layer.mlp.activation_fn = ACT2FN[activation]  # type: ignore[union-attr]
 
+    @contextmanager
+    def resized(self, sizes: Mapping[str, Any]) -> Iterator[None]:
+        """Becomes a CLIP of a checkpoint's sizes, with fresh encoders and a warning.
+
+        It becomes the preset of those sizes, where there is one. Nothing changes where they are its own but for the
+        image and the sentence, to which positions can be fitted; nor where it has a convolutional stem, which nobody
+        publishes.
+
+        Args:
+            sizes: those of `Preset` that shapes tell; `vision` and `text` without their heads.
+
+        Raises:
+            CheckpointError: another vocabulary; or raised within the block, after which it is as it was.
+        """
+        if self.preset.stem or _alike(self.preset, sizes):
+            yield
+            return
+        kept = self.preset, self.spec, self.image_encoder, self.text_encoder
+        self._build(*_of_sizes(self.spec.name, self.preset, sizes))
+        self.to(self.logit_scale).train(kept[2].training)
+        warnings.warn(f"{kept[1].name} takes the sizes of the checkpoint: it is {self.spec.name} now", stacklevel=1)
+        try:
+            yield
+        except CheckpointError:
+            self.preset, self.spec, self.image_encoder, self.text_encoder = kept
+            raise
+
     def notes(self) -> dict[str, str]:
         """What the weights' shapes do not tell, to be saved beside them."""
         return {"activation": str(self.image_encoder.vision_model.config.hidden_act)}
@@ -188,6 +221,34 @@ class CLIP(ExportableModel):
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
+
+
+def _alike(preset: Preset, sizes: Mapping[str, Any]) -> bool:
+    """Whether weights of these sizes fit, once positions are fitted to the image and the sentence."""
+    ours = {**asdict(preset), "vision": preset.vision[:2], "text": preset.text[:2]}
+    return all(ours[name] == size for name, size in sizes.items() if name not in ("image_size", "tokens"))
+
+
+def _of_sizes(name: str, preset: Preset, sizes: Mapping[str, Any]) -> tuple[str, Preset]:
+    """The preset of other sizes with the same activation, by its name if it has one.
+
+    Raises:
+        CheckpointError: another vocabulary, whose tokenizer is not known.
+    """
+    if sizes["vocabulary"] != preset.vocabulary:
+        raise CheckpointError(
+            f"a CLIP with {sizes['vocabulary']} tokens to choose from is not supported: {name} has {preset.vocabulary}"
+        )
+    for known, other in PRESETS.items():
+        if other.activation == preset.activation and not other.stem and _alike(other, sizes):
+            return known, other
+    vision, text = ((width, layers, _heads(width)) for width, layers in (sizes["vision"], sizes["text"]))
+    return f"{name}-resized", replace(preset, **{**sizes, "vision": vision, "text": text})
+
+
+def _heads(width: int) -> int:
+    """How many heads open_clip's encoders of a width have: each 64 wide, but in ViT-H, -g and -bigG."""
+    return 16 if width in _SIXTEEN_HEADS else max(1, width // 64)
 
 
 def info_nce(similarity: Tensor, tokens: Tensor) -> Tensor:

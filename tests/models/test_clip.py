@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from declared_shapes import check_shapes
 from safetensors.torch import save_file
 from tensorrt_graphs import check_that_tensorrt_builds
 from tiny_clip import IMAGES, TOKENS, OpenAICLIP, hugging_face_state, openai_state, randomised
@@ -83,6 +85,69 @@ def test_openai_weights_fill_the_model_whole_without_a_warning(tmp_path: Path) -
         image, text = (nn.functional.normalize(x, dim=-1) for x in original.features(IMAGES, TOKENS))
         expected = original.logit_scale.exp() * image @ text.T
         torch.testing.assert_close(model(IMAGES, TOKENS), expected, rtol=1e-4, atol=1e-4)
+
+
+def wider() -> CLIPModel:
+    """CLIP of transformers with heads as wide as open_clip's, larger than `SMALL` in every way but the vocabulary."""
+    shared = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ids = {"vocab_size": 62, "max_position_embeddings": 9, "eos_token_id": 61, "bos_token_id": 60, "pad_token_id": 0}
+    vision = {**shared, "image_size": 32, "patch_size": 8, "hidden_act": "quick_gelu"}
+    config = CLIPConfig(vision_config=vision, text_config={**shared, **ids}, projection_dim=24)
+    return randomised(CLIPModel(config)).eval()  # type: ignore[return-value]
+
+
+def test_checkpoint_of_other_sizes_gives_the_model_its_own(tmp_path: Path) -> None:
+    published = wider()
+    save_file(published.state_dict(), tmp_path / "clip.safetensors")
+    model, again = CLIP("test", SMALL).eval(), CLIP("test", SMALL).eval()
+    with pytest.warns(UserWarning, match="test takes the sizes of the checkpoint: it is test-resized now"):
+        load_weights(model, tmp_path / "clip.safetensors")
+    assert model.spec.image.size == 32 and model.spec.words.tokens == 9 and not model.training
+    save_weights(model, tmp_path / "ours.safetensors")
+    with pytest.warns(UserWarning, match="takes the sizes"):
+        load_weights(again, tmp_path / "ours.safetensors")
+    images, tokens = torch.randn(2, 3, 32, 32), nn.functional.pad(TOKENS, (0, 2))
+    with torch.no_grad():
+        expected = published(pixel_values=images, input_ids=tokens).logits_per_image
+        torch.testing.assert_close(model(images, tokens), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(again(images, tokens), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda state: state.pop("text_projection.weight"), "missing: text_encoder.text_projection.weight"),
+        (
+            lambda state: state.update({"text_model.embeddings.token_embedding.weight": torch.ones(70, 128)}),
+            "70 tokens",
+        ),
+    ],
+    ids=["a weight is missing", "another vocabulary"],
+)
+@pytest.mark.filterwarnings("ignore:.*takes the sizes")
+def test_checkpoint_of_other_sizes_that_does_not_fit_changes_nothing(
+    change: Callable[[dict[str, Tensor]], object], named: str, tmp_path: Path
+) -> None:
+    state = wider().state_dict()
+    change(state)
+    save_file(state, tmp_path / "clip.safetensors")
+    model = build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=named):
+        load_weights(model, tmp_path / "clip.safetensors")
+    assert model.spec.name == "test"
+    torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*takes the sizes")
+def test_published_sizes_make_the_published_preset() -> None:
+    large = PRESETS["clip-vit-l-14-quickgelu"]
+    sizes = {**asdict(large), "vision": large.vision[:2], "text": large.text[:2], "image_size": 336}
+    shapes = {name: sizes[name] for name in sizes if name not in ("activation", "stem")}
+    with torch.device("meta"):
+        model = registry.create("clip-quickgelu")
+        with model.resized(shapes):
+            assert (model.spec.name, model.preset) == ("clip-vit-l-14-quickgelu", large)
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
@@ -166,10 +231,7 @@ def test_every_graph_gives_the_shapes_that_its_declaration_names(name: str) -> N
     with torch.device("meta"), torch.no_grad():
         model = registry.create(name).eval()
         assert activation_of_config(model) == PRESETS[name].activation
-        for graph in model.spec.graphs:
-            inputs = [torch.empty([2, *t.shape[1:]], dtype=getattr(torch, t.dtype)) for t in graph.inputs]
-            outputs = model.graph(graph.name)(*inputs)
-            assert [(2, *t.shape[1:]) for t in graph.outputs] == [tuple(o.shape) for o in outputs], graph.name
+        check_shapes(model)
 
 
 def activation_of_config(model: CLIP) -> str:
