@@ -94,7 +94,7 @@ class Way:
         name: which.
         ms: its rounds, milliseconds.
         of_plain: its time as a multiple of the plain layer's.
-        multiply_adds: as it is defined; that of the plain layer for its first.
+        multiply_adds: of its definition, however it is computed.
         error: the largest difference from PyTorch's output, as a part of that output's largest value.
     """
 
@@ -226,17 +226,24 @@ CASES: tuple[Callable[[], Case], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures all cases and keeps the record."""
+    """Measures all cases, prints the record and keeps it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=cores(), help="CPU threads; by default all cores")
-    parser.add_argument("--rounds", type=int, default=30, help="how often each way is timed")
+    parser.add_argument("--threads", type=_count, default=cores(), help="CPU threads; by default all cores")
+    parser.add_argument("--rounds", type=_count, default=30, help="how often each way is timed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     given = parser.parse_args(arguments)
     torch.manual_seed(0)
     measured = tuple(measure(case(), given.threads, given.rounds) for case in CASES)
     record = Record(hardware(), given.threads, given.rounds, measured, describe())
-    stem = file_stem(record.hardware, "operations")
-    print(markdown(record), keep(asdict(record), markdown(record), given.results, stem), sep="\n")
+    page = markdown(record)
+    print(page)
+    print(keep(asdict(record), page, given.results, file_stem(record.hardware, "operations")))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -58,3 +58,10 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "full.md").mkdir()
     with pytest.raises(OutputError, match=r"full\.md: cannot be written"):
         keep({}, "", tmp_path, "full")
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "many"])
+def test_rounds_that_are_no_number_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        operations.main(["--rounds", wrong])
+    assert f"--rounds: {wrong} is not a number from 1 up" in capsys.readouterr().err
