@@ -98,7 +98,7 @@ def _parts_from_the_end(
     Each node comes as late as it can, so that what is small is handed over and not what was made large of it.
     """
     parts: dict[Any, int] = {}
-    for node in reversed(sources):
+    for node in reversed(list(sources)):
         if node.get_type_name() not in ("Parameter", "Result"):
             least = max((parts[taker] for taker in takers[node] if taker in parts), default=0)
             parts[node] = least + (least % 2 != (node not in exact))
