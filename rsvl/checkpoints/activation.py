@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rsvl.checkpoints.clip_keys import is_openai
 from rsvl.checkpoints.notes import Noting
+from rsvl.runtime.errors import CheckpointError
 
 
 def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -24,6 +25,9 @@ def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path)
         model: a model with a CLIP `text_encoder`; one that notes its activation takes up the checkpoint's.
         state: the checkpoint's tensors as they were read.
         path: its file or directory.
+
+    Raises:
+        CheckpointError: a configuration beside the weights is damaged, or names an activation that no CLIP has.
     """
     theirs = _of_directory(path) or ("quick_gelu" if is_openai(state) else None)
     if theirs is None:
@@ -42,9 +46,20 @@ def _of_directory(path: Path) -> str | None:
     """What the configuration beside the weights says, Hugging Face's or open_clip's."""
     theirs, open_clips = path / "config.json", path / "open_clip_config.json"
     if theirs.is_file():
-        vision = json.loads(theirs.read_text(encoding="utf-8")).get("vision_config", {})
-        return str(vision.get("hidden_act", "quick_gelu"))
+        return str(_part(theirs, "vision_config").get("hidden_act", "quick_gelu"))
     if open_clips.is_file():
-        quick = json.loads(open_clips.read_text(encoding="utf-8")).get("model_cfg", {}).get("quick_gelu", False)
-        return "quick_gelu" if quick else "gelu"
+        return "quick_gelu" if _part(open_clips, "model_cfg").get("quick_gelu", False) else "gelu"
     return None
+
+
+def _part(path: Path, name: str) -> dict[str, Any]:
+    """An object within the JSON object of a file; empty where it has none of that name."""
+    try:
+        part = json.loads(path.read_text(encoding="utf-8")).get(name, {})
+        if not isinstance(part, dict):
+            raise ValueError(f"its {name} is no object")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a model's configuration ({error}): download it again"
+        ) from error
+    return part

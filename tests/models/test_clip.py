@@ -219,10 +219,18 @@ def test_activation_is_what_the_file_says_or_else_the_presets(
     assert activation_of(model) == {expected}
 
 
-def test_an_activation_that_clip_never_had_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ('{"vision_config": {"hidden_act": "relu"}}', "activation 'relu' is not supported"),
+        ('{"vision_config": [', "config.json cannot be read as a model's configuration"),
+        ('{"vision_config": []}', "its vision_config is no object"),
+    ],
+)
+def test_a_configuration_that_no_clip_has_is_refused(config: str, named: str, tmp_path: Path) -> None:
     write_hugging_face(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"hidden_act": "relu"}}))
-    with pytest.raises(CheckpointError, match="activation 'relu' is not supported"):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match=named):
         load_weights(CLIP("test", SMALL), tmp_path)
 
 
