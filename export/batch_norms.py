@@ -57,9 +57,12 @@ def _folded(weight: ir.Value, constants: tuple[ir.Value, ...], epsilon: float) -
     factor = scale / np.sqrt(variance + epsilon)
     values, kind = _float64(weight), weight.dtype.numpy() if weight.dtype else np.float32
     weight.const_value = ir.tensor((values * factor.reshape(-1, *[1] * (values.ndim - 1))).astype(kind))
-    bias = ir.tensor(((sum(own) - mean) * factor + shift).astype(kind))
+    bias = ((sum(own) - mean) * factor + shift).astype(kind)
     return ir.Value(
-        name=f"{weight.name}_bias", const_value=bias, shape=ir.Shape(bias.shape), type=ir.TensorType(bias.dtype)
+        name=f"{weight.name}_bias",
+        const_value=ir.tensor(bias),
+        shape=ir.Shape(bias.shape),
+        type=ir.TensorType(ir.DataType.from_numpy(bias.dtype)),
     )
 
 
