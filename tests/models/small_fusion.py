@@ -16,26 +16,22 @@ from rsvl.modules.swin import SwinSizes
 NAMES = ("cadformer", "fianet", "lavt", "lgce", "rmsin")
 TOKENS = 9
 START, END = 1, 1023
-_COMMON: dict[str, Any] = {
-    "image_size": 64,
-    "tokens": TOKENS,
-    "bert": BertSizes(width=24, layers=4, heads=2, vocabulary=1024, positions=TOKENS, dropout=0.0),
-    "decoder": (16, 12, 8),
-}
-_SWIN = SwinSizes(embed=24, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=2, mlp_ratio=1)
+SWIN = SwinSizes(embed=24, depths=(1, 2, 1, 1), heads=(1, 2, 2, 4), window=2, mlp_ratio=1)
+BERT = BertSizes(width=24, layers=4, heads=2, vocabulary=1024, positions=TOKENS, dropout=0.0)
+_COMMON: dict[str, Any] = {"image_size": 64, "tokens": TOKENS, "swin": SWIN, "bert": BERT, "decoder": (16, 12, 8)}
 _STEM = {"": (), "-tiny": (12, 24)}
 
 
-def small_preset(name: str, kind: str) -> Any:
-    """A model's preset, full (kind "") or "-tiny", in small sizes."""
-    return replace(registry.entry(name + kind).preset, **_COMMON, swin=_SWIN, stem=_STEM[kind])
+def small_preset(name: str, kind: str, **sizes: Any) -> Any:
+    """A model's preset, full (kind "") or "-tiny", in small sizes; some of them others."""
+    return replace(registry.entry(name + kind).preset, **{**_COMMON, "stem": _STEM[kind], **sizes})
 
 
-def small_model(name: str, kind: str = "") -> EarlyFusionSegmenter:
+def small_model(name: str, kind: str = "", **sizes: Any) -> EarlyFusionSegmenter:
     """A model with random weights in every place, evaluation mode."""
     torch.manual_seed(0)
     entry = registry.entry(name + kind)
-    model = entry.build("test", small_preset(name, kind)).eval()
+    model = entry.build("test", small_preset(name, kind, **sizes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.05)  # more would let rounding grow from layer to layer
