@@ -6,6 +6,7 @@ import gc
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.quantization import Int8, quantize
 from rsvl.export.samples import default_samples
-from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch
+from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch, verifies
 from rsvl.modules.exportable import ExportableModel
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
@@ -112,7 +113,8 @@ def export(
             write_manifest(directory, draft)
             if int8 is not None:
                 step("quantizing")
-                found = quantize(directory, int8, kept, step.within)
+                agrees = partial(verifies, spec, expected, inputs, precision)
+                found = quantize(directory, int8, kept, step.within, agrees)
                 draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept()})
                 write_manifest(directory, draft)
             step("verifying against PyTorch in ONNX Runtime")

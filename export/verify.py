@@ -104,6 +104,15 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
     return found
 
 
+def verifies(spec: ModelSpec, expected: Tensors, samples: Tensors, precision: str, directory: Path) -> bool:
+    """Whether the bundle in a folder gives on the samples what `compare` lets pass."""
+    try:
+        compare(spec, expected, run_bundle(directory, samples), precision)
+    except VerificationError:
+        return False
+    return True
+
+
 def _run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:
     inputs = [tensors[tensor.name] for tensor in graph.inputs]
     parts = [run([x[start:stop] for x in inputs]) for start, stop in _batches(len(inputs[0]))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rsvl.export.quantization.feeds import Feeds, collect
 from rsvl.export.quantization.figures import Agreement, TaskFigure
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
-from rsvl.export.quantization.meter import Meter
+from rsvl.export.quantization.meter import Meter, Write
 from rsvl.export.quantization.mix import Mix, Part, choose
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.qdq import with_int8
@@ -51,7 +52,13 @@ class _Graph:
     smoothed: int = 0
 
 
-def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: Report) -> Quantization:
+def quantize(
+    directory: Path,
+    settings: Int8,
+    kept: Mapping[str, str],
+    report: Report,
+    agrees: Callable[[Path], bool] = lambda _: True,
+) -> Quantization:
     """Turns the float32 bundle in a folder into int8, in place; its manifest is left as it is.
 
     Args:
@@ -59,6 +66,8 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
         settings: how.
         kept: submodules that stay float: path or pattern → reason.
         report: told how far it is.
+        agrees: whether the bundle in a folder passes the export's verification: where the choice is measured, a mix
+            that does not is not chosen. By default all pass.
 
     Returns:
         What was done, for the manifest.
@@ -88,7 +97,7 @@ def quantize(directory: Path, settings: Int8, kept: Mapping[str, str], report: R
         figure = (Agreement if settings.agreement else TaskFigure)(runner, settings.labelled, report)
         meter = Meter(figure, _identity(graphs, parts), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
-        chosen, drops = _chosen(meter, gains, settings)
+        chosen, drops = _chosen(meter, gains, settings, lambda mix: _agrees(mix, write, agrees))
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory)
     found = Quantization(
         activations=settings.activations,
@@ -140,10 +149,24 @@ def _described(
     return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), int8, drop)
 
 
-def _chosen(meter: Meter, gains: Mapping[str, int], settings: Int8) -> tuple[Mix, dict[str, float]]:
+def _agrees(mix: Mix, write: Write, agrees: Callable[[Path], bool]) -> bool:
+    with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
+        write(mix, Path(folder))
+        return agrees(Path(folder))
+
+
+def _chosen(
+    meter: Meter, gains: Mapping[str, int], settings: Int8, agrees: Callable[[Mix], bool]
+) -> tuple[Mix, dict[str, float]]:
     """The mix, and each part's drop where it had to be measured."""
     everything, allowed = frozenset(gains), settings.max_drop.of(meter.figure.baseline)
-    fits = meter.drop(everything, "everything in int8") <= allowed
+
+    def drop(mix: Mix, what: str) -> float:
+        """That of the figure; of a mix that would not be written, infinite."""
+        found = meter.drop(mix, what)
+        return found if found > allowed or agrees(mix) else math.inf
+
+    fits = drop(everything, "everything in int8") <= allowed
     if fits and not settings.sensitivity:
         return everything, {}
     drops = {
@@ -151,7 +174,7 @@ def _chosen(meter: Meter, gains: Mapping[str, int], settings: Int8) -> tuple[Mix
         for number, name in enumerate(gains, start=1)
     }
     parts = [Part(name, gain, drops[name]) for name, gain in gains.items()]
-    return choose(parts, lambda mix: meter.drop(mix, f"{len(mix)} of {len(gains)} parts in int8"), allowed), drops
+    return choose(parts, lambda mix: drop(mix, f"{len(mix)} of {len(gains)} parts in int8"), allowed), drops
 
 
 def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8) -> Quantization:

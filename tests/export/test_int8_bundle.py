@@ -114,6 +114,21 @@ def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
 
 
 @of_float32
+def test_mix_that_the_verification_refuses_is_not_chosen(
+    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+
+    def head_is_float(folder: Path) -> bool:
+        return all(node.op_type != "DequantizeLinear" for node in onnx.load(folder / "head.onnx").graph.node)
+
+    found = quantize(
+        float32, dataclasses.replace(settings, max_drop=Drop(1.0)), {}, lambda *_: None, agrees=head_is_float
+    )
+    assert head_is_float(float32) and {group.int8 for group in found.groups} == {True, False}
+
+
+@of_float32
 def test_agreement_with_float32_is_a_figure_too(
     float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
