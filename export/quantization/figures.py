@@ -100,6 +100,11 @@ class Agreement:
     def __init__(self, runner: Runner, images: Images, report: Report) -> None:
         """Keeps what the float32 bundle is given when it is asked about images, one question each, and what it gives.
 
+        Args:
+            runner: the float32 bundle, newly loaded: what it was asked before, it would not encode again.
+            images: what it is asked about.
+            report: told how far the measuring is.
+
         Raises:
             DatasetError: no images, or nothing is asked about them.
             UsageError: a data set of another task, or of a sensor that the model does not know.
@@ -112,7 +117,10 @@ class Agreement:
                 taken = [tensor.name for tensor in graph.inputs if tensor.name in raw]
                 kept |= {name: [feed[name][:1] for feed in feeds.of(graph.name)] for name in taken}
         self.images = feeds.images
-        self._samples = {name: np.concatenate(arrays) for name, arrays in kept.items()}
+        self._samples = {  # a sentence that several images share was encoded once: then those there are come again
+            name: np.concatenate([arrays[number % len(arrays)] for number in range(self.images)])
+            for name, arrays in kept.items()
+        }
         self._expected = self._answers(runner, "float32")
 
     def of(self, folder: Path, what: str) -> float:

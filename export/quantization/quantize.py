@@ -94,7 +94,9 @@ def quantize(
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        figure = (Agreement if settings.agreement else TaskFigure)(runner, settings.labelled, report)
+        figure = (Agreement if settings.agreement else TaskFigure)(
+            load(bundle, provider="cpu"), settings.labelled, report
+        )
         meter = Meter(figure, _identity(graphs, parts), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings, lambda mix: _agrees(mix, write, agrees))

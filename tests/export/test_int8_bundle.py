@@ -133,7 +133,8 @@ def test_agreement_with_float32_is_a_figure_too(
     float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    found = quantize(float32, dataclasses.replace(settings, agreement=True), {}, lambda *_: None)
+    on_the_same = dataclasses.replace(settings, agreement=True, labelled=settings.calibration)
+    found = quantize(float32, on_the_same, {}, lambda *_: None)
     assert (found.figure, found.baseline) == ("agreement", 1.0)
     assert found.value is not None and 0.5 < found.value < 1
 
