@@ -14,8 +14,9 @@ import numpy as np
 
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.settings import Images
+from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import DatasetError
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.loading import load
 from rsvl.runtime.session import to_numpy
 from rsvl.tasks import evaluation_of
 
@@ -46,11 +47,11 @@ class Feeds:
                 yield dict(arrays)
 
 
-def collect(runner: Runner, images: Images, folder: Path, report: Report) -> Feeds:
+def collect(bundle: Bundle, images: Images, folder: Path, report: Report) -> Feeds:
     """Asks a float32 bundle about images and keeps what its graphs are given, one run of each graph an image.
 
     Args:
-        runner: the loaded bundle.
+        bundle: in float32. It is loaded anew: a runner does not encode again the sentences that it knows.
         images: what it is asked about.
         folder: an empty one.
         report: told how far it is.
@@ -59,6 +60,7 @@ def collect(runner: Runner, images: Images, folder: Path, report: Report) -> Fee
         DatasetError: there are no images, or nothing is asked about them.
         UsageError: a data set of another task, or of a sensor that the model does not know.
     """
+    runner = load(bundle, provider="cpu")
     evaluation = evaluation_of(runner.spec.task)
     dataset = images.open(runner.spec.task)
     feeds, seen = Feeds(folder, min(len(dataset), images.count)), set[str]()
@@ -73,10 +75,7 @@ def collect(runner: Runner, images: Images, folder: Path, report: Report) -> Fee
         report(done, total, "calibrating: asking about images")
 
     runner.watch(watch)
-    try:
-        evaluation.evaluate(evaluation.runner_predictor(runner), dataset, images.count, progress=next_image)
-    finally:
-        runner.watch(None)
+    evaluation.evaluate(evaluation.runner_predictor(runner), dataset, images.count, progress=next_image)
     for graph in runner.spec.graphs:
         if next(feeds.of(graph.name), None) is None:
             raise DatasetError(

@@ -47,11 +47,11 @@ class Figure(Protocol):
 class TaskFigure:
     """The task's own figure on labelled images."""
 
-    def __init__(self, runner: Runner, labelled: Images, report: Report) -> None:
+    def __init__(self, bundle: Bundle, labelled: Images, report: Report) -> None:
         """Measures float32.
 
         Args:
-            runner: the float32 bundle, loaded.
+            bundle: in float32.
             labelled: what it is asked.
             report: told how far the measuring is.
 
@@ -59,6 +59,7 @@ class TaskFigure:
             DatasetError: no images, or no labels.
             UsageError: a data set of another task, or of a sensor that the model does not know.
         """
+        runner = load(bundle, provider="cpu")
         self._evaluation, self._report = evaluation_of(runner.spec.task), report
         self._dataset, self._count = labelled.open(runner.spec.task), labelled.count
         self.name, self.images = self._evaluation.BEST, min(len(self._dataset), labelled.count)
@@ -97,11 +98,11 @@ class Agreement:
 
     name, baseline = "agreement", 1.0
 
-    def __init__(self, runner: Runner, images: Images, report: Report) -> None:
+    def __init__(self, bundle: Bundle, images: Images, report: Report) -> None:
         """Keeps what the float32 bundle is given when it is asked about images, one question each, and what it gives.
 
         Args:
-            runner: the float32 bundle, newly loaded: what it was asked before, it would not encode again.
+            bundle: in float32.
             images: what it is asked about.
             report: told how far the measuring is.
 
@@ -109,9 +110,9 @@ class Agreement:
             DatasetError: no images, or nothing is asked about them.
             UsageError: a data set of another task, or of a sensor that the model does not know.
         """
-        self._spec, self._report = runner.spec, report
+        self._spec, self._report = bundle.manifest.model, report
         with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-            feeds = collect(runner, images, Path(folder), report)
+            feeds = collect(bundle, images, Path(folder), report)
             raw, kept = self._spec.raw_inputs, dict[str, list[np.ndarray]]()
             for graph in self._spec.graphs:
                 taken = [tensor.name for tensor in graph.inputs if tensor.name in raw]
@@ -121,7 +122,7 @@ class Agreement:
             name: np.concatenate([arrays[number % len(arrays)] for number in range(self.images)])
             for name, arrays in kept.items()
         }
-        self._expected = self._answers(runner, "float32")
+        self._expected = self._answers(load(bundle, provider="cpu"), "float32")
 
     def of(self, folder: Path, what: str) -> float:
         """See `Figure`; where the rule says how far outputs differ, it is what that leaves of 1."""

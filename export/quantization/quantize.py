@@ -25,10 +25,8 @@ from rsvl.export.quantization.settings import Int8
 from rsvl.export.quantization.smoothing import smooth, smoothable
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.loading import load
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
-from rsvl.runtime.runner import Runner
 
 
 @dataclass
@@ -77,12 +75,11 @@ def quantize(
         DatasetError: a data set without images, or without the labels that are needed.
     """
     bundle = Bundle(directory, check=False)
-    runner = load(bundle, provider="cpu")
     graphs = _graphs(bundle, kept)
     layers = [layer for graph in graphs for layer in graph.layers]
     if not layers:
-        raise UsageError(f"{runner.spec.name} has no layers that int8 is for: export it in fp32 or fp16")
-    calibration = _calibrated(graphs, runner, settings, report)
+        raise UsageError(f"{bundle.manifest.model.name} has no layers that int8 is for: export it in fp32 or fp16")
+    calibration = _calibrated(graphs, bundle, settings, report)
     multiply_adds = {layer: layer.multiply_adds(graph.numbers) for graph in graphs for layer in graph.layers}
     cost = multiply_adds if any(multiply_adds.values()) else {layer: layer.size for layer in layers}
     parts = grouped(layers, cost)
@@ -94,9 +91,7 @@ def quantize(
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        figure = (Agreement if settings.agreement else TaskFigure)(
-            load(bundle, provider="cpu"), settings.labelled, report
-        )
+        figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, report)
         meter = Meter(figure, _identity(graphs, parts), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings, lambda mix: _agrees(mix, write, agrees))
@@ -120,12 +115,12 @@ def _graphs(bundle: Bundle, kept: Mapping[str, str]) -> list[_Graph]:
     return graphs
 
 
-def _calibrated(graphs: Sequence[_Graph], runner: Runner, settings: Int8, report: Report) -> Measured | None:
+def _calibrated(graphs: Sequence[_Graph], bundle: Bundle, settings: Int8, report: Report) -> Measured | None:
     """Calibrates the graphs, and tells on what; None where only weights are wanted."""
     if settings.calibration is None:
         return None
     with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-        feeds = collect(runner, settings.calibration, Path(folder), report)
+        feeds = collect(bundle, settings.calibration, Path(folder), report)
         for done, graph in enumerate(graphs):
             report(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
             _calibrate(graph, feeds, settings.calibrator)
