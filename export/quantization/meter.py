@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,15 +49,25 @@ class Meter:
             return self.figure.baseline
         known = self._cache.get(mix)
         if known is None:
-            with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
-                self._write(mix, Path(folder))
-                known = self.figure.of(Path(folder), what)
+            with self._written(mix) as folder:
+                known = self.figure.of(folder, what)
             self._cache.put(mix, known)
         return known
 
     def drop(self, mix: Mix, what: str) -> float:
         """How much lower the figure of a mix is than that of float32."""
         return self.figure.baseline - self.value(mix, what)
+
+    def passes(self, mix: Mix, check: Callable[[Path], bool]) -> bool:
+        """Whether the bundle of a mix, in a folder, passes a check; this is not remembered."""
+        with self._written(mix) as folder:
+            return check(folder)
+
+    @contextmanager
+    def _written(self, mix: Mix) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
+            self._write(mix, Path(folder))
+            yield Path(folder)
 
 
 class _Cache:

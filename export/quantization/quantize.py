@@ -16,7 +16,7 @@ from rsvl.export.quantization.feeds import Feeds, collect
 from rsvl.export.quantization.figures import Agreement, TaskFigure
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
-from rsvl.export.quantization.meter import Meter, Write
+from rsvl.export.quantization.meter import Meter
 from rsvl.export.quantization.mix import Mix, Part, choose
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.qdq import with_int8
@@ -94,7 +94,7 @@ def quantize(
         figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, report)
         meter = Meter(figure, _identity(graphs, parts), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
-        chosen, drops = _chosen(meter, gains, settings, lambda mix: _agrees(mix, write, agrees))
+        chosen, drops = _chosen(meter, gains, settings, agrees)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory)
     found = Quantization(
         activations=settings.activations,
@@ -146,14 +146,8 @@ def _described(
     return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), int8, drop)
 
 
-def _agrees(mix: Mix, write: Write, agrees: Callable[[Path], bool]) -> bool:
-    with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
-        write(mix, Path(folder))
-        return agrees(Path(folder))
-
-
 def _chosen(
-    meter: Meter, gains: Mapping[str, int], settings: Int8, agrees: Callable[[Mix], bool]
+    meter: Meter, gains: Mapping[str, int], settings: Int8, agrees: Callable[[Path], bool]
 ) -> tuple[Mix, dict[str, float]]:
     """The mix, and each part's drop where it had to be measured."""
     everything, allowed = frozenset(gains), settings.max_drop.of(meter.figure.baseline)
@@ -161,7 +155,7 @@ def _chosen(
     def drop(mix: Mix, what: str) -> float:
         """That of the figure; of a mix that would not be written, infinite."""
         found = meter.drop(mix, what)
-        return found if found > allowed or agrees(mix) else math.inf
+        return found if found > allowed or meter.passes(mix, agrees) else math.inf
 
     fits = drop(everything, "everything in int8") <= allowed
     if fits and not settings.sensitivity:
