@@ -61,7 +61,7 @@ def footprint(bundle: str | Path, provider: str | None = None, threads: int | No
     """Loads a bundle in a process of its own and runs its golden inputs' first sample there, `RUNS` times.
 
     Raises:
-        RsvlError: that process failed; its last line says why.
+        RsvlError: that process failed; its last line says why, and the class is that of its exit code.
     """
     arguments = ["-m", __name__, str(bundle)]
     arguments += ["--provider", provider] if provider else []

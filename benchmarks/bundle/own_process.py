@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rsvl.runtime.errors import RsvlError
+from rsvl.runtime.errors import InputError, MissingComponentError, RsvlError
+
+_KINDS = {kind.exit_code: kind for kind in (InputError, MissingComponentError)}
 
 
 def answer(arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
@@ -21,11 +23,11 @@ def answer(arguments: Sequence[str], failed: str, environment: Mapping[str, str]
         environment: variables beside those of this process.
 
     Raises:
-        RsvlError: it failed.
+        RsvlError: it failed; of the class that its exit code stands for, so that ours is the same.
     """
     command = [sys.executable, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment or {}))
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise RsvlError(f"{failed}: {reason}")
+        raise _KINDS.get(done.returncode, RsvlError)(f"{failed}: {reason}")
     return json.loads(done.stdout)

@@ -18,6 +18,9 @@ _BUNDLE, _TABLE = "With a BUNDLE", "With --table"
 _OF_BUNDLE = {"provider", "batch", "peers", "compiled", "model", "weights"}
 _OF_TABLE = {"speed", "abscissa", "ordinate"}
 _OF_BOTH = {"plot", "rounds", "threads", "results"}
+_OF_PEERS = {"model", "weights", "compiled"}
+_OF_SPEED = {"rounds", "threads"}
+_OF_PICTURE = {"abscissa", "ordinate"}
 
 
 class Abscissa(StrEnum):
@@ -112,9 +115,13 @@ def bench(
         chosen = f"{' and '.join(given)} do not go together" if given else "nothing to measure"
         raise UsageError(f"{chosen}: name a BUNDLE, or a --table, or --list the tables")
     strays = _OF_TABLE if bundle else _OF_BUNDLE if table else _OF_BUNDLE | _OF_TABLE | _OF_BOTH
-    _refuse_strays(context, strays, "a BUNDLE" if bundle else given[0])
-    if (model or weights) and not peers:
-        raise UsageError("--model and --weights say how the peers are made: add --peers")
+    _refuse(context, strays, f"does not go with {'a BUNDLE' if bundle else given[0]}: see rsvl bench --help")
+    if not peers:
+        _refuse(context, _OF_PEERS, "says how the peers are made: add --peers")
+    if table is not None and not speed:
+        _refuse(context, _OF_SPEED, "says how a table's models are timed: add --speed")
+    if plot is None:
+        _refuse(context, _OF_PICTURE, "says what the picture shows: add --plot")
     check_folders(plot)
     check_can_be_folder(results, "--results")
     if list_:
@@ -127,9 +134,9 @@ def bench(
         measure_bundle(bundle, provider, threads, rounds or 15, batch, made, results, plot, json)
 
 
-def _refuse_strays(context: typer.Context, strays: set[str], asked: str) -> None:
-    """Raises UsageError for an option that belongs to what was not asked for."""
+def _refuse(context: typer.Context, names: set[str], why: str) -> None:
+    """Raises UsageError for the first of these parameters that was given, which would have nothing to do."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in strays and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{parameter.opts[0]} does not go with {asked}: see rsvl bench --help")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{'/'.join((parameter.opts[0], *parameter.secondary_opts))} {why}")

@@ -83,6 +83,10 @@ WRONG_USAGE = {
     "bench: a table's option": (("bench", "BUNDLE", "--speed"), "--speed does not go with a BUNDLE"),
     "bench: a bundle's option": (("bench", "--list", "--batch", "4"), "--batch does not go with --list"),
     "bench: weights of no peers": (("bench", "BUNDLE", "--weights", "random"), "--peers"),
+    "bench: peers that are not measured": (("bench", "BUNDLE", "--no-compile"), "--compile/--no-compile says"),
+    "bench: rounds of no timing": (("bench", "--table", "tgfnet", "--rounds", "2"), "add --speed"),
+    "bench: axes of no picture": (("bench", "--table", "tgfnet", "--abscissa", "fps"), "add --plot"),
+    "bench: unknown provider": (("bench", "BUNDLE", "--provider", "gpu"), "cuda"),
     "bench: a picture of the list": (("bench", "--list", "--plot", "x.png"), "--plot does not go with --list"),
     "bench: batch of none": (("bench", "BUNDLE", "--batch", "0"), "--batch"),
     "bench: picture of another format": (("bench", "--table", "tgfnet", "--plot", "x.pdf"), ".png or .svg"),
@@ -148,8 +152,9 @@ def test_place_that_cannot_be_written_is_found_before_the_work(
     assert "choose another folder with" in outcome.error or "make it first" in outcome.error
 
 
-def test_absent_provider_exits_3(rsvl: Rsvl, bundle: Path) -> None:
-    outcome = rsvl("check", bundle, "--provider", "coreml")
+@pytest.mark.parametrize("command", ["check", "bench"])
+def test_absent_provider_exits_3(rsvl: Rsvl, bundle: Path, command: str) -> None:
+    outcome = rsvl(command, bundle, "--provider", "coreml")
     assert outcome.code == 3 and "pip install" in outcome.error
 
 
