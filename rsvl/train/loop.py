@@ -28,6 +28,7 @@ from rsvl.tasks.contract import Report
 from rsvl.train.config import TrainConfig
 
 ENCODERS = ("image_encoder.", "text_encoder.")
+_KEPT = {"model", "optimizers", "schedulers", "state", "config", "name"}
 
 
 @dataclass
@@ -199,22 +200,38 @@ class _Run:
         write_text(self.output / "history.json", json.dumps(history, indent=1))
 
     def restore(self) -> None:
-        try:
-            content = torch.load(self.last, map_location="cpu", weights_only=True)
-            name, config, state = content["name"], content["config"], content["state"]
-        except Exception as error:
-            raise InputError(f"{self.last} cannot be read ({error}): remove it to start anew") from error
-        if name != self.name or config != asdict(self.config):
+        content = self._read_last()
+        name, config = content["name"], content["config"]
+        if name != self.name:
+            raise InputError(f"{self.last} is a run of {name}, not of {self.name}: name that model or another folder")
+        if config != asdict(self.config):
             changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
             raise InputError(
-                f"{self.last} is a run of {name} with other {', '.join(changed) or 'model'}: "
-                "give the options it was started with"
+                f"{self.last} is a run with other {', '.join(changed)}: give the options it was started with"
             )
-        self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
-        for name in ("optimizers", "schedulers"):
-            for part, saved in zip(getattr(self, name), content[name], strict=True):
-                part.load_state_dict(saved)
-        self.state = State(**state)
+        try:
+            self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
+            for parts in ("optimizers", "schedulers"):
+                for part, saved in zip(getattr(self, parts), content[parts], strict=True):
+                    part.load_state_dict(saved)
+        except Exception as error:  # each of them has its own
+            raise self._unusable(f"its tensors are not those of this {name}") from error
+        self.state = State(**content["state"])
+
+    def _read_last(self) -> dict[str, Any]:
+        with self.last.open("rb") as file:
+            try:
+                content = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:  # a damaged file can raise almost anything, with advice to trust it
+                raise self._unusable("it is damaged or of another type") from error
+        if not isinstance(content, dict) or content.keys() != _KEPT:
+            raise self._unusable("it was not written by rsvl train")
+        return content
+
+    def _unusable(self, why: str) -> InputError:
+        best = self.output / "best.safetensors"
+        further = f", with --weights {best} from its best epoch" if best.is_file() else ""
+        return InputError(f"{self.last} cannot be resumed from, {why}: start anew in another folder{further}")
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:

@@ -1,8 +1,11 @@
 """The training loop: what it learns, what it writes, and that a kill costs one epoch at most."""
 
 import json
-from dataclasses import replace
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from rsvl.runtime.text import Tokenizer
 from rsvl.tasks.batch import join
 from rsvl.tasks.segmentation.training import SentenceSampler
 from rsvl.train.config import TrainConfig
-from rsvl.train.loop import optimizers, train, warmup_cosine
+from rsvl.train.loop import State, optimizers, train, warmup_cosine
 
 SMALL = replace(
     TINY,
@@ -116,16 +119,44 @@ def test_existing_run_is_not_overwritten_without_resume(sets, tmp_path):
     assert (tmp_path / "last.pt").read_bytes() == b"a run"
 
 
-def test_resuming_from_a_damaged_file_is_refused(sets, tmp_path):
-    (tmp_path / "last.pt").write_bytes(b"PK\x03\x04 truncated")
-    with pytest.raises(InputError, match=r"last\.pt cannot be read"):
+class Runs:
+    """What asks to be called on loading: os.getcwd, which would do no harm."""
+
+    def __reduce__(self) -> tuple[Callable[[], str], tuple[()]]:
+        return os.getcwd, ()
+
+
+def kept(**other: Any) -> dict[str, Any]:
+    """What a run of the small model keeps, before its first step."""
+    config, state = asdict(CONFIG), asdict(State())
+    whole = {"model": {}, "optimizers": [], "schedulers": [], "state": state, "config": config, "name": "small"}
+    return whole | other
+
+
+UNUSABLE = {
+    "damaged": (b"PK\x03\x04 truncated", "damaged or of another type"),
+    "empty": (b"", "damaged or of another type"),
+    "code to be run": (Runs(), "damaged or of another type"),
+    "a state dict": ({"weight": torch.zeros(2)}, "not written by rsvl train"),
+    "a tensor": (torch.zeros(2), "not written by rsvl train"),
+    "of another model": (kept(name="large"), "a run of large, not of small"),
+    "with other options": (kept(config=asdict(replace(CONFIG, epochs=1, lr=5e-4))), "other epochs, lr: give"),
+    "of another shape": (kept(model={"mask.weight": torch.zeros(2)}), "not those of this small"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_what_cannot_be_resumed_from_is_refused_in_one_line_and_left_as_it_is(sets, tmp_path, content, says):
+    last, best = tmp_path / "last.pt", tmp_path / "best.safetensors"
+    best.write_bytes(b"the best")
+    last.write_bytes(content) if isinstance(content, bytes) else torch.save(content, last)
+    before = last.read_bytes()
+    with pytest.raises(InputError, match=says) as raised:
         train(small(), *sets, tmp_path, CONFIG, resume=True)
-
-
-def test_resuming_with_other_options_names_them(sets, tmp_path):
-    train(small(), *sets, tmp_path, replace(CONFIG, epochs=1))
-    with pytest.raises(InputError, match="epochs, lr"):
-        train(small(), *sets, tmp_path, replace(CONFIG, lr=5e-4), resume=True)
+    message = str(raised.value)
+    assert "\n" not in message and len(message) < 400 and ("--weights" in message) == ("cannot be resumed" in message)
+    assert (last.read_bytes(), best.read_bytes()) == (before, b"the best")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def settings(model: CD2FSAN, config: TrainConfig) -> dict[str, tuple[str, float, float]]:
