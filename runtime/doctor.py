@@ -57,10 +57,16 @@ _PACKAGES = {
     "rasterio": _Package(
         ("rasterio",), "GeoTIFFs lose their georeference and are read whole", "pip install 'rsvl[geo]'"
     ),
+    "pycocotools": _Package(
+        ("pycocotools",),
+        "no rsvl eval or gate on data sets with masks as run lengths",
+        "pip install 'rsvl[train]', or pycocotools alone",
+    ),
     "torch": _Package(("torch",), "no training and no export", "pip install 'rsvl[train]'"),
     "transformers": _Package(("transformers",), "no training and no export", "pip install 'rsvl[train]'"),
     "onnx": _Package(("onnx",), "no export", "pip install 'rsvl[export]'"),
     "onnxscript": _Package(("onnxscript",), "no export", "pip install 'rsvl[export]'"),
+    "matplotlib": _Package(("matplotlib",), "no pictures of measurements", "pip install 'rsvl[bench]'"),
     "tensorrt": _Package(
         ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install 'rsvl[tensorrt]'"
     ),

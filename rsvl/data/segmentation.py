@@ -30,7 +30,7 @@ def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.nda
         from pycocotools import mask as coco
     except ImportError as error:
         raise MissingComponentError(
-            "decoding masks needs pycocotools, which is not installed: pip install 'rsvl[train]'"
+            "decoding masks needs pycocotools: pip install 'rsvl[train]', or pycocotools alone"
         ) from error
     codes = [_run_length_code(part, height, width, coco) for part in parts]
     if not codes:

@@ -31,8 +31,9 @@ def outcomes(*commands: list[str]) -> dict[str, tuple[int, str, str]]:
 
 
 def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
-    bundle: Path, image: Path, tmp_path: Path
+    bundle: Path, image: Path, dataset: Path, tmp_path: Path
 ) -> None:
+    on_masks = ["--data", "rrsis-d", "--root", str(dataset)]
     light = (
         ["--help"],
         ["doctor"],
@@ -45,6 +46,8 @@ def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
         "synth": (["synth", str(tmp_path / "data"), "--scenes", "1"], "train"),
         "train": (["train", "--model", "x", "--data", "rrsis-d", "--root", ".", "-o", "run"], "train"),
         "export": (["export", "--model", "x"], "export"),
+        "eval": (["eval", str(bundle), *on_masks], "train"),
+        "gate": (["gate", str(bundle), "--baseline", str(bundle), *on_masks], "train"),
         "bench": (["bench", "--table", "cd2fsan"], "train"),
     }
     found = outcomes(*light, *(arguments for arguments, _ in heavy.values()))
@@ -54,4 +57,5 @@ def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
     for name, (_, extra) in heavy.items():
         code, out, err = found[name]
         assert (code, out) == (3, "")
-        assert len(err.splitlines()) == 1 and f"pip install 'rsvl[{extra}]'" in err
+        (error,) = (line for line in err.splitlines() if line.startswith("error: "))
+        assert err.endswith(f"{error}\n") and f"pip install 'rsvl[{extra}]'" in error
