@@ -1,4 +1,5 @@
-"""The `rsvl` command. One file a command; what they share is `options` (arguments), `console` (output), `failures`.
+"""The `rsvl` command. One file a command; what they share is `options` (arguments), `strays` and `outputs` (what is
+refused before the work), `console` (output), `failures`.
 
 Only typer and rich are imported here. Each command imports what it needs when it runs, so that `rsvl run`, `check` and
 `doctor` work without PyTorch and `rsvl --help` is quick.

@@ -12,6 +12,7 @@ from rsvl.cli import options
 from rsvl.cli.bench_bundle import measure_bundle
 from rsvl.cli.bench_table import list_tables, show_table
 from rsvl.cli.outputs import check_can_be_folder, check_folders
+from rsvl.cli.strays import refuse_given
 from rsvl.runtime.errors import UsageError
 
 _BUNDLE, _TABLE = "With a BUNDLE", "With --table"
@@ -115,13 +116,13 @@ def bench(
         chosen = f"{' and '.join(given)} do not go together" if given else "nothing to measure"
         raise UsageError(f"{chosen}: name a BUNDLE, or a --table, or --list the tables")
     strays = _OF_TABLE if bundle else _OF_BUNDLE if table else _OF_BUNDLE | _OF_TABLE | _OF_BOTH
-    _refuse(context, strays, f"does not go with {'a BUNDLE' if bundle else given[0]}: see rsvl bench --help")
+    refuse_given(context, strays, f"does not go with {'a BUNDLE' if bundle else given[0]}: see rsvl bench --help")
     if not peers:
-        _refuse(context, _OF_PEERS, "says how the peers are made: add --peers")
+        refuse_given(context, _OF_PEERS, "says how the peers are made: add --peers")
     if table is not None and not speed:
-        _refuse(context, _OF_SPEED, "says how a table's models are timed: add --speed")
+        refuse_given(context, _OF_SPEED, "says how a table's models are timed: add --speed")
     if plot is None:
-        _refuse(context, _OF_PICTURE, "says what the picture shows: add --plot")
+        refuse_given(context, _OF_PICTURE, "says what the picture shows: add --plot")
     check_folders(plot)
     check_can_be_folder(results, "--results")
     if list_:
@@ -132,11 +133,3 @@ def bench(
     elif bundle is not None:
         made = {"model": model, "weights": weights, "compiled": compiled} if peers else None
         measure_bundle(bundle, provider, threads, rounds or 15, batch, made, results, plot, json)
-
-
-def _refuse(context: typer.Context, names: set[str], why: str) -> None:
-    """Raises UsageError for the first of these parameters that was given, which would have nothing to do."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{'/'.join((parameter.opts[0], *parameter.secondary_opts))} {why}")

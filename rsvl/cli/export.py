@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def export(
+    context: typer.Context,
     model: options.Model,
     weights: options.Weights = None,
     encoder_weights: options.EncoderWeights = None,
@@ -68,7 +69,7 @@ def export(
         metric,
         sensitivity,
     )
-    precision = quantizing.precision(fp16, int8, int8_weights, asked)
+    precision = quantizing.precision(context, fp16, int8, int8_weights, asked)
     with progress("loading PyTorch") as report:
         from rsvl.export import export as write  # before all else: it names the extra that exporting needs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ import typer
 
 from rsvl.cli.console import print_table
 from rsvl.cli.outputs import check_folders
+from rsvl.cli.strays import refuse_given
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,8 +84,19 @@ class Asked:
     sensitivity: Path | None
 
 
-def precision(fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
+_OPTIONS = {field.name for field in fields(Asked)}
+_OF_RANGES = {"calibration_split", "calibration_images", "calibrator"}
+
+
+def precision(context: typer.Context, fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
     """The precision that the options name; finds before all work what does not fit together.
+
+    Args:
+        context: of `rsvl export`, whose parameters are called as the fields of `Asked` are.
+        fp16: whether half precision was asked for.
+        int8: whether int8 was.
+        int8_weights: whether int8 of weights alone was.
+        asked: the options of int8.
 
     Raises:
         UsageError: two precisions, or options of int8 that are missing or have nothing to do.
@@ -96,11 +108,14 @@ def precision(fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
     if fp16 + int8 + int8_weights > 1:
         raise UsageError("--fp16, --int8 and --int8-weights: choose one")
     if not (int8 or int8_weights):
-        if asked.calibration or asked.sensitivity:
-            raise UsageError("--calibration and --sensitivity are for int8: add --int8 or --int8-weights")
+        refuse_given(context, _OPTIONS, "is for int8: add --int8 or --int8-weights")
         return "fp16" if fp16 else "fp32"
     if int8 and not asked.calibration:
         raise UsageError("--int8 is calibrated: add --calibration DATA --root R, or take --int8-weights")
+    if int8_weights:
+        refuse_given(context, _OF_RANGES, "is for ranges, of which --int8-weights needs none: leave it out")
+    if not asked.calibration:
+        refuse_given(context, _OPTIONS - {"sensitivity"}, "has no data to go with: add --calibration DATA --root R")
     if asked.calibration and asked.root is None:
         raise UsageError(f"--calibration {asked.calibration} needs --root, the folder of its files")
     Drop.parse(asked.max_drop, "--max-drop")

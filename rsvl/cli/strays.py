@@ -1,0 +1,26 @@
+"""Options that were given and would have nothing to do: told instead of passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import typer
+
+from rsvl.runtime.errors import UsageError
+
+
+def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
+    """Refuses options that the command line holds; their defaults are no matter.
+
+    Args:
+        context: the command's.
+        names: of the command's parameters.
+        why: what is said behind the first that was given: why it has nothing to do, and the remedy.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{'/'.join((parameter.opts[0], *parameter.secondary_opts))} {why}")
