@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import rsvl
 from rsvl.export.batch_norms import fold_batch_norms
 from rsvl.export.symbolics import add_functions
+from rsvl.export.winograd_convs import to_winograd
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
 OPSET = 20
@@ -28,13 +29,14 @@ EXTERNAL_DATA_BYTES = 2**31 - 2**24
 _EXAMPLE_BATCH = 2  # torch.export takes sizes 0 and 1 for constants
 
 
-def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool = False) -> None:
     """Exports a graph to an ONNX file that passes the ONNX checker.
 
     Args:
         module: takes and returns the tensors of the declaration, in its order.
         spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
         path: the file to write; weights over 2 GB go to `path` with ``.data`` appended.
+        winograd: whether large float32 convolutions take their form of fewer multiplications.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
     with torch.no_grad(), _quiet():
@@ -50,6 +52,8 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
         )
     assert program is not None
     fold_batch_norms(program.model.graph)
+    if winograd:
+        to_winograd(program.model.graph)
     weights = program.model.graph.initializers.values()
     program.save(path, external_data=sum(w.const_value.nbytes for w in weights if w.const_value) > EXTERNAL_DATA_BYTES)
     del program, weights

@@ -97,7 +97,7 @@ def export(
                 written = precision if int8 is None else "fp32"
                 step(f"exporting graph {graph.name} in {written}")
                 module = in_precision(model.graph(graph.name), model, written, kept)
-                write_graph(module, graph, directory / _file(graph.name))
+                write_graph(module, graph, directory / _file(graph.name), winograd=precision == "fp32")
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
             if spec.text is not None:

@@ -12,15 +12,17 @@ from typing import Any
 import onnx
 
 from rsvl.export.nodes import every_node
-from rsvl.export.symbolics import lora_moe, rotated_conv
+from rsvl.export.symbolics import lora_moe, rotated_conv, winograd
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
 
-#: Operation name → builder of its function: the node's attributes by name, and the model's opset → FunctionProto.
-FUNCTIONS: dict[str, Callable[[dict[str, Any], int], onnx.FunctionProto]] = {
+#: Operation name → builder of its function: the node's attributes by name, the model's opset, and whether any tensor
+#: of the graph is float16 → FunctionProto.
+FUNCTIONS: dict[str, Callable[[dict[str, Any], int, bool], onnx.FunctionProto]] = {
     "LoRAMoE": lora_moe.function,
     "RotatedConv2d": rotated_conv.function,
+    "WinogradConv2d": winograd.function,
 }
 
 
@@ -35,6 +37,7 @@ def add_functions(model: onnx.ModelProto) -> None:
         UsageError: an ``rsvl`` node without a registered function, or an opset for which a body is not written.
     """
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    half = _has_float16(model.graph)
     variants: dict[str, dict[str, list[onnx.NodeProto]]] = {}
     for node in every_node(model.graph):
         if node.domain == DOMAIN:
@@ -43,7 +46,7 @@ def add_functions(model: onnx.ModelProto) -> None:
         if name not in FUNCTIONS:
             raise UsageError(f"no ONNX function for {DOMAIN}::{name}: add it to rsvl.export.symbolics.FUNCTIONS")
         for number, nodes in enumerate(by_attributes.values()):
-            function = FUNCTIONS[name](_attributes(nodes[0]), opset)
+            function = FUNCTIONS[name](_attributes(nodes[0]), opset, half)
             if len(by_attributes) > 1:
                 function.overload = str(number)
                 for node in nodes:
@@ -51,6 +54,12 @@ def add_functions(model: onnx.ModelProto) -> None:
             model.functions.append(function)
     if variants and all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+
+
+def _has_float16(graph: onnx.GraphProto) -> bool:
+    weights = {weight.data_type for weight in graph.initializer}
+    tensors = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    return onnx.TensorProto.FLOAT16 in weights | tensors
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

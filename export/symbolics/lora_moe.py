@@ -50,8 +50,8 @@ _BODY = """
 """
 
 
-def function(attributes: dict[str, Any], opset: int) -> onnx.FunctionProto:
-    """Builds the body; the node has no attributes.
+def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.FunctionProto:
+    """Builds the body; the node has no attributes, and the body is the same in half precision.
 
     Raises:
         UsageError: the model's opset is below `MIN_OPSET`.

@@ -29,8 +29,13 @@ MIN_OPSET = 18
 _TO_THE_END = 2**31 - 1
 
 
-def function(attributes: dict[str, Any], opset: int) -> onnx.FunctionProto:
-    """Builds the body for a node's attributes, ``mode`` (``bilinear`` or ``arc``) and ``kernel_size``.
+def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.FunctionProto:
+    """Builds the body.
+
+    Args:
+        attributes: the node's, ``mode`` (``bilinear`` or ``arc``) and ``kernel_size``.
+        opset: the model's.
+        half: whether any tensor of the graph is float16.
 
     Raises:
         UsageError: the model's opset is below `MIN_OPSET`.
@@ -38,7 +43,11 @@ def function(attributes: dict[str, Any], opset: int) -> onnx.FunctionProto:
     if opset < MIN_OPSET:
         raise UsageError(f"RotatedConv2d's body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
     k = int(attributes["kernel_size"])
-    convolution = winograd.convolution() if k == winograd.KERNEL_SIZE else _kernels(k) + _convolve(k)
+    if k == winograd.KERNEL_SIZE:
+        form = winograd.HALF if half else winograd.SINGLE
+        convolution = winograd.turned_kernels(form) + winograd.convolve(form)
+    else:
+        convolution = _kernels(k) + _convolve(k)
     body = _turn(k, attributes["mode"]) + convolution
     return parser.parse_function(
         f'<domain: "rsvl", opset_import: ["": {opset}]> '

@@ -4,6 +4,8 @@
   mask's border.
 - Angles, from the products that they come from to those that they enter: `rsvl::RotatedConv2d` is defined with float32
   angles. (In bfloat16 its turned kernels shrank every mask of `cd2fsan-tiny` a little.)
+- Convolutions in Winograd's form, and what follows up to the next product: the form of a float32 graph multiplies
+  rounding errors by ten.
 
 OpenVINO has one type for all of a model, so a graph becomes several models that run one after the other.
 """
@@ -17,6 +19,9 @@ _PRODUCTS = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatM
 """What OpenVINO computes in bfloat16 for speed. What comes after the last of them it leaves in float32 by itself."""
 
 _ANGLES = {"Sin", "Cos"}
+
+_WINOGRAD = ("_inlfunc_RotatedConv2d_", "_inlfunc_WinogradConv2d_")
+"""How names of tensors begin that ONNX Runtime takes from an operation's body, see `rsvl.runtime.openvino.reading`."""
 
 
 def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
@@ -44,7 +49,9 @@ def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
             takers[source].append(node)
     answering = [result for result in results if not result.output(0).get_names().isdisjoint(answers)]
     angles = [node for node in sources if node.get_type_name() in _ANGLES]
-    exact = _up_to_products([*answering, *_down_to_products(angles, takers)], sources)
+    winograd = {node for node in sources if any(name.startswith(_WINOGRAD) for name in node.output(0).get_names())}
+    exact = winograd | _down_to_products(winograd, takers)
+    exact |= _up_to_products([*answering, *_down_to_products(angles, takers)], sources)
     parts = _parts_from_the_end(sources, takers, exact)
     parameters, handed_over = _separate(parts)
     divided = []

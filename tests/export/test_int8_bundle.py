@@ -43,7 +43,9 @@ def bundle(settings: Int8, exported: Exported, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("int8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE, str(folder / "cache"))
-        patch.setattr(pipeline, "write_graph", lambda module, spec, path: shutil.copy(exported.path / path.name, path))
+        patch.setattr(
+            pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(exported.path / path.name, path)
+        )
         torch.manual_seed(0)
         model = ToySegmenter()
         model.keep_fp32 = {"blocks.1": "to test it"}

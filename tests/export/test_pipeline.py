@@ -55,7 +55,7 @@ def test_golden_outputs_are_pytorchs(exported: Exported) -> None:
 def ready_graphs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lets `export` copy graphs that were exported before: the slow step, when it is another that is tested."""
     monkeypatch.setattr(
-        pipeline, "write_graph", lambda module, spec, path: shutil.copy(exported.path / path.name, path)
+        pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(exported.path / path.name, path)
     )
     return exported.path
 

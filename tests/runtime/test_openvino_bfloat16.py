@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from rsvl.export.symbolics import add_functions
 from rsvl.runtime.openvino.bfloat16 import divide
+from rsvl.runtime.openvino.reading import read_model
 
 openvino = pytest.importorskip("openvino")
 
@@ -94,3 +97,33 @@ def test_angles_are_exact_from_the_products_before_to_those_after(tmp_path: Path
     assert [(products(part), exact) for part, exact in parts] == [(1, False), (1, True), (2, False)]
     x = X.astype(np.float64)
     np.testing.assert_allclose(run(parts, {"x": X})["y"], np.cos(x @ A @ B) @ B.T @ A.T, atol=1e-4)
+
+
+def test_convolution_in_winograds_form_is_exact_between_others_that_are_not(tmp_path: Path) -> None:
+    x, point, taps = (
+        RNG.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 8, 8), (6, 6, 1, 1), (3, 3, 6, 6))
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "point"], ["before"]),
+        helper.make_node("WinogradConv2d", ["before", "taps"], ["between"], domain="rsvl"),
+        helper.make_node("Conv", ["between", "point"], ["y"]),
+    ]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "three",
+        [info("x", TensorProto.FLOAT, x.shape)],
+        [info("y", TensorProto.FLOAT, x.shape)],
+        [numpy_helper.from_array(point, "point"), numpy_helper.from_array(taps, "taps")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    add_functions(model)
+    onnx.save(model, tmp_path / "three.onnx")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    parts = divide(read_model(openvino.Core(), tmp_path / "three.onnx", scratch), set())
+    assert [(products(part) > 0, exact) for part, exact in parts] == [(False, False), (True, True), (False, False)]
+    h = torch.conv2d(*(torch.from_numpy(array).double() for array in (x, point)))
+    h = torch.conv2d(h, torch.from_numpy(taps).double().permute(2, 3, 0, 1), padding=1)
+    expected = torch.conv2d(h, torch.from_numpy(point).double()).numpy()
+    np.testing.assert_allclose(run(parts, {"x": x})["y"], expected, atol=1e-4 * np.abs(expected).max())
