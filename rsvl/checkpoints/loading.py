@@ -28,6 +28,7 @@ SHIPPED = Path(rsvl.models.__path__[0]) / "weights"
 """Where the weights that ship lie, one `NAME.safetensors` a preset."""
 
 _ENCODERS = ("image_encoder.", "text_encoder.")
+_COUNTER = ".num_batches_tracked"
 _SHOWN = 3
 
 
@@ -110,7 +111,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     notes = read_metadata(path)
     written_for = notes.get("rsvl_model", "")
     with resized(model, _encoders_of_ours(state)), restored(model, notes):
-        _check_fit(state, model.state_dict(), f"{path} ({written_for})" if written_for else str(path), _name(model))
+        expected = {key: value for key, value in model.state_dict().items() if key in state or not key.endswith(_COUNTER)}
+        _check_fit(state, expected, f"{path} ({written_for})" if written_for else str(path), _name(model))
     model.load_state_dict(state)
 
 
@@ -182,7 +184,8 @@ def save_weights(
         metadata: strings to store beside; the model's own `notes`, `rsvl_model` (the preset's name) and
             `rsvl_version` are added.
         dtype: stores the parameters in this type, such as ``torch.float16`` for a file of half the size; buffers
-            (running statistics) keep theirs, and loading gives the model's own types again.
+            (running statistics) keep theirs, and loading gives the model's own types again. What only counts the
+            batches that a norm has seen is then left out.
 
     Raises:
         OutputError: the file cannot be written, such as on a full disk; what was there before is untouched.
@@ -190,6 +193,7 @@ def save_weights(
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if dtype is not None:
         tensors |= {key: tensors[key].to(dtype) for key, _ in model.named_parameters()}
+        tensors = {key: value for key, value in tensors.items() if not key.endswith(_COUNTER)}
     notes = {**(metadata or {}), **notes_of(model), "rsvl_model": _name(model), "rsvl_version": __version__}
     with replacing(path) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors, notes))

@@ -51,6 +51,7 @@ def test_retraining_leaves_weights_in_half_precision_and_the_test_splits_figures
     for name, _ in registry.create("tgfnet-tiny").named_parameters():
         assert stored[name].dtype == torch.float16, name
         np.testing.assert_array_equal(stored[name].numpy(), best[name].numpy().astype(np.float16), err_msg=name)
+    assert {name for name in best if name not in stored} == {name for name in best if name.endswith("batches_tracked")}
 
 
 def test_training_starts_from_the_weights_that_a_recipe_names(tmp_path):
