@@ -39,7 +39,7 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool =
         winograd: whether large float32 convolutions take their form of fewer multiplications.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet_exporter():
         program = torch.onnx.export(
             _Positional(module).eval(),
             inputs,
@@ -95,14 +95,16 @@ def _describe(proto: onnx.ModelProto, spec: GraphSpec) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the exporter's notes on absent packages and on its own deprecations; its errors are raised as ever."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet_exporter() -> Iterator[None]:
+    """Silences the exporter's notes on absent packages, deprecations and what it could not fold; errors are raised."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -8,8 +8,6 @@ together. It is what the bundle's latency is measured against.
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rsvl.export.graphs import quiet_exporter
 from rsvl.modules.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import UsageError
 
@@ -71,9 +70,7 @@ def export_plainly(model: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequ
     Raises:
         UsageError: an operation that has no plain form.
     """
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), quiet_exporter():
         torch.onnx.export(
             grid_sampled(model).eval(),
             tuple(inputs.values()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tensorrt_graphs import check_that_tensorrt_builds
 from toy_segmenter import LAYERS, ToySegmenter
 
 from rsvl.export import Exported, graphs
-from rsvl.export.graphs import OPSET, write_graph
+from rsvl.export.graphs import OPSET, quiet_exporter, write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.bundle import Bundle
@@ -165,3 +166,14 @@ def test_tensorrt_builds_the_toy(exported: Exported) -> None:
 
 def test_tensorrt_builds_cd2fsan(cd2fsan: CD2FSAN, cd2fsan_graphs: Path) -> None:
     check_that_tensorrt_builds(cd2fsan_graphs, cd2fsan.spec.graphs)
+
+
+def test_exporter_is_quiet_while_it_works_and_only_then(caplog: pytest.LogCaptureFixture) -> None:
+    loggers = [logging.getLogger(name) for name in ("torch.onnx.exporter", "onnxscript.optimizer._constant_folding")]
+    with quiet_exporter():
+        for logger in loggers:
+            logger.warning("could not fold")
+    assert not caplog.records
+    for logger in loggers:
+        logger.warning("could not fold")
+    assert len(caplog.records) == 2
