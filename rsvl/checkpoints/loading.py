@@ -111,7 +111,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     notes = read_metadata(path)
     written_for = notes.get("rsvl_model", "")
     with resized(model, _encoders_of_ours(state)), restored(model, notes):
-        expected = {key: value for key, value in model.state_dict().items() if key in state or not key.endswith(_COUNTER)}
+        weights = model.state_dict()
+        expected = {key: value for key, value in weights.items() if key in state or not key.endswith(_COUNTER)}
         _check_fit(state, expected, f"{path} ({written_for})" if written_for else str(path), _name(model))
     model.load_state_dict(state)
 
