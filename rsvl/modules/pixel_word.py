@@ -25,6 +25,7 @@ def instance_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if bias is None:
+        wide = wide - wide[:, :1]  # changes nothing but the rounding: a map that is the same everywhere becomes 0
         centred = wide - wide.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
     else:

@@ -97,6 +97,11 @@ def test_instance_norm_is_pytorchs() -> None:
     torch.testing.assert_close(instance_norm(x), F.instance_norm(x.transpose(1, 2)).transpose(1, 2))
 
 
+def test_instance_norm_of_what_is_the_same_everywhere_is_zero() -> None:
+    same = torch.tensor([1 / 3, 0.9, -1.0, 100.1]).expand(1, 14400, 4)  # as where a pixel hears a single word
+    torch.testing.assert_close(instance_norm(same), torch.zeros_like(same), rtol=0, atol=0)
+
+
 def test_instance_norm_in_half_precision_survives_large_values() -> None:
     x = inputs()[0] * 3e3
     torch.testing.assert_close(instance_norm(x.half()).float(), instance_norm(x), rtol=0, atol=5e-3)
