@@ -1,12 +1,19 @@
-"""GPU memory and energy of some work, by NVML: where there is a GPU, and `nvidia-ml-py`, which is imported `pynvml`."""
+"""GPU memory and energy of some work.
+
+By NVML where there is a GPU and `nvidia-ml-py`, which is imported `pynvml`; on a Jetson, which has no NVML and whose
+GPU shares the main memory, by `tegrastats` and of the whole module.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+from rsvl.benchmarks.bundle import tegrastats
 
 
 @dataclass(frozen=True)
@@ -16,8 +23,9 @@ class GpuUse:
     Attributes:
         name: the GPU's.
         memory_mb: megabytes of its memory that this process holds after the work; None where the driver does not tell
-            (in a container, for example).
-        joules_a_run: energy of one run, all that the GPU used meanwhile included; None on GPUs without the counter.
+            (in a container, for example) and where it has no memory of its own.
+        joules_a_run: energy of one run, all that the GPU, or a Jetson's module, used meanwhile included; None on GPUs
+            without the counter.
     """
 
     name: str
@@ -31,6 +39,8 @@ def metered(work: Callable[[], Any], rounds: int) -> tuple[GpuUse | None, str]:
     Returns:
         What was read, or None and in words why not.
     """
+    if shutil.which(tegrastats.PROGRAM) is not None:
+        return GpuUse("Jetson", None, tegrastats.joules(work, rounds)), ""
     try:
         import pynvml
     except ImportError:
