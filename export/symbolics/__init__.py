@@ -16,6 +16,8 @@ from rsvl.export.symbolics import lora_moe, rotated_conv, winograd
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
+MIN_OPSET = 18
+"""The first that has all operators of the bodies."""
 
 #: Operation name → builder of its function: the node's attributes by name, the model's opset, and whether any tensor
 #: of the graph is float16 → FunctionProto.
@@ -45,6 +47,8 @@ def add_functions(model: onnx.ModelProto) -> None:
     for name, by_attributes in variants.items():
         if name not in FUNCTIONS:
             raise UsageError(f"no ONNX function for {DOMAIN}::{name}: add it to rsvl.export.symbolics.FUNCTIONS")
+        if opset < MIN_OPSET:
+            raise UsageError(f"{name}'s body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
         for number, nodes in enumerate(by_attributes.values()):
             function = FUNCTIONS[name](_attributes(nodes[0]), opset, half)
             if len(by_attributes) > 1:

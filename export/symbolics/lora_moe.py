@@ -19,10 +19,6 @@ from typing import Any
 import onnx
 from onnx import parser
 
-from rsvl.runtime.errors import UsageError
-
-MIN_OPSET = 18
-
 _BODY = """
     weight_t = Transpose <perm = [1, 0]> (weight)
     x_rows = Flatten <axis = -1> (x)
@@ -51,13 +47,7 @@ _BODY = """
 
 
 def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.FunctionProto:
-    """Builds the body; the node has no attributes, and the body is the same in half precision.
-
-    Raises:
-        UsageError: the model's opset is below `MIN_OPSET`.
-    """
-    if opset < MIN_OPSET:
-        raise UsageError(f"LoRAMoE's body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
+    """Builds the body; the node has no attributes, and the body is the same in half precision."""
     return parser.parse_function(
         f'<domain: "rsvl", opset_import: ["": {opset}]> LoRAMoE (x, weight, a, b, gate) => (y) {{{_BODY}}}'
     )

@@ -23,9 +23,7 @@ import onnx
 from onnx import parser
 
 from rsvl.export.symbolics import winograd
-from rsvl.runtime.errors import UsageError
 
-MIN_OPSET = 18
 _TO_THE_END = 2**31 - 1
 
 
@@ -36,12 +34,7 @@ def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.Functio
         attributes: the node's, ``mode`` (``bilinear`` or ``arc``) and ``kernel_size``.
         opset: the model's.
         half: whether any tensor of the graph is float16.
-
-    Raises:
-        UsageError: the model's opset is below `MIN_OPSET`.
     """
-    if opset < MIN_OPSET:
-        raise UsageError(f"RotatedConv2d's body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
     k = int(attributes["kernel_size"])
     if k == winograd.KERNEL_SIZE:
         form = winograd.HALF if half else winograd.SINGLE

@@ -27,10 +27,7 @@ import numpy as np
 import onnx
 from onnx import parser
 
-from rsvl.runtime.errors import UsageError
-
 KERNEL_SIZE = 3
-MIN_OPSET = 18
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,7 @@ def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.Functio
 
     It is a Conv with padding 1 and has no attributes; `rsvl.export.winograd_convs` puts it in a Conv's place. A runtime
     brings the taps into their form when it loads the model: in the file they take no more room than a Conv's.
-
-    Raises:
-        UsageError: the model's opset is below `MIN_OPSET`.
     """
-    if opset < MIN_OPSET:
-        raise UsageError(f"WinogradConv2d's body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
     form = HALF if half else SINGLE
     body = f"""
         last_two = Constant <value_ints = [-2, -1]> ()

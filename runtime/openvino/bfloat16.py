@@ -21,7 +21,9 @@ _PRODUCTS = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatM
 _ANGLES = {"Sin", "Cos"}
 
 _WINOGRAD = ("_inlfunc_RotatedConv2d_", "_inlfunc_WinogradConv2d_")
-"""How names of tensors begin that ONNX Runtime takes from an operation's body, see `rsvl.runtime.openvino.reading`."""
+"""How names of tensors begin that ONNX Runtime takes from an operation's body, see `rsvl.runtime.openvino.reading`.
+
+In a float16 graph its casts give them other names, rightly: the form there is F(2×2, 3×3) and may be bfloat16."""
 
 
 def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
