@@ -10,6 +10,7 @@ from rsvl.export.quantization.layers import Layer
 MOST_GROUPS = 14
 LEAST_SHARE = 0.01
 REST = "the rest"
+STORED = "weights only"
 MOST_RUNS = 4
 
 Cost = Mapping[Layer, int]
@@ -20,7 +21,8 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
 
     The costliest part is divided into the parts inside of it as long as there are no more than `most` and it costs more
     than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put
-    together as `REST`.
+    together as `REST`. Layers that cost nothing are a part of their own, `STORED`: int8 makes them no faster, and what
+    they lose must not be laid to those that it does.
 
     Args:
         layers: in the order in which they run.
@@ -30,7 +32,8 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
     Returns:
         Each part's layers by its path in the model, in the order in which they run.
     """
-    parts: dict[str, list[Layer]] = {"": list(layers)}
+    stored = [layer for layer in layers if not cost[layer]]
+    parts: dict[str, list[Layer]] = {"": [layer for layer in layers if cost[layer]]}
     whole: set[str] = set()
     share = _sum(layers, cost) / most
     while costly := [name for name in parts if name not in whole and _sum(parts[name], cost) > share]:
@@ -39,7 +42,7 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
         divided = (others | inner for inner in _divisions(costliest, parts[costliest]))
         parts = next((new for new in divided if len(_small_together(new, cost)) <= most), parts)
         whole.add(costliest)
-    return _ordered(_small_together(parts, cost), layers)
+    return _ordered(_small_together(parts, cost) | {STORED: stored}, layers)
 
 
 def _divisions(name: str, layers: Sequence[Layer]) -> Iterator[dict[str, list[Layer]]]:
@@ -77,7 +80,7 @@ def _small_together(parts: Mapping[str, list[Layer]], cost: Cost) -> dict[str, l
 def _ordered(parts: Mapping[str, list[Layer]], layers: Sequence[Layer]) -> dict[str, tuple[Layer, ...]]:
     place = {layer: index for index, layer in enumerate(layers)}
     ordered = {name: tuple(sorted(part, key=place.__getitem__)) for name, part in parts.items() if part}
-    return dict(sorted(ordered.items(), key=lambda item: (item[0] == REST, place[item[1][0]])))
+    return dict(sorted(ordered.items(), key=lambda item: (item[0] in (REST, STORED), place[item[1][0]])))
 
 
 def _sum(layers: Sequence[Layer], cost: Cost) -> int:

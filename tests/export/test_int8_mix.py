@@ -7,7 +7,7 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from rsvl.export.quantization.groups import LEAST_SHARE, REST, grouped
+from rsvl.export.quantization.groups import LEAST_SHARE, REST, STORED, grouped
 from rsvl.export.quantization.layers import Layer
 from rsvl.export.quantization.mix import Mix, Part, choose
 
@@ -83,3 +83,10 @@ def test_parts_that_cost_next_to_nothing_are_put_together() -> None:
     parts = grouped([*BLOCKS, *OTHERS], cost)
     assert {x.path for x in parts[REST]} == {"neck.0", "neck.1", "tiny.a", "tiny.b"}
     assert sum(cost[x] for x in parts[REST]) < LEAST_SHARE * sum(cost.values())
+
+
+def test_layers_that_int8_does_not_make_faster_are_a_part_of_their_own() -> None:
+    cost = {each: 0 if each.path.startswith("head") else 100 for each in [*BLOCKS, *OTHERS]}
+    parts = grouped([*BLOCKS, *OTHERS], cost)
+    assert {x.path for x in parts[STORED]} == {"head.a.x", "head.b.x"}
+    assert all(cost[x] for name, part in parts.items() if name != STORED for x in part)
