@@ -1,4 +1,4 @@
-"""What each part of a model costs in int8, as a picture."""
+"""What each part of a model costs in 8 bits, as a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from rsvl.benchmarks.picture import save
 from rsvl.runtime.quantization import Quantization
 
-_INT8, _FLOAT = "#31688e", "#b5b5b5"
+_QUANTIZED, _FLOAT = "#31688e", "#b5b5b5"
 
 
 def draw(model: str, found: Quantization, path: Path) -> None:
@@ -25,9 +25,9 @@ def draw(model: str, found: Quantization, path: Path) -> None:
 
     groups = found.groups
     drops = [100 * (group.drop or 0.0) for group in groups]
-    colours = [_INT8 if group.int8 else _FLOAT for group in groups]
+    colours = [_QUANTIZED if group.quantized else _FLOAT for group in groups]
     figure = Figure(figsize=(10, 1.6 + 0.32 * len(groups)), layout="constrained")
-    figure.suptitle(f"{model}: what each part costs alone in int8 (blue: chosen, gray: stays float32)")
+    figure.suptitle(f"{model}: what each part costs alone in 8 bits (blue: chosen, gray: stays float32)")
     left, right = figure.subplots(1, 2, sharey=True)
     rows = range(len(groups))
     left.barh(rows, [100 * share for share in found.shares], color=colours)

@@ -1,7 +1,7 @@
 """PyTorch → ONNX: graphs, precision, verification, the bundle.
 
-`export(model, output, precision="fp16")` writes a bundle and verifies it against PyTorch; `Int8` says how one in
-int8 is calibrated and chosen.
+`export(model, output, precision="fp16")` writes a bundle and verifies it against PyTorch; `QuantizationSettings`
+says how one in int8 or fp8 is calibrated and chosen.
 """
 
 from rsvl.runtime.errors import MissingComponentError
@@ -14,7 +14,7 @@ except ImportError as error:
     raise MissingComponentError(f"exporting needs {error.name}: pip install 'rsvl[export]'") from error
 
 from rsvl.export.pipeline import Exported, Progress, export
-from rsvl.export.quantization import Images, Int8
+from rsvl.export.quantization import Images, QuantizationSettings
 from rsvl.export.verify import Verification
 
-__all__ = ["Exported", "Images", "Int8", "Progress", "Verification", "export"]
+__all__ = ["Exported", "Images", "Progress", "QuantizationSettings", "Verification", "export"]

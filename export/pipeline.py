@@ -17,7 +17,7 @@ from rsvl.export.bundle import packed_path, staged, write_manifest
 from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
-from rsvl.export.quantization import Int8, quantize
+from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch, verifies
 from rsvl.modules.exportable import ExportableModel
@@ -25,7 +25,6 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 
 MIN_SAMPLES = 8
-INT8 = "int8"
 
 Progress = Callable[[str, float], None]
 """Called at the start of each step with what it does and the fraction, 0…1, of the steps that are done."""
@@ -55,7 +54,7 @@ def export(
     samples: Mapping[str, np.ndarray] | None = None,
     pack: bool = False,
     metrics: Mapping[str, float] | None = None,
-    int8: Int8 | None = None,
+    quantization: QuantizationSettings | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
@@ -68,24 +67,25 @@ def export(
     Args:
         model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
-        precision: ``fp32``, ``fp16`` or ``int8``: the type inside the graphs. Their inputs and outputs are float32.
+        precision: ``fp32``, ``fp16``, ``int8`` or ``fp8``: the type inside the graphs. Their inputs and outputs are
+            float32.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
         metrics: accuracy figures known for these weights, for the manifest.
-        int8: for ``int8``, how it is calibrated, measured and chosen.
+        quantization: for ``int8`` and ``fp8``, how it is calibrated, measured and chosen.
         progress: told of each step.
 
     Raises:
-        UsageError: an unknown precision; settings of int8 without that precision or the reverse; calibration data of
-            another task or sensor.
+        UsageError: an unknown precision; quantization's settings without such a precision or the reverse; settings
+            that the type has no use for; calibration data of another task or sensor.
         DatasetError: calibration data that are missing, damaged, empty, or without the labels that are needed.
         InputError: fewer than 8 samples, or samples that are not those the model takes.
         VerificationError: the exported graphs disagree with PyTorch; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
     """
     spec: ModelSpec = model.spec
-    _check_precision(precision, int8, spec)
-    step = _Steps(progress, total=len(spec.graphs) + 3 + (int8 is not None))
+    _check_precision(precision, quantization, spec)
+    step = _Steps(progress, total=len(spec.graphs) + 3 + (quantization is not None))
     was_training = model.training
     model.eval()
     try:
@@ -94,7 +94,7 @@ def export(
             inputs = _checked(samples or default_samples(spec, model.tokenizer_json() if spec.text else None), spec)
             expected, kept = _reference(model, spec, inputs, precision)
             for graph in spec.graphs:
-                written = precision if int8 is None else "fp32"
+                written = precision if quantization is None else "fp32"
                 step(f"exporting graph {graph.name} in {written}")
                 module = in_precision(model.graph(graph.name), model, written, kept)
                 write_graph(module, graph, directory / _file(graph.name), winograd=precision == "fp32")
@@ -111,11 +111,11 @@ def export(
                 versions=_versions(),
             )
             write_manifest(directory, draft)
-            if int8 is not None:
+            if quantization is not None:
                 step("quantizing")
                 agrees = partial(verifies, spec, expected, inputs, precision)
-                found = quantize(directory, int8, kept, step.within, agrees)
-                draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept()})
+                found = quantize(directory, quantization, kept, step.within, agrees, EIGHT_BIT[precision])
+                draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept(precision)})
                 write_manifest(directory, draft)
             step("verifying against PyTorch in ONNX Runtime")
             verification = compare(spec, expected, run_bundle(directory, inputs), precision)
@@ -145,22 +145,25 @@ class _Steps:
             self.progress(what, (self.done - 1 + done / max(total, 1)) / self.total)
 
 
-def _check_precision(precision: str, int8: Int8 | None, spec: ModelSpec) -> None:
-    known = (*DTYPES, INT8)
+def _check_precision(precision: str, quantization: QuantizationSettings | None, spec: ModelSpec) -> None:
+    known = (*DTYPES, *EIGHT_BIT)
     if precision not in known:
         raise UsageError(f"unknown precision {precision!r}: use {' or '.join(known)}")
-    if (precision == INT8) != (int8 is not None):
-        raise UsageError("int8 needs its settings, and they need it: give export() precision='int8' and int8=Int8(…)")
-    if int8 is not None:
-        int8.check(spec.task)
+    if (precision in EIGHT_BIT) != (quantization is not None):
+        raise UsageError(
+            f"{' and '.join(EIGHT_BIT)} need settings, and these one of them: "
+            "give export() precision='int8' and quantization=QuantizationSettings(…)"
+        )
+    if quantization is not None:
+        quantization.check(spec.task, EIGHT_BIT[precision])
 
 
 def _reference(
     model: ExportableModel, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
-    if precision in ("fp32", INT8):
-        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision == INT8 else {}
+    if precision == "fp32" or precision in EIGHT_BIT:
+        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision in EIGHT_BIT else {}
     with watch_ranges(model) as largest:
         expected = run_pytorch(model, spec, inputs)
     return expected, {**model.keep_fp32, **overflowing(largest)}

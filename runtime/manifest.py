@@ -164,11 +164,11 @@ class Manifest:
 
     Attributes:
         model: the model's declaration, graphs with their files set.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8``.
         files: SHA-256 (hex) of every other file of the bundle, by POSIX path relative to the bundle.
         source: where the weights came from: ``{"weights": name or "random", "sha256": …}``.
         kept_fp32: names of parts kept in float32 in a bundle of another precision, with the reason.
-        quantization: how an int8 bundle came to its int8; None for other precisions.
+        quantization: how an int8 or fp8 bundle came to that; None for other precisions.
         verification: what the export measured against PyTorch.
         metrics: accuracy figures known for these weights, by name.
         versions: versions of the packages that made it.

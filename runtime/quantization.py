@@ -1,4 +1,4 @@
-"""What a bundle says of its int8: how it was calibrated, what each part costs, and what was chosen.
+"""What a bundle says of its int8 or fp8: how it was calibrated, what each part costs, and what was chosen.
 
 These dataclasses import nothing but the standard library; `rsvl.export.quantization` fills them, `manifest.json` holds
 them.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+FP8 = "fp8"
+"""The precision of 8-bit floating point (E4M3)."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A part of the model whose layers are in int8 together or not at all.
+    """A part of the model whose layers are in 8 bits together or not at all.
 
     Attributes:
         name: path of the part in the PyTorch model, such as ``image_encoder.stem``.
-        layers: how many layers of it can be in int8.
+        layers: how many layers of it can be in 8 bits.
         weights: how many numbers their weights are.
-        multiply_adds: what their multiplications that int8 would do count for one image and sentence; 0 where only
+        multiply_adds: what their multiplications that 8 bits would do count for one image and sentence; 0 where only
             weights are quantized.
-        int8: whether it is in int8.
-        drop: how much lower the figure is with this part alone in int8, in units of the figure (0…1; below 0 where it
+        quantized: whether it is in 8 bits.
+        drop: how much lower the figure is with this part alone in 8 bits, in units of the figure (0…1; below 0 where it
             rose by chance); None where it was not measured.
     """
 
@@ -44,16 +47,16 @@ class LayerGroup:
     layers: int
     weights: int
     multiply_adds: int
-    int8: bool
+    quantized: bool
     drop: float | None = None
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a bundle came to its int8.
+    """How a bundle came to its int8 or fp8.
 
     Attributes:
-        activations: whether activations are int8 too, so that the arithmetic is; else only weights are stored so.
+        activations: whether activations are in 8 bits too, so that the arithmetic is; else only weights are stored so.
         groups: the model's parts, in the order in which they run.
         smoothed: how many layer norms had scales moved into the linear layers after them (SmoothQuant).
         calibrator: ``entropy``, ``percentile`` or ``minmax``; empty for weights only.
@@ -78,28 +81,28 @@ class Quantization:
 
     @property
     def measured_by(self) -> str:
-        """What tells how much of the model a part is: its multiply-adds, or its weights where only those are int8."""
+        """What tells how much of the model a part is: multiply-adds, or weights where only those are in 8 bits."""
         return "multiply-adds" if self.activations else "weights"
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The parts' shares of all that can be in int8, 0…1."""
+        """The parts' shares of all that can be in 8 bits, 0…1."""
         return tuple(size / max(sum(self._sizes), 1) for size in self._sizes)
 
     @property
     def share(self) -> float:
-        """The share of all that can be in int8 that is, 0…1."""
-        inside = sum(size for size, group in zip(self._sizes, self.groups, strict=True) if group.int8)
+        """The share of all that can be in 8 bits that is, 0…1."""
+        inside = sum(size for size, group in zip(self._sizes, self.groups, strict=True) if group.quantized)
         return inside / max(sum(self._sizes), 1)
 
     @property
     def _sizes(self) -> list[int]:
         return [group.multiply_adds if self.activations else group.weights for group in self.groups]
 
-    def kept(self) -> dict[str, str]:
-        """The parts that are not in int8, with the reason."""
-        said = f"its accuracy in int8: {self.figure} drops by"
-        return {g.name: f"{said} {g.drop or 0.0:.4f} with it alone" for g in self.groups if not g.int8}
+    def kept(self, precision: str) -> dict[str, str]:
+        """The parts that are not in 8 bits, ``int8`` or ``fp8``, with the reason."""
+        said = f"its accuracy in {precision}: {self.figure} drops by"
+        return {g.name: f"{said} {g.drop or 0.0:.4f} with it alone" for g in self.groups if not g.quantized}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Quantization:
@@ -127,7 +130,7 @@ class Quantization:
 
 def _group(data: dict[str, Any]) -> LayerGroup:
     counts = {name: _count(data[name]) for name in ("layers", "weights", "multiply_adds")}
-    return LayerGroup(name=str(data["name"]), **counts, int8=_flag(data["int8"]), drop=_number(data["drop"]))
+    return LayerGroup(name=str(data["name"]), **counts, quantized=_flag(data["quantized"]), drop=_number(data["drop"]))
 
 
 def _measured(data: dict[str, Any] | None) -> Measured | None:

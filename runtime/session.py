@@ -16,6 +16,7 @@ from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingCom
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.openvino import BY_OPENVINO, OpenVinoSession
 from rsvl.runtime.providers import Provider, find_provider, onnxruntime, present_providers, share_memory, start
+from rsvl.runtime.quantization import FP8
 
 Observer = Callable[[str, float, float], None]
 """Told of each graph that ran: its name, when it began and when it ended, by `time.perf_counter`."""
@@ -194,9 +195,11 @@ class Session:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if provider.name == "cpu":
             share_memory(options)
-        quantization = self._bundle.manifest.quantization
-        if quantization is not None and not quantization.activations:
-            # Weights become float once, when they are loaded, and not again in every run.
+        manifest = self._bundle.manifest
+        only_weights = manifest.quantization is not None and not manifest.quantization.activations
+        if only_weights or manifest.precision == FP8:
+            # Weights become float once, when they are loaded, and not again in every run. And fp8 would be taken for
+            # int8: its nodes would be joined to operations that do not know it.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         path, engines = self._bundle.path(graph.file), self._bundle.root / ENGINES
         return start(path, options, provider, present_providers(), engines)

@@ -1,4 +1,4 @@
-"""What may drop when a bundle goes to int8: the task's own figure, or how far its outputs agree with float32's."""
+"""What may drop when a bundle goes to 8 bits: the task's own figure, or how far its outputs agree with float32's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TaskFigure:
         if found is None or not self._seen:
             raise DatasetError(
                 f"{labelled.data} {labelled.split} has no labels to measure {self.name} on: take another "
-                "--metric-split, --metric agreement, or --metric-images 0 to put everything into int8 without measuring"
+                "--metric-split, --metric agreement, or --metric-images 0 for everything in 8 bits without measuring"
             )
         self.baseline = found
 

@@ -1,4 +1,4 @@
-"""The parts of a model that go to int8 together: its modules, large ones divided, small ones put together."""
+"""The parts of a model that go to 8 bits together: its modules, large ones divided, small ones put together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
 
     The costliest part is divided into the parts inside of it as long as there are no more than `most` and it costs more
     than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put
-    together as `REST`. Layers that cost nothing are a part of their own, `STORED`: int8 makes them no faster, and what
+    together as `REST`. Layers that cost nothing are a part of their own, `STORED`: 8 bits make them no faster, and what
     they lose must not be laid to those that it does.
 
     Args:

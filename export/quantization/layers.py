@@ -1,4 +1,4 @@
-"""Which of a graph's nodes int8 is for: those that multiply by constant weights, and where in the model each belongs.
+"""Which of a graph's nodes 8 bits are for: those that multiply by constant weights; where in the model each belongs.
 
 What is computed from two activations (the scores of an attention, their sums over values) stays float: its cost is
 small beside the layers' and its values have no fixed range. The custom operations take part with their weights only:
@@ -18,16 +18,17 @@ from onnx import numpy_helper
 
 from rsvl.export.nodes import every_node
 from rsvl.export.precision import matching
+from rsvl.export.quantization.types import INT8, EightBit
 
 LEAST_WEIGHTS = 1024
-"""A layer of fewer weights gains nothing from int8: it stays float."""
+"""A layer of fewer weights gains nothing from 8 bits: it stays float."""
 
 _PATH = re.compile(r"inner\.model\.([\w.]+): ")  # as `graphs.write_graph` wraps a model's graph
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that can be in int8.
+    """A node that can be in 8 bits.
 
     Attributes:
         graph: the graph's name.
@@ -37,7 +38,7 @@ class Layer:
         axis: the weight's axis of output channels, which have a scale each.
         size: how many numbers the weight has.
         takes: the activation that is quantized before it; empty for weights only.
-        gives: the output that is quantized too: a convolution needs it to run in int8. Empty where it is not.
+        gives: a convolution's output, which is quantized too where the type needs that. Empty for other layers.
         columns: how many of the weight's numbers meet one number of the input; see `multiply_adds`.
     """
 
@@ -52,7 +53,7 @@ class Layer:
     columns: int = 1
 
     def multiply_adds(self, numbers: Mapping[str, int]) -> int:
-        """What it multiplies in int8 for one sample.
+        """What it multiplies in 8 bits for one sample.
 
         Args:
             numbers: how many numbers one sample has of each activation, by tensor name.
@@ -62,14 +63,17 @@ class Layer:
         return numbers.get(self.gives or self.takes, 0) * self.columns
 
 
-def layers_of(name: str, model: onnx.ModelProto, kept: Mapping[str, str], answers: Collection[str] = ()) -> list[Layer]:
-    """The nodes of a graph that int8 is for, in the order in which they run.
+def layers_of(
+    name: str, model: onnx.ModelProto, kept: Mapping[str, str], answers: Collection[str] = (), kind: EightBit = INT8
+) -> list[Layer]:
+    """The nodes of a graph that 8 bits are for, in the order in which they run.
 
     Args:
         name: the graph's name.
         model: the graph, float32.
         kept: what stays float: a submodule's path, or a pattern, as `ExportableModel.keep_fp32`.
         answers: outputs that no other graph takes, which must not be rounded to 8 bits.
+        kind: the type.
     """
     weights = {
         tensor.name: tensor
@@ -78,6 +82,8 @@ def layers_of(name: str, model: onnx.ModelProto, kept: Mapping[str, str], answer
     }
     readers = consumers(model)
     unrounded = {*answers, *(tensor for tensor, users in readers.items() if len(users) > 1)}
+    if not kind.rounds_outputs:
+        unrounded = set()
     found = []
     for node in model.graph.node:
         if len(node.input) < 2 or node.input[1] not in weights:
@@ -101,11 +107,11 @@ def module_path(node: onnx.NodeProto) -> str:
 
 
 def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, unrounded: Collection[str]) -> Layer | None:
-    """The layer that a node is, if it is one; `unrounded` are outputs that do not pass through int8."""
+    """The layer that a node is, if it is one; `unrounded` are outputs that must not be rounded, though layers are."""
     shape, takes = list(weight.dims), node.input[0]
     stored = Layer(graph, node.name, module_path(node), weight.name, axis=0, size=int(np.prod(shape)))
     match node.domain, node.op_type:
-        case "", "Conv" if node.output[0] in unrounded:  # without an int8 output a runtime computes it in float
+        case "", "Conv" if node.output[0] in unrounded:  # without a rounded output a runtime computes it in float
             return stored
         case "", "Conv":
             return replace(stored, takes=takes, gives=node.output[0], columns=stored.size // shape[0])

@@ -1,4 +1,4 @@
-"""The figure of bundles that differ in what is int8, each measured once and remembered on disk.
+"""The figure of bundles that differ in what is in 8 bits, each measured once and remembered on disk.
 
 What is remembered lies in `$RSVL_CACHE`, or in `~/.cache/rsvl`, as one small JSON file for each float32 bundle with its
 data and settings; a measuring that was cut short goes on where it was.
@@ -37,7 +37,7 @@ class Meter:
 
         Args:
             figure: what is measured.
-            about: all else that the int8 bundles depend on; two that differ have different `repr`.
+            about: all else that the bundles depend on; two that differ have different `repr`.
             write: writes the bundle of a mix.
         """
         self.figure, self._write = figure, write
@@ -65,7 +65,7 @@ class Meter:
 
     @contextmanager
     def _written(self, mix: Mix) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="rsvl-int8-") as folder:
+        with tempfile.TemporaryDirectory(prefix="rsvl-8-bits-") as folder:
             self._write(mix, Path(folder))
             yield Path(folder)
 
@@ -75,7 +75,7 @@ class _Cache:
 
     def __init__(self, key: str) -> None:
         folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "rsvl")
-        self._path = folder / "int8" / f"{key}.json"
+        self._path = folder / "8-bits" / f"{key}.json"
         self._figures: dict[str, float] = {}
         try:
             read = json.loads(self._path.read_text(encoding="utf-8"))

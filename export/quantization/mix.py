@@ -1,4 +1,4 @@
-"""Which parts of a model go to int8: as much of its arithmetic as accuracy allows."""
+"""Which parts of a model go to 8 bits: as much of its arithmetic as accuracy allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Mix = frozenset[str]
-"""Names of the parts that are in int8."""
+"""Names of the parts that are in 8 bits."""
 
 Measure = Callable[[Mix], float]
 """How much lower the figure is with a mix than in float32."""
@@ -19,8 +19,8 @@ class Part:
 
     Attributes:
         name: what it is called.
-        gain: what int8 does faster of it: its multiply-adds, or its weights where only those are in int8.
-        drop: how much lower the figure is with this part alone in int8.
+        gain: what 8 bits do faster of it: its multiply-adds, or its weights where only those are in 8 bits.
+        drop: how much lower the figure is with this part alone in 8 bits.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Part:
 def choose(parts: Sequence[Part], measure: Measure, allowed: float) -> Mix:
     """The mix with the most gain that greedy choice finds within the allowed drop.
 
-    From everything in int8, the part of the highest price goes back to float until the mix, measured as a whole, stays
-    within; then the parts that went are tried again in the mix, the one of most gain first. Nothing in int8 needs no
-    measuring: it drops nothing. The mix is within the best one's gain by less than one part's (as with every greedy
-    filling of a knapsack) where drops add up.
+    From everything in 8 bits, the part of the highest price goes back to float until the mix, measured as a whole,
+    stays within; then the parts that went are tried again in the mix, the one of most gain first. Nothing in 8 bits
+    needs no measuring: it drops nothing. The mix is within the best one's gain by less than one part's (as with every
+    greedy filling of a knapsack) where drops add up.
 
     Args:
         parts: the model's parts.

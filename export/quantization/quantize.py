@@ -1,4 +1,4 @@
-"""A float32 bundle to int8, in place: calibrated, smoothed, and as much of it as accuracy allows."""
+"""A float32 bundle to 8 bits, in place: calibrated, smoothed, and as much of it as accuracy allows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.meter import Meter
 from rsvl.export.quantization.mix import Mix, Part, choose
 from rsvl.export.quantization.progress import Report
-from rsvl.export.quantization.qdq import with_int8
+from rsvl.export.quantization.qdq import quantized
 from rsvl.export.quantization.ranges import Seen, ranges
-from rsvl.export.quantization.settings import Int8
+from rsvl.export.quantization.settings import QuantizationSettings
 from rsvl.export.quantization.smoothing import smooth, smoothable
+from rsvl.export.quantization.types import INT8, EightBit
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
@@ -31,13 +32,13 @@ from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
 
 @dataclass
 class _Graph:
-    """A graph on its way to int8.
+    """A graph on its way to 8 bits.
 
     Attributes:
         spec: its declaration.
         model: float32, smoothed once it is calibrated.
-        layers: its layers that int8 is for.
-        largest: the magnitude that becomes 127, of each activation that they take or give.
+        layers: its layers that 8 bits are for.
+        largest: the magnitude that becomes the type's largest, of each activation that they take or give.
         numbers: how many numbers one sample has of each.
         smoothed: how many layer norms were smoothed.
     """
@@ -52,12 +53,13 @@ class _Graph:
 
 def quantize(
     directory: Path,
-    settings: Int8,
+    settings: QuantizationSettings,
     kept: Mapping[str, str],
     report: Report,
     agrees: Callable[[Path], bool] = lambda _: True,
+    kind: EightBit = INT8,
 ) -> Quantization:
-    """Turns the float32 bundle in a folder into int8, in place; its manifest is left as it is.
+    """Turns the float32 bundle in a folder into 8 bits, in place; its manifest is left as it is.
 
     Args:
         directory: the bundle's folder, with its manifest.
@@ -66,19 +68,22 @@ def quantize(
         report: told how far it is.
         agrees: whether the bundle in a folder passes the export's verification: where the choice is measured, a mix
             that does not is not chosen. By default all pass.
+        kind: the type; for what is measured in fp8 the manifest must say so already.
 
     Returns:
         What was done, for the manifest.
 
     Raises:
-        UsageError: nothing in the model can be int8; a data set of another task or sensor.
+        UsageError: nothing in the model can be in 8 bits; a data set of another task or sensor.
         DatasetError: a data set without images, or without the labels that are needed.
     """
     bundle = Bundle(directory, check=False)
-    graphs = _graphs(bundle, kept)
+    graphs = _graphs(bundle, kept, kind)
     layers = [layer for graph in graphs for layer in graph.layers]
     if not layers:
-        raise UsageError(f"{bundle.manifest.model.name} has no layers that int8 is for: export it in fp32 or fp16")
+        raise UsageError(
+            f"{bundle.manifest.model.name} has no layers that {kind.name} is for: export it in fp32 or fp16"
+        )
     calibration = _calibrated(graphs, bundle, settings, report)
     multiply_adds = {layer: layer.multiply_adds(graph.numbers) for graph in graphs for layer in graph.layers}
     cost = multiply_adds if any(multiply_adds.values()) else {layer: layer.size for layer in layers}
@@ -86,16 +91,16 @@ def quantize(
 
     def write(mix: Mix, folder: Path) -> None:
         _copy(bundle, folder)
-        _write(graphs, (layer for name in mix for layer in parts[name]), folder)
+        _write(graphs, (layer for name in mix for layer in parts[name]), folder, kind)
 
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
         figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, report)
-        meter = Meter(figure, _identity(graphs, parts), write)
+        meter = Meter(figure, (kind.name, _identity(graphs, parts)), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings, agrees)
-    _write(graphs, (layer for name in chosen for layer in parts[name]), directory)
+    _write(graphs, (layer for name in chosen for layer in parts[name]), directory, kind)
     found = Quantization(
         activations=settings.activations,
         groups=tuple(_described(name, parts[name], multiply_adds, name in chosen, drops.get(name)) for name in parts),
@@ -106,16 +111,18 @@ def quantize(
     return found if meter is None else _with_figures(found, meter, chosen, settings)
 
 
-def _graphs(bundle: Bundle, kept: Mapping[str, str]) -> list[_Graph]:
+def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: EightBit) -> list[_Graph]:
     """The bundle's graphs with their layers; those that give answers do not round them."""
     answers, graphs = bundle.manifest.model.final_outputs, []
     for spec in bundle.manifest.model.graphs:
         model = onnx.load_model(bundle.path(spec.file))
-        graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, answers)))
+        graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, answers, kind)))
     return graphs
 
 
-def _calibrated(graphs: Sequence[_Graph], bundle: Bundle, settings: Int8, report: Report) -> Measured | None:
+def _calibrated(
+    graphs: Sequence[_Graph], bundle: Bundle, settings: QuantizationSettings, report: Report
+) -> Measured | None:
     """Calibrates the graphs, and tells on what; None where only weights are wanted."""
     if settings.calibration is None:
         return None
@@ -140,14 +147,14 @@ def _calibrate(graph: _Graph, feeds: Feeds, calibrator: str) -> None:
 
 
 def _described(
-    name: str, layers: Sequence[Layer], multiply_adds: Mapping[Layer, int], int8: bool, drop: float | None
+    name: str, layers: Sequence[Layer], multiply_adds: Mapping[Layer, int], chosen: bool, drop: float | None
 ) -> LayerGroup:
     weights = sum({layer.weight: layer.size for layer in layers}.values())  # layers may share them
-    return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), int8, drop)
+    return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), chosen, drop)
 
 
 def _chosen(
-    meter: Meter, gains: Mapping[str, int], settings: Int8, agrees: Callable[[Path], bool]
+    meter: Meter, gains: Mapping[str, int], settings: QuantizationSettings, agrees: Callable[[Path], bool]
 ) -> tuple[Mix, dict[str, float]]:
     """The mix, and each part's drop where it had to be measured."""
     everything, allowed = frozenset(gains), settings.max_drop.of(meter.figure.baseline)
@@ -157,7 +164,7 @@ def _chosen(
         found = meter.drop(mix, what)
         return found if found > allowed or meter.passes(mix, agrees) else math.inf
 
-    fits = drop(everything, "everything in int8") <= allowed
+    fits = drop(everything, "all parts") <= allowed
     if fits and not settings.sensitivity:
         return everything, {}
     drops = {
@@ -165,10 +172,10 @@ def _chosen(
         for number, name in enumerate(gains, start=1)
     }
     parts = [Part(name, gain, drops[name]) for name, gain in gains.items()]
-    return choose(parts, lambda mix: drop(mix, f"{len(mix)} of {len(gains)} parts in int8"), allowed), drops
+    return choose(parts, lambda mix: drop(mix, f"{len(mix)} of {len(gains)} parts"), allowed), drops
 
 
-def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8) -> Quantization:
+def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: QuantizationSettings) -> Quantization:
     assert settings.labelled is not None
     return replace(
         found,
@@ -180,12 +187,12 @@ def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: Int8) -
     )
 
 
-def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path) -> None:
-    """Writes every graph with these layers in int8."""
+def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind: EightBit) -> None:
+    """Writes every graph with these layers in 8 bits."""
     chosen = set(layers)
     for graph in graphs:
         own = [layer for layer in graph.layers if layer in chosen]
-        onnx.save_model(with_int8(graph.model, own, graph.largest), folder / graph.spec.file)
+        onnx.save_model(quantized(graph.model, own, graph.largest, kind), folder / graph.spec.file)
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:
@@ -195,7 +202,7 @@ def _copy(bundle: Bundle, folder: Path) -> None:
 
 
 def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]]) -> object:
-    """All that the int8 graphs of any mix follow from."""
+    """All that the graphs of any mix follow from."""
     hashed = hashlib.sha256()
     for graph in graphs:
         hashed.update(graph.model.SerializeToString(deterministic=True))

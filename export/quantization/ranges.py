@@ -29,7 +29,7 @@ class Probe:
         exposed.CopyFrom(model)
         there = self._inputs | {value.name for value in model.graph.output}
         exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._names if name not in there)
-        # Weights above 2 GB would need a file: such a graph is beyond what protobuf, and int8 here, can hold.
+        # Weights above 2 GB would need a file: such a graph is beyond what protobuf, and what quantizes it, can hold.
         self._session = onnxruntime().InferenceSession(exposed.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
@@ -70,7 +70,7 @@ class Seen:
 def ranges(
     model: onnx.ModelProto, peaks: Mapping[str, float], feeds: Iterable[Feed], calibrator: str
 ) -> dict[str, float]:
-    """The magnitude that becomes the largest int8, of each tensor.
+    """The magnitude that becomes the largest 8-bit number, of each tensor.
 
     Args:
         model: the graph, float32.

@@ -1,4 +1,4 @@
-"""What is asked of an int8 export."""
+"""What is asked of an export in 8 bits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.data.records import Split
+from rsvl.export.quantization.types import EightBit
 from rsvl.metrics.drop import Drop
-from rsvl.runtime.errors import DatasetError
+from rsvl.runtime.errors import DatasetError, UsageError
 from rsvl.tasks import open_split
 
 CALIBRATORS = ("entropy", "percentile", "minmax")
@@ -44,12 +45,12 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Int8:
-    """How a bundle becomes int8.
+class QuantizationSettings:
+    """How a bundle becomes int8, or fp8.
 
     Attributes:
         calibration: what gives the activations' ranges; None for weights only.
-        labelled: what the figure is measured on; None to put everything into int8 without measuring.
+        labelled: what the figure is measured on; None to put everything into 8 bits without measuring.
         calibrator: how a range follows from the values seen, one of `CALIBRATORS`.
         max_drop: how much the figure may drop below that of float32; MLPerf's 99 % by default.
         sensitivity: whether each part is measured alone even where everything fits.
@@ -69,8 +70,20 @@ class Int8:
         """Whether activations are quantized too."""
         return self.calibration is not None
 
-    def check(self, task: str) -> None:
-        """Opens the data, to find before all work what is wrong with them; errors as for `Images.open`."""
+    def check(self, task: str, kind: EightBit) -> None:
+        """Opens the data, to find before all work what is wrong with them.
+
+        Raises:
+            UsageError: settings that the type has no use for; else as for `Images.open`.
+            DatasetError: as for `Images.open`.
+        """
+        if not kind.needs_range and self.calibrator != "minmax":
+            raise UsageError(
+                f"{kind.name} has steps for small numbers beside large ones: it takes the calibrator minmax, "
+                f"not {self.calibrator}"
+            )
+        if not kind.needs_range and self.calibration is None:
+            raise UsageError(f"{kind.name} is calibrated: give calibration data, or store weights alone in int8")
         for images in (self.calibration, self.labelled):
             if images is not None:
                 images.open(task)

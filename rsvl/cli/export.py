@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsvl.cli import int8 as quantizing
-from rsvl.cli import options
+from rsvl.cli import options, quantizing
 from rsvl.cli.console import print_json, print_note, print_table, progress
 
 if TYPE_CHECKING:
@@ -32,6 +31,12 @@ def export(
         bool,
         typer.Option(
             "--int8", help="Compute in 8-bit integers as far as accuracy allows (docs/quantization.md); calibrated."
+        ),
+    ] = False,
+    fp8: Annotated[
+        bool,
+        typer.Option(
+            "--fp8", help="Compute in 8-bit floating point as far as accuracy allows, for GPUs since Ada; calibrated."
         ),
     ] = False,
     int8_weights: Annotated[
@@ -69,7 +74,7 @@ def export(
         metric,
         sensitivity,
     )
-    precision = quantizing.precision(context, fp16, int8, int8_weights, asked)
+    precision = quantizing.precision(context, fp16, int8, fp8, int8_weights, asked)
     with progress("loading PyTorch") as report:
         from rsvl.export import export as write  # before all else: it names the extra that exporting needs
 
@@ -78,9 +83,15 @@ def export(
 
         network = load(model, weights, encoder_weights, tokenizer)
         path = output or Path(f"{network.spec.name}-{precision}.bundle")
-        settings = quantizing.settings(asked, activations=int8) if precision == "int8" else None
+        eight_bit = int8 or fp8 or int8_weights
+        settings = quantizing.settings(asked, activations=not int8_weights) if eight_bit else None
         exported = write(
-            network, path, precision, pack=pack, int8=settings, progress=lambda what, done: report(done, 1, what)
+            network,
+            path,
+            precision,
+            pack=pack,
+            quantization=settings,
+            progress=lambda what, done: report(done, 1, what),
         )
     if sensitivity is not None:
         quantizing.draw(exported.manifest, sensitivity)
@@ -115,7 +126,7 @@ def _print(exported: Exported) -> None:
     for measure in found.measures:
         typer.echo(f"worst {measure}")
     if manifest.quantization is not None:
-        quantizing.show(manifest.quantization)
+        quantizing.show(manifest.quantization, manifest.precision)
     for name, reason in manifest.kept_fp32.items():
         print_note(f"kept in float32: {name} ({reason})")
     for path in (exported.path, exported.packed):

@@ -12,6 +12,7 @@ from rsvl.runtime.engines.keys import ANY, Builder, EngineKey, file_stem, source
 from rsvl.runtime.engines.library import Library
 from rsvl.runtime.engines.profiles import BATCH, Ranges, Shape, batch_range, checked_ranges, profile
 from rsvl.runtime.engines.store import EngineStore, Found, StoredEngine
+from rsvl.runtime.engines.targets import check_precision
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.gpu.device import Gpu
 from rsvl.runtime.manifest import GraphSpec
@@ -37,6 +38,11 @@ class Recipe:
     restricted_to: str = ANY
     workspace: int | None = None
     plugins: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """The compute capability that it builds for, such as ``sm_86``; ``any`` for engines that travel."""
+        return self.gpu.sm if self.gpu is not None and self.library.needs_gpu else self.restricted_to
 
     @property
     def builder(self) -> Builder:
@@ -82,7 +88,8 @@ def build_engines(
 
     Raises:
         UsageError: a packed bundle; ranges that are not those of the graphs' dynamic dimensions.
-        EngineError: a graph that the library cannot take; no GPU where the library needs one.
+        EngineError: a graph that the library cannot take; no GPU where the library needs one; a GPU without the
+            bundle's precision.
         OutputError: disk full, no permission.
     """
     if bundle.packed:
@@ -118,9 +125,10 @@ def serving_engine(bundle: Bundle, store: EngineStore, graph: GraphSpec, recipe:
     built again for the same sizes.
 
     Raises:
-        EngineError: the graph cannot be built here.
+        EngineError: the graph cannot be built here, or the GPU does not have the bundle's precision.
         UsageError: a dynamic dimension other than the batch, whose sizes nobody has said.
     """
+    check_precision(bundle.manifest.precision, gpu.sm)
     why, nearest = "", None
     for builder in recipe.library.runs_here(gpu):
         found = store.find(graph, builder)
@@ -177,6 +185,7 @@ def _build(
     graph: GraphSpec,
     progress: Callable[[float, str], None] | None,
 ) -> StoredEngine:
+    check_precision(bundle.manifest.precision, recipe.architecture)
     store.make_folder()  # before the long work: it fails where nothing can be written
     timings = f"{key.builder.backend}-{key.builder.version}-{file_stem(key.builder.gpu)}.timing"
     started = time.perf_counter()

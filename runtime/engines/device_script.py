@@ -10,7 +10,7 @@ from rsvl.runtime.atomic import write_text
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.engines.profiles import Ranges, Shape, checked_ranges, profile
 from rsvl.runtime.engines.store import EngineStore
-from rsvl.runtime.engines.targets import Target
+from rsvl.runtime.engines.targets import Target, check_precision
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
 
@@ -80,10 +80,12 @@ def write_device_script(bundle: Bundle, target: Target, ranges: Ranges, workspac
 
     Raises:
         UsageError: a packed bundle; ranges that are not those of the graphs.
+        EngineError: a device without the bundle's precision.
         OutputError: disk full, no permission.
     """
     if bundle.packed:
         raise UsageError(f"{bundle.source} is packed: unpack it first (python -m zipfile -e), the script goes inside")
+    check_precision(bundle.manifest.precision, target.capability)
     model = bundle.manifest.model
     ranges = checked_ranges(model.graphs, ranges)
     script = Path(ENGINES) / f"build-on-{target.name}.sh"

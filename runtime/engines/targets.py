@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 
 from rsvl.runtime.engines.keys import ANY
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import EngineError, UsageError
+from rsvl.runtime.quantization import FP8
 
 HERE = "here"
+_FIRST_WITH_FP8 = 89
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,20 @@ def find_target(name: str) -> Target:
     if name not in TARGETS:
         raise UsageError(f"unknown target {name!r}: choose {HERE}, {ANY}, sm_86 and its like, or {', '.join(TARGETS)}")
     return TARGETS[name]
+
+
+def check_precision(precision: str, architecture: str) -> None:
+    """Finds before a build that GPUs of an architecture do not have a bundle's precision.
+
+    Args:
+        precision: the bundle's.
+        architecture: a compute capability such as ``sm_86``; ``any`` or empty where it is not known.
+
+    Raises:
+        EngineError: they do not.
+    """
+    number = re.fullmatch(r"sm_(\d+)", architecture)
+    if precision == FP8 and number is not None and int(number[1]) < _FIRST_WITH_FP8:
+        raise EngineError(
+            f"{architecture} has no fp8, which came with sm_{_FIRST_WITH_FP8} (Ada): export with --int8 or --fp16"
+        )

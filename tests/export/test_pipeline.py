@@ -118,9 +118,11 @@ def test_samples_that_do_not_fit_are_refused(change, message: str, toy, samples,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp8"])
-def test_unknown_precision_is_refused(precision: str, toy, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="use fp32 or fp16"):
+@pytest.mark.parametrize(("precision", "said"), [("bf16", "use fp32 or fp16"), ("fp8", "fp8 need settings")])
+def test_precision_that_is_unknown_or_without_its_settings_is_refused(
+    precision: str, said: str, toy, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
         export(toy, tmp_path / "b", precision)
 
 

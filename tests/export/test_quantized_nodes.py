@@ -10,13 +10,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import helper, numpy_helper
+from torch.nn.functional import conv2d
 
 from rsvl.export.graphs import OPSET
 from rsvl.export.quantization.layers import Layer, layers_of
-from rsvl.export.quantization.qdq import quantize_weight, with_int8
+from rsvl.export.quantization.qdq import quantize_weight, quantized
 from rsvl.export.quantization.ranges import Seen, ranges
 from rsvl.export.quantization.smoothing import factors, smooth, smoothable
+from rsvl.export.quantization.types import FP8
 from rsvl.export.symbolics import add_functions
 
 WIDTH, WORDS = 48, 7
@@ -106,6 +109,38 @@ def test_weight_is_within_half_a_step_of_each_channel(shape: tuple[int, ...], ax
         assert scale == pytest.approx(np.abs(channel).max() / 127, rel=1e-6)
 
 
+def test_fp8_weight_is_the_nearest_of_torchs_numbers() -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.normal(size=(16, 8, 3, 3)) * 10.0 ** rng.integers(-4, 4, (16, 1, 1, 1))).astype(np.float32)
+    values, scales = quantize_weight(weight, 0, FP8)
+    steps = torch.from_numpy(weight / scales.reshape(-1, 1, 1, 1))
+    np.testing.assert_array_equal(values.astype(np.float32), steps.to(torch.float8_e4m3fn).float().numpy())
+    assert (np.abs(values.astype(np.float32)).max(axis=(1, 2, 3)) == 448).all()
+
+
+def test_linear_layers_and_convolutions_compute_with_what_fp8_leaves() -> None:
+    def through_fp8(values: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+        steps = torch.from_numpy(np.clip(values / scale, -448, 448).astype(np.float32))
+        return steps.to(torch.float8_e4m3fn).double().numpy() * scale
+
+    model, largest = convolutions(), {"x": 3.5, "h": 7.0, "r": 7.0}
+    layers = layers_of("g", model, {}, answers=["y"], kind=FP8)
+    assert [bool(layer.takes) for layer in layers] == [True, True]  # of an answer too, whose values are not rounded
+    fp8 = quantized(model, layers, largest, FP8)
+    onnx.checker.check_model(fp8, full_check=True)
+    x = np.random.default_rng(5).normal(size=(2, 8, 6, 6)).astype(np.float32)
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+    def convolved(taken: np.ndarray, weight: np.ndarray, range_: float) -> torch.Tensor:
+        scales = np.abs(weight).max(axis=(1, 2, 3), keepdims=True).astype(np.float32) / np.float32(448)
+        pair = through_fp8(taken, np.float32(range_) / np.float32(448)), through_fp8(weight, scales)
+        return conv2d(*map(torch.from_numpy, map(np.float64, pair)), padding=1)
+
+    inner = convolved(x, weights["w1"], 3.5) + torch.from_numpy(weights["b1"].astype(np.float64)).reshape(-1, 1, 1)
+    middle = inner.relu().numpy().astype(np.float32)
+    np.testing.assert_allclose(run(fp8, x, optimized=False), convolved(middle, weights["w2"], 7.0), rtol=0, atol=0.05)
+
+
 def test_channel_of_zeros_stays_zero() -> None:
     values, scales = quantize_weight(np.zeros((2, 600), np.float32), 0)
     assert not values.any() and np.isfinite(scales).all() and (scales > 0).all()
@@ -119,7 +154,7 @@ def test_linear_layer_computes_the_product_of_the_int8_numbers(optimized: bool) 
     model = _model([node], BATCH, ("batch", WORDS, 40), {"w": weight})
     x = (2 * rng.normal(size=(2, WORDS, WIDTH))).astype(np.float32)
     largest = 127 / 32  # some numbers are beyond it; a power of two as scale leaves no doubt about what rounds where
-    int8 = with_int8(model, layers_of("g", model, {}), {"x": largest})
+    int8 = quantized(model, layers_of("g", model, {}), {"x": largest})
     expected = through_int8(x, largest) @ through_int8(weight.astype(np.float32), np.abs(weight).max(axis=0))
     np.testing.assert_allclose(run(int8, x, optimized), expected, rtol=1e-4, atol=1e-4)
 
@@ -130,7 +165,7 @@ def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer()
     assert (first.takes, first.gives, first.axis) == ("x", "h", 0)
     assert (second.takes, second.gives) == ("", "")  # its weights only
     x = np.random.default_rng(0).normal(size=(3, 8, 6, 6)).astype(np.float32)
-    int8 = with_int8(model, [first, second], Seen(model, ["x", "h"], [], [{"x": x}]).peaks)
+    int8 = quantized(model, [first, second], Seen(model, ["x", "h"], [], [{"x": x}]).peaks)
     onnx.checker.check_model(int8, full_check=True)
     kinds = [node.op_type for node in int8.graph.node]
     assert kinds.count("QuantizeLinear") == 2 and kinds.count("DequantizeLinear") == 4
@@ -145,7 +180,7 @@ def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer()
 def test_layers_run_in_int8_kernels_also_where_they_share_what_they_take(tmp_path: Path) -> None:
     model, x = chain(), np.random.default_rng(5).normal(size=(3, WORDS, WIDTH)).astype(np.float32)
     layers = layers_of("g", model, {})
-    int8 = with_int8(model, layers, Seen(model, ["normed", "sum"], [], [{"x": x}]).peaks)
+    int8 = quantized(model, layers, Seen(model, ["normed", "sum"], [], [{"x": x}]).peaks)
     onnx.checker.check_model(int8, full_check=True)
     assert kernels(int8, tmp_path)["MatMulIntegerToFloat"] == len(layers) == 3
 
@@ -164,7 +199,7 @@ def test_convolutions_with_gelu_between_run_in_int8_kernels_but_for_one_with_two
     assert [bool(layer.takes) for layer in layers] == [True, True, True, False]
     x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
     tensors = [name for layer in layers for name in (layer.takes, layer.gives) if name]
-    assert kernels(with_int8(model, layers, Seen(model, tensors, [], [{"x": x}]).peaks), tmp_path)["QLinearConv"] == 3
+    assert kernels(quantized(model, layers, Seen(model, tensors, [], [{"x": x}]).peaks), tmp_path)["QLinearConv"] == 3
 
 
 def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> None:
@@ -180,7 +215,7 @@ def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> Non
     add_functions(model)
     (layer,) = layers_of("g", model, {})
     assert (layer.weight, layer.axis, layer.takes) == ("weight", 0, "")
-    int8 = with_int8(model, [layer], {})
+    int8 = quantized(model, [layer], {})
     onnx.checker.check_model(int8, full_check=True)
     assert [each.op_type for each in int8.graph.node] == ["DequantizeLinear", "LoRAMoE"]
     assert [function.name for function in int8.functions] == ["LoRAMoE"]
@@ -192,7 +227,7 @@ def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> Non
 
 def test_weights_alone_leave_activations_alone() -> None:
     model = convolutions()
-    int8 = with_int8(model, layers_of("g", model, {}), {})
+    int8 = quantized(model, layers_of("g", model, {}), {})
     assert {node.op_type for node in int8.graph.node} == {"DequantizeLinear", "Conv", "Relu"}
     assert len(int8.SerializeToString()) < 0.4 * len(model.SerializeToString())
 

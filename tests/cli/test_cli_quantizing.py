@@ -1,4 +1,4 @@
-"""`rsvl export --int8`: options that do not fit together, and how what was chosen is shown and drawn."""
+"""`rsvl export --int8` and `--fp8`: options that do not fit together, and how what was chosen is shown and drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from outcome import Rsvl
 from PIL import Image
 
 from rsvl.benchmarks.sensitivity import draw
-from rsvl.cli.int8 import show
+from rsvl.cli.quantizing import show
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
 
 FOUND = Quantization(
@@ -36,10 +36,13 @@ DATA = ("--calibration", "rrsis-d", "--root", "somewhere")
     [
         (("--int8",), "add --calibration DATA --root R, or take --int8-weights"),
         (("--int8", "--fp16", *DATA), "choose one"),
+        (("--int8", "--fp8", *DATA), "choose one"),
+        (("--fp8",), "--fp8 is calibrated"),
+        (("--fp8", *DATA, "--calibrator", "entropy"), "fp8 takes the largest number seen"),
         (("--int8", "--int8-weights", *DATA), "choose one"),
         (("--int8", "--calibration", "rrsis-d"), "needs --root"),
-        (DATA, "--calibration is for int8: add --int8 or --int8-weights"),
-        (("--fp16", "--max-drop", "0.1%"), "--max-drop is for int8: add --int8 or --int8-weights"),
+        (DATA, "--calibration is for 8 bits: add --int8, --fp8 or --int8-weights"),
+        (("--fp16", "--max-drop", "0.1%"), "--max-drop is for 8 bits: add --int8, --fp8 or --int8-weights"),
         (("--int8-weights", "--metric-split", "test"), "--metric-split has no data to go with"),
         (("--int8-weights", *DATA, "--calibrator", "entropy"), "--calibrator is for ranges"),
         (("--int8", *DATA, "--max-drop", "much"), "--max-drop is 1%"),
@@ -56,7 +59,7 @@ def test_options_that_do_not_fit_together_are_refused_at_once(
 
 
 def test_parts_are_shown_with_their_share_what_they_lose_and_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
-    show(FOUND)
+    show(FOUND, "int8")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "40.0% of the layers' multiply-adds in int8"
     (layers,) = [line.split() for line in lines if "encoder.layers.0-2" in line]

@@ -1,4 +1,4 @@
-"""What `rsvl export` takes for int8, and how it shows what was chosen."""
+"""What `rsvl export` takes for int8 and fp8, and how it shows what was chosen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsvl.cli.strays import refuse_given
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from rsvl.export import Int8
+    from rsvl.export import QuantizationSettings
     from rsvl.runtime.manifest import Manifest
     from rsvl.runtime.quantization import Quantization
 
@@ -36,7 +36,8 @@ class Metric(StrEnum):
 
 
 Calibration = Annotated[
-    str | None, typer.Option("--calibration", help="Data set to calibrate int8 with and to measure it on: rrsis-d …")
+    str | None,
+    typer.Option("--calibration", help="Data set to calibrate with and to measure on: rrsis-d …"),
 ]
 Root = Annotated[Path | None, typer.Option("--root", help="Folder that holds the data set's files as published.")]
 CalibrationSplit = Annotated[str, typer.Option("--calibration-split", help="Split to calibrate with.")]
@@ -53,7 +54,7 @@ MaxDrop = Annotated[
 ]
 MetricSplit = Annotated[str, typer.Option("--metric-split", help="Split to measure the drop on; it needs labels.")]
 MetricImages = Annotated[
-    int, typer.Option("--metric-images", min=0, help="The first so many of its images; 0: int8 without measuring.")
+    int, typer.Option("--metric-images", min=0, help="The first so many of its images; 0: without measuring.")
 ]
 MetricKind = Annotated[
     Metric,
@@ -88,30 +89,34 @@ _OPTIONS = {field.name for field in fields(Asked)}
 _OF_RANGES = {"calibration_split", "calibration_images", "calibrator"}
 
 
-def precision(context: typer.Context, fp16: bool, int8: bool, int8_weights: bool, asked: Asked) -> str:
+def precision(context: typer.Context, fp16: bool, int8: bool, fp8: bool, int8_weights: bool, asked: Asked) -> str:
     """The precision that the options name; finds before all work what does not fit together.
 
     Args:
         context: of `rsvl export`, whose parameters are called as the fields of `Asked` are.
         fp16: whether half precision was asked for.
         int8: whether int8 was.
+        fp8: whether fp8 was.
         int8_weights: whether int8 of weights alone was.
-        asked: the options of int8.
+        asked: the options of 8 bits.
 
     Raises:
-        UsageError: two precisions, or options of int8 that are missing or have nothing to do.
+        UsageError: two precisions, or options of 8 bits that are missing or have nothing to do.
         MissingComponentError: a picture is wanted and Matplotlib is not installed.
         OutputError: the picture's folder is not there.
     """
     from rsvl.metrics.drop import Drop
 
-    if fp16 + int8 + int8_weights > 1:
-        raise UsageError("--fp16, --int8 and --int8-weights: choose one")
-    if not (int8 or int8_weights):
-        refuse_given(context, _OPTIONS, "is for int8: add --int8 or --int8-weights")
+    if fp16 + int8 + fp8 + int8_weights > 1:
+        raise UsageError("--fp16, --int8, --fp8 and --int8-weights: choose one")
+    if not (int8 or fp8 or int8_weights):
+        refuse_given(context, _OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
         return "fp16" if fp16 else "fp32"
-    if int8 and not asked.calibration:
-        raise UsageError("--int8 is calibrated: add --calibration DATA --root R, or take --int8-weights")
+    if not (int8_weights or asked.calibration):
+        said = "--fp8" if fp8 else "--int8"
+        raise UsageError(f"{said} is calibrated: add --calibration DATA --root R, or take --int8-weights")
+    if fp8:
+        refuse_given(context, {"calibrator"}, "is for int8: fp8 takes the largest number seen")
     if int8_weights:
         refuse_given(context, _OF_RANGES, "is for ranges, of which --int8-weights needs none: leave it out")
     if not asked.calibration:
@@ -121,12 +126,12 @@ def precision(context: typer.Context, fp16: bool, int8: bool, int8_weights: bool
     Drop.parse(asked.max_drop, "--max-drop")
     if asked.sensitivity is not None:
         _check_picture(asked)
-    return "int8"
+    return "fp8" if fp8 else "int8"
 
 
-def settings(asked: Asked, activations: bool) -> Int8:
+def settings(asked: Asked, activations: bool) -> QuantizationSettings:
     """What is asked, for the export."""
-    from rsvl.export import Images, Int8
+    from rsvl.export import Images, QuantizationSettings
     from rsvl.metrics.drop import Drop
 
     calibration = labelled = None
@@ -138,7 +143,8 @@ def settings(asked: Asked, activations: bool) -> Int8:
             labelled = Images(asked.calibration, asked.root, asked.metric_split, asked.metric_images)
     drop = Drop.parse(asked.max_drop, "--max-drop")
     by_agreement = asked.metric is Metric.AGREEMENT
-    return Int8(calibration, labelled, asked.calibrator.value, drop, asked.sensitivity is not None, by_agreement)
+    sensitivity = asked.sensitivity is not None
+    return QuantizationSettings(calibration, labelled, asked.calibrator.value, drop, sensitivity, by_agreement)
 
 
 def draw(manifest: Manifest, path: Path) -> None:
@@ -149,21 +155,21 @@ def draw(manifest: Manifest, path: Path) -> None:
     drawn(manifest.model.name, manifest.quantization, path)
 
 
-def show(found: Quantization) -> None:
-    """Prints the model's parts, what each costs alone where that was measured, and what was chosen."""
+def show(found: Quantization, precision: str) -> None:
+    """Prints a model's parts, what each costs alone in a precision where that was measured, and what was chosen."""
     measured = any(group.drop is not None for group in found.groups)
-    columns = ["part", "layers", found.measured_by, *([f"{found.figure} lost alone"] if measured else []), "int8"]
+    columns = ["part", "layers", found.measured_by, *([f"{found.figure} lost alone"] if measured else []), precision]
     rows = [
         [
             group.name,
             str(group.layers),
             f"{share:.1%}",
             *([f"{group.drop:+.4f}" if group.drop is not None else "–"] if measured else []),
-            "yes" if group.int8 else "no",
+            "yes" if group.quantized else "no",
         ]
         for group, share in zip(found.groups, found.shares, strict=True)
     ]
-    print_table(columns, rows, title=f"{found.share:.1%} of the layers' {found.measured_by} in int8")
+    print_table(columns, rows, title=f"{found.share:.1%} of the layers' {found.measured_by} in {precision}")
     if found.baseline is not None and found.value is not None and found.measured_on is not None:
         on = f"{found.measured_on.images} images of {found.measured_on.data} {found.measured_on.split}"
         allowed = found.baseline - (found.allowed_drop or 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -13,13 +14,17 @@ from tensorrt_graphs import check_that_tensorrt_builds
 from toy_segmenter import ToySegmenter
 
 from rsvl.data.synth import write
-from rsvl.export import Exported, Images, Int8, export, pipeline
+from rsvl.export import Exported, Images, QuantizationSettings, export, pipeline
 from rsvl.export.quantization import quantize
 from rsvl.export.quantization.meter import CACHE
 from rsvl.metrics.drop import Drop
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
-from rsvl.runtime.errors import BundleError, DatasetError, UsageError
+from rsvl.runtime.engines import Recipe, build_engines, find_library, write_device_script
+from rsvl.runtime.engines.library import RTX
+from rsvl.runtime.engines.profiles import batch_range
+from rsvl.runtime.engines.targets import find_target
+from rsvl.runtime.errors import BundleError, DatasetError, EngineError, UsageError
 from rsvl.runtime.manifest import Manifest
 from rsvl.runtime.quantization import Quantization
 
@@ -33,23 +38,33 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(root: Path) -> Int8:
-    return Int8(Images("rrsis-d", root, "train", 3), Images("rrsis-d", root, "val", 2), "minmax", ANY)
+def settings(root: Path) -> QuantizationSettings:
+    return QuantizationSettings(Images("rrsis-d", root, "train", 3), Images("rrsis-d", root, "val", 2), "minmax", ANY)
 
 
-@pytest.fixture(scope="module")
-def bundle(settings: Int8, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The toy in int8 as a whole; its graphs in float32, the slow step, are those that were exported before."""
-    folder = tmp_path_factory.mktemp("int8")
+def quantized_toy(precision: str, settings: QuantizationSettings, float32: Exported, folder: Path) -> Exported:
+    """The toy in 8 bits as a whole; its graphs in float32, the slow step, are those that were exported before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE, str(folder / "cache"))
         patch.setattr(
-            pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(exported.path / path.name, path)
+            pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(float32.path / path.name, path)
         )
         torch.manual_seed(0)
         model = ToySegmenter()
         model.keep_fp32 = {"blocks.1": "to test it"}
-        return export(model, folder / "toy", "int8", int8=settings)
+        return export(model, folder / "toy", precision, quantization=settings)
+
+
+@pytest.fixture(scope="module")
+def bundle(settings: QuantizationSettings, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The toy in int8."""
+    return quantized_toy("int8", settings, exported, tmp_path_factory.mktemp("int8"))
+
+
+@pytest.fixture(scope="module")
+def in_fp8(settings: QuantizationSettings, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The toy in fp8."""
+    return quantized_toy("fp8", settings, exported, tmp_path_factory.mktemp("fp8"))
 
 
 @pytest.fixture
@@ -59,7 +74,7 @@ def float32(exported: Exported, tmp_path: Path) -> Path:
 
 
 @of_float32
-def test_bundle_runs_passes_its_check_and_tells_what_was_done(bundle: Exported, settings: Int8) -> None:
+def test_bundle_runs_passes_its_check_and_tells_what_was_done(bundle: Exported, settings: QuantizationSettings) -> None:
     report = check(bundle.path, provider="cpu")
     assert report.passed and report.precision == "int8"
     manifest = Bundle(bundle.path).manifest
@@ -96,8 +111,45 @@ def test_tensorrt_builds_it(bundle: Exported) -> None:
 
 
 @of_float32
+def test_bundle_in_fp8_runs_passes_its_check_and_tells_what_was_done(in_fp8: Exported) -> None:
+    report = check(in_fp8.path, provider="cpu")
+    assert report.passed and report.precision == "fp8"
+    found = in_fp8.manifest.quantization
+    assert found is not None and found.activations and found.share == 1.0 and found.value is not None
+    stored = Counter[int]()
+    for spec in in_fp8.manifest.model.graphs:
+        model = onnx.load(in_fp8.path / spec.file)
+        onnx.checker.check_model(model, full_check=True)
+        stored.update(tensor.data_type for tensor in model.graph.initializer)
+    assert stored[onnx.TensorProto.FLOAT8E4M3FN] > 0 and stored[onnx.TensorProto.INT8] == 0
+
+
+@of_float32
+def test_tensorrt_builds_fp8_for_gpus_that_have_it(in_fp8: Exported, tmp_path: Path) -> None:
+    check_that_tensorrt_builds(in_fp8.path, in_fp8.manifest.model.graphs)
+    copy = Bundle(shutil.copytree(in_fp8.path, tmp_path / "copy"))
+    refused = pytest.raises(EngineError, match="has no fp8, which came with sm_89")
+    with refused:
+        build_engines(copy, Recipe(find_library(RTX), restricted_to="sm_86"))
+    with refused:
+        write_device_script(copy, find_target("jetson-orin"), {"batch": batch_range()})
+    assert not (copy.root / "engines").exists()
+    assert write_device_script(copy, find_target("jetson-thor"), {"batch": batch_range()})
+
+
+@of_float32
+def test_settings_that_fp8_has_no_use_for_are_refused(
+    settings: QuantizationSettings, exported: Exported, tmp_path: Path
+) -> None:
+    for changed, said in (({"calibrator": "entropy"}, "takes the calibrator minmax"), ({"calibration": None}, "calib")):
+        with pytest.raises(UsageError, match=said):
+            quantized_toy("fp8", dataclasses.replace(settings, **changed), exported, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@of_float32
 def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
-    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     none_may_be_lost = dataclasses.replace(settings, max_drop=Drop(0.0), sensitivity=True)
@@ -106,7 +158,7 @@ def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
     first = quantize(copies[0], none_may_be_lost, {}, lambda done, total, what="": told.append(what))
     assert all(group.drop is not None for group in first.groups) and any("alone" in what for what in told)
     assert first.value is not None and first.baseline is not None and first.value >= first.baseline
-    assert set(first.kept()) == {group.name for group in first.groups if not group.int8}
+    assert set(first.kept("int8")) == {group.name for group in first.groups if not group.quantized}
     told.clear()
     more_may_be_lost = dataclasses.replace(none_may_be_lost, max_drop=Drop(0.001))
     second = quantize(copies[1], more_may_be_lost, {}, lambda done, total, what="": told.append(what))
@@ -117,7 +169,7 @@ def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
 
 @of_float32
 def test_mix_that_the_verification_refuses_is_not_chosen(
-    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
 
@@ -127,12 +179,12 @@ def test_mix_that_the_verification_refuses_is_not_chosen(
     found = quantize(
         float32, dataclasses.replace(settings, max_drop=Drop(1.0)), {}, lambda *_: None, agrees=head_is_float
     )
-    assert head_is_float(float32) and {group.int8 for group in found.groups} == {True, False}
+    assert head_is_float(float32) and {group.quantized for group in found.groups} == {True, False}
 
 
 @of_float32
 def test_agreement_with_float32_is_a_figure_too(
-    float32: Path, settings: Int8, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     on_the_same = dataclasses.replace(settings, agreement=True, labelled=settings.calibration)
@@ -144,7 +196,7 @@ def test_agreement_with_float32_is_a_figure_too(
 @of_float32
 def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
     before = (float32 / "image.onnx").stat().st_size
-    found = quantize(float32, Int8(None), {}, lambda *_: None)
+    found = quantize(float32, QuantizationSettings(None), {}, lambda *_: None)
     assert not found.activations and found.calibration is None and found.value is None and found.share == 1.0
     assert (float32 / "image.onnx").stat().st_size < 0.75 * before
     kinds = {node.op_type for node in onnx.load(float32 / "image.onnx").graph.node}
@@ -163,7 +215,9 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_exported(
     data: str, split: str, error: type[Exception], said: str, root: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=said):
-        export(ToySegmenter(), tmp_path / "toy", "int8", int8=Int8(Images(data, root, split, 3)))
+        export(
+            ToySegmenter(), tmp_path / "toy", "int8", quantization=QuantizationSettings(Images(data, root, split, 3))
+        )
     assert list(tmp_path.iterdir()) == []
 
 
