@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx
 
+from rsvl.export.graphs import save_model
 from rsvl.export.quantization.feeds import Feeds, collect
 from rsvl.export.quantization.figures import Agreement, TaskFigure
 from rsvl.export.quantization.groups import grouped
@@ -192,7 +193,7 @@ def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind
     chosen = set(layers)
     for graph in graphs:
         own = [layer for layer in graph.layers if layer in chosen]
-        onnx.save_model(quantized(graph.model, own, graph.largest, kind), folder / graph.spec.file)
+        save_model(quantized(graph.model, own, graph.largest, kind), folder / graph.spec.file)
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:

@@ -7,14 +7,16 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from tensorrt_graphs import check_that_tensorrt_builds
 from toy_segmenter import ToySegmenter
 
 from rsvl.data.synth import write
-from rsvl.export import Exported, Images, QuantizationSettings, export, pipeline
+from rsvl.export import Exported, Images, QuantizationSettings, export, graphs, pipeline
 from rsvl.export.quantization import quantize
 from rsvl.export.quantization.meter import CACHE
 from rsvl.metrics.drop import Drop
@@ -201,6 +203,22 @@ def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
     assert (float32 / "image.onnx").stat().st_size < 0.75 * before
     kinds = {node.op_type for node in onnx.load(float32 / "image.onnx").graph.node}
     assert "DequantizeLinear" in kinds and "QuantizeLinear" not in kinds
+
+
+@of_float32
+def test_many_bytes_of_weights_go_to_a_file_beside_their_graph(float32: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = float32.parent / "whole"
+    shutil.copytree(float32, whole)
+    quantize(whole, QuantizationSettings(None), {}, lambda *_: None)
+    monkeypatch.setattr(graphs, "BESIDE_BYTES", 100)
+    quantize(float32, QuantizationSettings(None), {}, lambda *_: None)
+    assert (float32 / "image.onnx.data").stat().st_size > 0.5 * (whole / "image.onnx").stat().st_size
+    image = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    runs = [
+        onnxruntime.InferenceSession(folder / "image.onnx").run(None, {"image": image}) for folder in (whole, float32)
+    ]
+    for expected, found in zip(*runs, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
