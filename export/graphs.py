@@ -25,25 +25,19 @@ convolutions like to compute it, and in int8 would not see that a convolution's 
 
 BESIDE_BYTES = 2**25
 """Weights move to a file beside the graph from here on. ONNX Runtime maps such a file into memory, where it copies what
-lies in the graph's own: less memory, and a faster start."""
-
-PROTOBUF_BYTES = 2**31 - 2**24
-"""Weights must move there from here on: a protobuf file ends at 2 GiB."""
+lies in the graph's own: less memory, and a faster start. (From 2 GiB on they must: there a protobuf file ends.)"""
 
 _EXAMPLE_BATCH = 2  # torch.export takes sizes 0 and 1 for constants
 
 
-def write_graph(
-    module: nn.Module, spec: GraphSpec, path: Path, winograd: bool = False, beside: int = BESIDE_BYTES
-) -> None:
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool = False) -> None:
     """Exports a graph to an ONNX file that passes the ONNX checker.
 
     Args:
         module: takes and returns the tensors of the declaration, in its order.
         spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
-        path: the file to write.
+        path: the file to write; weights of more than `BESIDE_BYTES` go to `path` with ``.data`` appended.
         winograd: whether large float32 convolutions take their form of fewer multiplications.
-        beside: weights of more bytes than this go to a file beside it, `path` with ``.data`` appended.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
     with torch.no_grad(), quiet_exporter():
@@ -62,7 +56,7 @@ def write_graph(
     if winograd:
         to_winograd(program.model.graph)
     weights = program.model.graph.initializers.values()
-    program.save(path, external_data=sum(w.const_value.nbytes for w in weights if w.const_value) > beside)
+    program.save(path, external_data=sum(w.const_value.nbytes for w in weights if w.const_value) > BESIDE_BYTES)
     del program, weights
     gc.collect()  # the exporter's objects refer to each other and to the weights
     proto = onnx.load_model(path, load_external_data=False)
@@ -72,10 +66,12 @@ def write_graph(
     onnx.checker.check_model(path, full_check=True)
 
 
-def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Writes a graph that is in memory, many bytes of weights to a new file beside it; these the model then loses."""
+def replace_graph(model: onnx.ModelProto, folder: Path, spec: GraphSpec) -> None:
+    """Writes a graph in the place of another, weights of more than `BESIDE_BYTES` beside it; the model loses these."""
+    file, weights = spec.files
+    (folder / weights).unlink(missing_ok=True)  # onnx would append
     large = model.ByteSize() > BESIDE_BYTES
-    onnx.save_model(model, path, save_as_external_data=large, location=f"{path.name}.data")
+    onnx.save_model(model, folder / file, save_as_external_data=large, location=weights)
 
 
 class _Positional(nn.Module):

@@ -15,7 +15,7 @@ import numpy as np
 import rsvl
 from rsvl.export.bundle import packed_path, staged, write_manifest
 from rsvl.export.golden import write_golden
-from rsvl.export.graphs import BESIDE_BYTES, OPSET, PROTOBUF_BYTES, write_graph
+from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize
 from rsvl.export.samples import default_samples
@@ -94,13 +94,10 @@ def export(
             inputs = _checked(samples or default_samples(spec, model.tokenizer_json() if spec.text else None), spec)
             expected, kept = _reference(model, spec, inputs, precision)
             for graph in spec.graphs:
-                inside = precision if quantization is None else "fp32"
-                step(f"exporting graph {graph.name} in {inside}")
-                module = in_precision(model.graph(graph.name), model, inside, kept)
-                # A graph that will be rewritten is one file as long as it can be.
-                beside = BESIDE_BYTES if quantization is None else PROTOBUF_BYTES
-                path = directory / _file(graph.name)
-                write_graph(module, graph, path, winograd=precision == "fp32", beside=beside)
+                written = precision if quantization is None else "fp32"
+                step(f"exporting graph {graph.name} in {written}")
+                module = in_precision(model.graph(graph.name), model, written, kept)
+                write_graph(module, graph, directory / _file(graph.name), winograd=precision == "fp32")
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
             if spec.text is not None:
@@ -127,8 +124,8 @@ def export(
             step("packing" if pack else "putting the bundle in place")
     finally:
         model.train(was_training)
-    written = Path(output)
-    return Exported(written, packed_path(written) if pack else None, manifest, verification)
+    path = Path(output)
+    return Exported(path, packed_path(path) if pack else None, manifest, verification)
 
 
 class _Steps:

@@ -45,6 +45,11 @@ class GraphSpec:
     outputs: tuple[TensorSpec, ...]
     file: str = ""
 
+    @property
+    def files(self) -> tuple[str, str]:
+        """Its file, and the one beside it that holds its weights where they are many."""
+        return self.file, f"{self.file}.data"
+
 
 @dataclass(frozen=True)
 class ImageSpec:

@@ -22,12 +22,12 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
     The costliest part is divided into the parts inside of it as long as there are no more than `most` and it costs more
     than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put
     together as `REST`. Layers that cost nothing are a part of their own, `STORED`: 8 bits make them no faster, and what
-    they lose must not be laid to those that it does.
+    they lose must not be laid to those that it makes so.
 
     Args:
         layers: in the order in which they run.
         cost: of each layer, such as its multiply-adds.
-        most: how many parts there may be.
+        most: how many parts there may be beside `STORED`.
 
     Returns:
         Each part's layers by its path in the model, in the order in which they run.

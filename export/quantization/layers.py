@@ -80,10 +80,7 @@ def layers_of(
         for tensor in model.graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST_WEIGHTS
     }
-    readers = consumers(model)
-    unrounded = {*answers, *(tensor for tensor, users in readers.items() if len(users) > 1)}
-    if not kind.rounds_outputs:
-        unrounded = set()
+    unrounded = {*answers, *_shared(model)} if kind.rounds_outputs else set[str]()
     found = []
     for node in model.graph.node:
         if len(node.input) < 2 or node.input[1] not in weights:
@@ -125,6 +122,11 @@ def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, unrounded
         case "rsvl", "LoRAMoE":
             return stored
     return None
+
+
+def _shared(model: onnx.ModelProto) -> set[str]:
+    """Tensors that several nodes take."""
+    return {tensor for tensor, users in consumers(model).items() if len(users) > 1}
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import onnx
 
-from rsvl.export.graphs import save_model
+from rsvl.export.bundle import write_manifest
+from rsvl.export.graphs import replace_graph
 from rsvl.export.quantization.feeds import Feeds, collect
 from rsvl.export.quantization.figures import Agreement, TaskFigure
 from rsvl.export.quantization.groups import grouped
@@ -93,12 +94,13 @@ def quantize(
     def write(mix: Mix, folder: Path) -> None:
         _copy(bundle, folder)
         _write(graphs, (layer for name in mix for layer in parts[name]), folder, kind)
+        write_manifest(folder, bundle.manifest)
 
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
         figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, report)
-        meter = Meter(figure, (kind.name, _identity(graphs, parts)), write)
+        meter = Meter(figure, _identity(graphs, parts, kind), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings, agrees)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory, kind)
@@ -193,18 +195,18 @@ def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind
     chosen = set(layers)
     for graph in graphs:
         own = [layer for layer in graph.layers if layer in chosen]
-        save_model(quantized(graph.model, own, graph.largest, kind), folder / graph.spec.file)
+        replace_graph(quantized(graph.model, own, graph.largest, kind), folder, graph.spec)
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:
     """The files of a bundle that are not its graphs."""
-    graphs = [graph.file for graph in bundle.manifest.model.graphs]
+    graphs = [file for graph in bundle.manifest.model.graphs for file in graph.files]
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
 
-def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]]) -> object:
+def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]], kind: EightBit) -> object:
     """All that the graphs of any mix follow from."""
     hashed = hashlib.sha256()
     for graph in graphs:
         hashed.update(graph.model.SerializeToString(deterministic=True))
-    return hashed.hexdigest(), [sorted(graph.largest.items()) for graph in graphs], sorted(parts.items())
+    return kind.name, hashed.hexdigest(), [sorted(graph.largest.items()) for graph in graphs], sorted(parts.items())

@@ -96,6 +96,7 @@ def build_engines(
         raise UsageError(
             f"{bundle.source} is packed and has no place for engines: unpack it first (python -m zipfile -e)"
         )
+    check_precision(bundle.manifest.precision, recipe.architecture)
     graphs = bundle.manifest.model.graphs
     ranges = checked_ranges(graphs, ranges or {BATCH: batch_range()})
     builder, store = recipe.builder, EngineStore(bundle)
@@ -185,7 +186,6 @@ def _build(
     graph: GraphSpec,
     progress: Callable[[float, str], None] | None,
 ) -> StoredEngine:
-    check_precision(bundle.manifest.precision, recipe.architecture)
     store.make_folder()  # before the long work: it fails where nothing can be written
     timings = f"{key.builder.backend}-{key.builder.version}-{file_stem(key.builder.gpu)}.timing"
     started = time.perf_counter()

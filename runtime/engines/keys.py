@@ -84,7 +84,7 @@ def file_stem(graph: str) -> str:
 def source_hash(bundle: Bundle, graph: GraphSpec) -> str:
     """SHA-256 over what the manifest says of a graph's file and of the external weights beside it."""
     files = bundle.manifest.files
-    parts = [files[name] for name in (graph.file, f"{graph.file}.data") if name in files]
+    parts = [files[name] for name in graph.files if name in files]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

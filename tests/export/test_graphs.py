@@ -14,7 +14,7 @@ import torch
 from tensorrt_graphs import check_that_tensorrt_builds
 from toy_segmenter import LAYERS, ToySegmenter
 
-from rsvl.export import Exported
+from rsvl.export import Exported, graphs
 from rsvl.export.graphs import OPSET, quiet_exporter, write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.cd2fsan import CD2FSAN, TINY
@@ -106,9 +106,10 @@ def test_two_sentences_of_one_batch_choose_different_layers(exported: Exported, 
             assert changes.tolist() == [row == r and layer in chosen[sentence] for r in (0, 1)]
 
 
-def test_weights_over_the_limit_are_a_file_beside_the_graph(tmp_path: Path, toy: ToySegmenter) -> None:
+def test_weights_over_the_limit_are_a_file_beside_the_graph(tmp_path: Path, monkeypatch, toy: ToySegmenter) -> None:
     spec = toy.spec.graphs[1]
-    write_graph(toy.graph("text"), spec, tmp_path / "text.onnx", beside=100)
+    monkeypatch.setattr(graphs, "BESIDE_BYTES", 100)
+    write_graph(toy.graph("text"), spec, tmp_path / "text.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"text.onnx", "text.onnx.data"}
     session = onnxruntime.InferenceSession(tmp_path / "text.onnx", providers=["CPUExecutionProvider"])
     tokens = np.array([[5, 9, 299] + [0] * 9] * 3)

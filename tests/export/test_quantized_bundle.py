@@ -12,11 +12,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from tensorrt_graphs import check_that_tensorrt_builds
 from toy_segmenter import ToySegmenter
 
 from rsvl.data.synth import write
 from rsvl.export import Exported, Images, QuantizationSettings, export, graphs, pipeline
+from rsvl.export.bundle import write_manifest
 from rsvl.export.quantization import quantize
 from rsvl.export.quantization.meter import CACHE
 from rsvl.metrics.drop import Drop
@@ -219,6 +221,29 @@ def test_many_bytes_of_weights_go_to_a_file_beside_their_graph(float32: Path, mo
     ]
     for expected, found in zip(*runs, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@of_float32
+def test_weights_beside_a_graph_are_replaced_with_it(
+    float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    whole = shutil.copytree(float32, tmp_path / "whole")
+    manifest = Bundle(float32).manifest
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, "BESIDE_BYTES", 100)
+        for spec in manifest.model.graphs:
+            graphs.replace_graph(onnx.load(float32 / spec.file), float32, spec)
+    write_manifest(float32, manifest)
+    assert (float32 / "image.onnx.data").is_file()
+    for folder in (whole, float32):
+        quantize(folder, settings, {}, lambda *_: None)
+    assert not list(float32.glob("*.data"))
+    for spec in manifest.model.graphs:
+        pair = [onnx.load(folder / spec.file) for folder in (whole, float32)]
+        assert pair[0].graph.node == pair[1].graph.node
+        weights = [{t.name: numpy_helper.to_array(t) for t in model.graph.initializer} for model in pair]
+        assert all((weights[1][name] == array).all() for name, array in weights[0].items())
 
 
 @pytest.mark.parametrize(
