@@ -11,7 +11,7 @@ multiplication or an addition: a multiply-add is two.
 
 Of what is computed, some may be for nothing: a mixture of experts multiplies all of them and masks those not chosen. A
 module that has `idle_multiply_adds` (which takes what its `forward` takes) says how much; a sparse execution would do
-without. `rsvl.modules.lora_moe.LoRAMoE` is one.
+without. `rsvl.modules.layers.lora_moe.LoRAMoE` is one.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from rsvl.benchmarks.machine import file_stem, hardware
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.records import RESULTS, keep
 from rsvl.registry import names
-from rsvl.runtime.engines import find_library
-from rsvl.runtime.engines.library import RTX
+from rsvl.runtime.backends.tensorrt import find_library
+from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 from rsvl.runtime.errors import InputError
 
 PRECISIONS = {"fp32": (), "fp16": ("--fp16",)}

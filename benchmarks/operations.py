@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.benchmarks.bundle.plain_export import export_plainly
-from rsvl.benchmarks.bundle.ways import onnx_session
+from rsvl.benchmarks.bundle.runners import onnx_session
 from rsvl.benchmarks.count import count_call
 from rsvl.benchmarks.machine import cores, describe, file_stem, hardware
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.records import RESULTS, keep
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.export.graphs import write_graph
-from rsvl.modules.lora_moe import LoRAMoE
-from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.layers.lora_moe import LoRAMoE
+from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
 Inputs = dict[str, Tensor]

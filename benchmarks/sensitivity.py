@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsvl.benchmarks.picture import save
+from rsvl.benchmarks.plot import save
 from rsvl.runtime.quantization import Quantization
 
 _QUANTIZED, _FLOAT = "#31688e", "#b5b5b5"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rsvl.runtime.agreement import most_telling
 from rsvl.runtime.bundle import GOLDEN
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.tasks import most_informative
 
 _COUNT = 2  # a batch of one would not find a dimension that is dynamic in name only
 
@@ -22,7 +22,7 @@ def write_golden(directory: Path, spec: ModelSpec, tensors: Mapping[str, np.ndar
         spec: the model's declaration.
         tensors: raw inputs and the outputs of PyTorch in float32 by name, [N, …].
     """
-    chosen = most_telling(spec, tensors, _COUNT)
+    chosen = most_informative(spec, tensors, _COUNT)
     arrays = {name: tensors[name][chosen] for name in (*spec.raw_inputs, *spec.final_outputs)}
     path = directory / GOLDEN
     path.parent.mkdir()

@@ -20,7 +20,7 @@ from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_range
 from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch, verifies
-from rsvl.modules.exportable import ExportableModel
+from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
 

@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 
 from rsvl.data.synth import Scene, generate
-from rsvl.runtime.answerer import ORDER, SENSORS
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.features import TOKENS
-from rsvl.runtime.image import preprocess, to_rgb
+from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.reading import to_rgb
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.tasks.features import TOKENS
+from rsvl.runtime.tasks.tokenizer import Tokenizer
+from rsvl.runtime.tasks.vqa import ORDER, SENSORS
 
 SCENES, RANDOM = 5, 3
 _SEED = 20_250_101

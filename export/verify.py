@@ -1,7 +1,7 @@
 """Running the exported graphs in ONNX Runtime against the model in PyTorch float32, before a bundle exists.
 
 Every output of every graph is compared by its largest absolute difference, to be read by people; what decides is how
-far the final outputs agree by the task's own rules (`rsvl.runtime.agreement`).
+far the final outputs agree by the task's own rules (`rsvl.runtime.tasks.agreement`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rsvl.modules.exportable import ExportableModel
-from rsvl.runtime import agreement
-from rsvl.runtime.agreement import Measure
+from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.runtime import tasks
+from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import VerificationError
 from rsvl.runtime.manifest import GraphSpec, ModelSpec
-from rsvl.runtime.session import Session, to_numpy
+from rsvl.runtime.tasks.agreement import Measure
 
 BATCHES = (1, 3, 4)
 """Batch sizes that the samples are run in, in turn, so that a dimension that is dynamic in name only is found."""
@@ -82,7 +82,7 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
 
     Raises:
         VerificationError: an output of another shape, values that are not finite, or outputs that agree less than
-            `rsvl.runtime.agreement` allows for the precision.
+            `rsvl.runtime.tasks.agreement` allows for the precision.
     """
     outputs = [tensor.name for graph in spec.graphs for tensor in graph.outputs]
     for name in outputs:
@@ -93,7 +93,7 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
         batches=tuple(stop - start for start, stop in _batches(count)),
         largest_difference={name: float(np.abs(expected[name] - actual[name]).max()) for name in outputs},
         largest_value={name: float(np.abs(expected[name]).max()) for name in outputs},
-        measures=agreement.compare(spec, expected, actual, precision),
+        measures=tasks.compare(spec, expected, actual, precision),
     )
     failed = [str(measure) for measure in found.measures if not measure.passed]
     if failed:

@@ -119,7 +119,7 @@ def is_own(name: str) -> bool:
 
 
 def _own(name: str) -> Any:
-    from rsvl.modules.exportable import ExportableModel
+    from rsvl.modules.bases.exportable import ExportableModel
 
     module, _, attribute = name.partition(":")
     if not module or not attribute:
@@ -134,7 +134,7 @@ def _own(name: str) -> Any:
     if not isinstance(model, ExportableModel):
         raise UsageError(
             f"{name} gave a {type(model).__name__}, not an ExportableModel: derive it from "
-            "rsvl.modules.exportable.ExportableModel"
+            "rsvl.modules.bases.exportable.ExportableModel"
         )
     if not hasattr(model, "spec"):
         raise UsageError(f"{name} gave a model that declares nothing: set its attribute spec to a ModelSpec")

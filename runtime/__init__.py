@@ -9,15 +9,20 @@
     ship.save("ship.geojson")
 """
 
-from rsvl.runtime.answerer import Answer, Answerer
 from rsvl.runtime.errors import RsvlError
-from rsvl.runtime.grounder import Grounder
-from rsvl.runtime.grounding import Grounding
 from rsvl.runtime.loading import load
-from rsvl.runtime.matcher import Classification, Match, Matcher
-from rsvl.runtime.result import Segmentation
-from rsvl.runtime.runner import Runner
-from rsvl.runtime.segmenter import Segmenter
+from rsvl.runtime.results.base import Result
+from rsvl.runtime.results.grounding import Grounding
+from rsvl.runtime.results.matching import Classification, Match
+from rsvl.runtime.results.segmentation import Segmentation
+from rsvl.runtime.results.vqa import Answer
+from rsvl.runtime.tasks.grounding import Grounder
+from rsvl.runtime.tasks.matching import Matcher
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.raw import RawRunner
+from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.segmentation import Segmenter
+from rsvl.runtime.tasks.vqa import Answerer
 
 __all__ = [
     "Answer",
@@ -27,6 +32,9 @@ __all__ = [
     "Grounding",
     "Match",
     "Matcher",
+    "Query",
+    "RawRunner",
+    "Result",
     "RsvlError",
     "Runner",
     "Segmentation",

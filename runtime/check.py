@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rsvl.runtime.agreement import Measure, compare
+from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import GOLDEN, Bundle
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.session import Session, to_numpy
+from rsvl.runtime.tasks import compare
+from rsvl.runtime.tasks.agreement import Measure
 
 
 @dataclass(frozen=True)

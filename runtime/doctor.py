@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rsvl.runtime.engines.choice import BY_ENGINES
+from rsvl.runtime.backends.cuda.cuda_device import find_device
+from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers
+from rsvl.runtime.backends.openvino import BY_OPENVINO, INSTALL
+from rsvl.runtime.backends.tensorrt.select import BY_ENGINES
 from rsvl.runtime.errors import MissingComponentError
-from rsvl.runtime.gpu.cuda import find_device
-from rsvl.runtime.openvino import BY_OPENVINO, INSTALL
-from rsvl.runtime.providers import onnxruntime, present_providers
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rsvl.runtime.answerer import Answerer
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.grounder import Grounder
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
-from rsvl.runtime.matcher import Matcher
-from rsvl.runtime.runner import Runner
-from rsvl.runtime.segmenter import Segmenter
-
-RUNNERS: dict[str, type[Runner]] = {
-    SEGMENTATION: Segmenter,
-    GROUNDING: Grounder,
-    ANSWERING: Answerer,
-    MATCHING: Matcher,
-}
-"""By task; a bundle of any other task is run by a plain `Runner`."""
+from rsvl.runtime.tasks import find_task
 
 
 def load(
@@ -36,8 +23,8 @@ def load(
         check: whether to compare all files' SHA-256 with the manifest.
 
     Returns:
-        The runner of the bundle's task: a `Segmenter`, `Grounder`, `Answerer` or `Matcher`, or a `Runner` for any other
-        task. (`Segmenter.open` and its like give it typed.)
+        The runner of the bundle's task: a `Segmenter`, `Grounder`, `Answerer` or `Matcher`, or a `RawRunner` for any
+        other task. (`Segmenter.open` and its like give it typed.)
 
     Raises:
         BundleError: damaged, incomplete, unsafe, or written by a newer rsvl.
@@ -50,4 +37,4 @@ def load(
         found.save("harbour-ship.png")
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check=check)
-    return RUNNERS.get(opened.manifest.model.task, Runner)(opened, provider, threads)
+    return find_task(opened.manifest.model.task).runner(opened, provider, threads)

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 2
 #: The tasks that rsvl itself knows, by their public names.
 SEGMENTATION = "referring-segmentation"
 GROUNDING = "visual-grounding"
-ANSWERING = "visual-question-answering"
+VQA = "visual-question-answering"
 MATCHING = "image-text-matching"
 
 
@@ -64,7 +64,7 @@ class ImageSpec:
         name: the graph input's name.
         sensors: what may be given: ``optical``, ``sar`` or both.
         bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
-            ones (`rsvl.runtime.bands`).
+            ones (`rsvl.runtime.images.bands`).
         stretch: the percentiles that become black and white where values are not 8-bit.
     """
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.benchmarks.bundle.own_process import answer
+from rsvl.benchmarks.bundle.subprocess_json import answer
 
 SIDE = 2048
 COPIED = 256 * 2**20

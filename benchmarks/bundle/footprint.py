@@ -13,18 +13,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsvl.benchmarks.bundle.own_process import answer
+from rsvl.benchmarks.bundle.subprocess_json import answer
+from rsvl.runtime.backends.onnxruntime.providers import onnxruntime
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import RsvlError
 from rsvl.runtime.loading import load
-from rsvl.runtime.providers import onnxruntime
 
 MB = 1e6
 RUNS = 3
 _IMPORTING = (
-    "import time; start = time.perf_counter(); import rsvl.runtime; from rsvl.runtime.providers import onnxruntime; "
-    "onnxruntime(); print(time.perf_counter() - start)"
+    "import time; start = time.perf_counter(); import rsvl.runtime; "
+    "from rsvl.runtime.backends.onnxruntime.providers import onnxruntime; onnxruntime(); "
+    "print(time.perf_counter() - start)"
 )
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsvl.export.graphs import quiet_exporter
-from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import UsageError
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
 
 SENTENCES = (
     "the white ship left of the long pier",
@@ -26,50 +27,36 @@ SENTENCES = (
 _NUMBERS = count()
 """Of all images and sentences of this process: what one measurement asked is not new to the next."""
 
-Ask = Callable[[Any, np.ndarray, list[str]], Any]
-"""Asks a runner several sentences about one image."""
 
-ASK: dict[str, Ask] = {
-    SEGMENTATION: lambda runner, pixels, texts: runner.segment(pixels, texts),
-    GROUNDING: lambda runner, pixels, texts: runner.ground(pixels, texts),
-    ANSWERING: lambda runner, pixels, texts: runner.answer(texts, pixels, pixels),
-    MATCHING: lambda runner, pixels, texts: runner.similarity([pixels], texts),
-}
-"""By task; a module of the user's own has no sentences."""
+def asking(runner: Runner, sentences: Sequence[str]) -> Callable[[], Any]:
+    """A call with these sentences, made new, about a new image of the model's size."""
+    unseen = new_queries(runner, sentences)
+    return lambda: runner.ask(next(unseen))
 
 
-def asking(runner: Runner, ask: Ask, size: int, sentences: Sequence[str]) -> Callable[[], Any]:
-    """A call with these sentences, made new, about a new image of size×size pixels."""
-    unseen = new_images(size)
-
-    def call() -> Any:
-        pixels, number = next(unseen)
-        return ask(runner, pixels, [f"{text} {number}" for text in sentences])
-
-    return call
-
-
-def first_and_further(runner: Runner, ask: Ask, size: int, rounds: int) -> tuple[list[float], list[float]]:
+def first_and_further(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
     """Milliseconds of a sentence about a new image, and of another sentence about the same image right after it."""
-    unseen = new_images(size)
     first, further = [], []
-    for pixels, number in islice(unseen, rounds):
+    for query in islice(new_queries(runner, SENTENCES[:2]), rounds):
+        one, other = (replace(query, texts=[text]) for text in query.texts)
         start = time.perf_counter()
-        ask(runner, pixels, [f"{SENTENCES[0]} {number}"])
+        runner.ask(one)
         between = time.perf_counter()
-        ask(runner, pixels, [f"{SENTENCES[1]} {number}"])
+        runner.ask(other)
         first.append(1e3 * (between - start))
         further.append(1e3 * (time.perf_counter() - between))
     return first, further
 
 
-def new_images(size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Images that differ in one pixel and numbers to tell sentences apart: the runtime knows none of them yet.
+def new_queries(runner: Runner, sentences: Sequence[str]) -> Iterator[Query]:
+    """Queries that the runtime knows neither image nor sentences of yet: one image for each that the model takes.
 
-    They are noise, since no way's time depends on what an image shows.
+    Images differ in one pixel, and sentences in a number at their end. They are noise, since no way's time depends on
+    what an image shows.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    spec = runner.spec
+    noise = np.random.default_rng(0).integers(0, 256, (spec.image.size, spec.image.size, 3), np.uint8)
     for number in _NUMBERS:
         pixels = noise.copy()
         pixels[0, 0] = number % 256, number // 256 % 256, number // 65536
-        yield pixels, number
+        yield Query({image.sensors[0]: pixels for image in spec.images}, [f"{text} {number}" for text in sentences])

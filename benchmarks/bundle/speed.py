@@ -20,20 +20,20 @@ import numpy as np
 from rsvl.benchmarks.bundle.ceilings import Ceilings, gpu_ceilings, processor_ceilings
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
-from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, asking, first_and_further
+from rsvl.benchmarks.bundle.questions import SENTENCES, asking, first_and_further
 from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, Shares, Way
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
 from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
-from rsvl.runtime.agreement import compare
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import RsvlError, UsageError
 from rsvl.runtime.loading import load
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.tasks import TASKS, compare
+from rsvl.runtime.tasks.runner import Runner
 
 if TYPE_CHECKING:
-    from rsvl.benchmarks.bundle.peers import Options, Peers
+    from rsvl.benchmarks.bundle.baselines import Options, Peers
 
 BATCHES = (1, 2, 4, 8)
 Tensors = dict[str, np.ndarray]
@@ -155,7 +155,7 @@ class _Work:
     ) -> AbstractContextManager[Peers | None]:
         if options is None:
             return nullcontext()
-        from rsvl.benchmarks.bundle.peers import prepared
+        from rsvl.benchmarks.bundle.baselines import prepared
 
         return prepared(self.bundle.manifest, inputs, self.threads, self.on_gpu, options, say)
 
@@ -167,15 +167,14 @@ class _Work:
     def questions(self) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
         """Stages of one sentence about one image, and times of calls; neither for a user's own module."""
         spec = self.runner.spec
-        if spec.task not in ASK:
+        if spec.task not in TASKS:
             return {}, {}
-        about = (self.runner, ASK[spec.task], spec.image.size)
-        one, many = asking(*about, SENTENCES[:1]), asking(*about, SENTENCES)
+        one, many = asking(self.runner, SENTENCES[:1]), asking(self.runner, SENTENCES)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model of few words may cut the sentences, which costs the same time
             one(), many()
             by_stage = stages(self.runner, one, self.rounds)
-            first, further = first_and_further(*about, self.rounds)
+            first, further = first_and_further(self.runner, self.rounds)
             calls = {FIRST: first, FURTHER: further} | interleaved({MANY: many}, max(3, self.rounds // 3))
         order = [PRE, *(graph.name for graph in spec.graphs), POST]
         return _percentiles({name: by_stage[name] for name in order if name in by_stage}), _percentiles(calls)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.tasks.runner import Runner
 
 PRE, POST = "pre", "post"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rsvl.benchmarks.bundle.ways import EAGER, Whole, pytorch
+from rsvl.benchmarks.bundle.runners import EAGER, Whole, pytorch
 from rsvl.benchmarks.machine import cores, describe, hardware
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.speed_record import TableSpeed
@@ -24,7 +24,7 @@ from rsvl.registry import create
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.loading import load
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.tasks.runner import Runner
 
 BUNDLE = "rsvl bundle, fp32"
 

@@ -14,12 +14,12 @@ import onnx
 
 from rsvl.export.bundle import write_manifest
 from rsvl.export.graphs import replace_graph
-from rsvl.export.quantization.feeds import Feeds, collect
-from rsvl.export.quantization.figures import Agreement, TaskFigure
+from rsvl.export.quantization.calibration_data import Feeds, collect
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
-from rsvl.export.quantization.meter import Meter
-from rsvl.export.quantization.mix import Mix, Part, choose
+from rsvl.export.quantization.measurement_cache import Meter
+from rsvl.export.quantization.metric import Agreement, TaskFigure
+from rsvl.export.quantization.mixed_precision_search import Mix, Part, choose
 from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.qdq import quantized
 from rsvl.export.quantization.ranges import Seen, ranges

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from rsvl.runtime.providers import onnxruntime
+from rsvl.runtime.backends.onnxruntime.providers import onnxruntime
 
 Feed = Mapping[str, np.ndarray]
 

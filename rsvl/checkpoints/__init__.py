@@ -5,9 +5,9 @@
 or TorchScript archives of which the tensors alone are read (`torchscript.py`).
 """
 
-from rsvl.checkpoints.clip_keys import convert_clip, is_clip
 from rsvl.checkpoints.loading import load, load_encoder_weights, load_weights, save_weights
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict
+from rsvl.modules.encoders.clip_keys import convert_clip, is_clip
 
 __all__ = [
     "convert_clip",

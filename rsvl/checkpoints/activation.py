@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rsvl.checkpoints.clip_keys import is_openai
-from rsvl.checkpoints.notes import Noting
+from rsvl.checkpoints.extra_state import Noting
+from rsvl.modules.encoders.clip_keys import is_openai
 from rsvl.runtime.errors import CheckpointError
 
 

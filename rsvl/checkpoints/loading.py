@@ -15,11 +15,18 @@ from torch import Tensor, nn
 import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.activation import follow_activation
-from rsvl.checkpoints.clip_keys import SCALE, TEXT_POSITIONS, VISION_POSITIONS, convert_clip, fit_positions, is_clip
-from rsvl.checkpoints.clip_sizes import resized
-from rsvl.checkpoints.notes import notes_of, restored
+from rsvl.checkpoints.extra_state import notes_of, restored
 from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
 from rsvl.checkpoints.swin_bert import BERT, fit_swin_or_bert, has_swin_and_bert, holds_tokenizer
+from rsvl.modules.encoders.clip_keys import (
+    SCALE,
+    TEXT_POSITIONS,
+    VISION_POSITIONS,
+    convert_clip,
+    fit_positions,
+    is_clip,
+)
+from rsvl.modules.encoders.clip_sizes import resized
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import CheckpointError, UsageError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rsvl.checkpoints.bert_keys import convert_bert, is_bert
-from rsvl.checkpoints.swin_keys import convert_swin, fit_windows, is_swin
+from rsvl.modules.encoders.bert_keys import convert_bert, is_bert
+from rsvl.modules.encoders.swin_keys import convert_swin, fit_windows, is_swin
 from rsvl.runtime.errors import CheckpointError
 
 SWIN, BERT = "image_encoder.", "text_encoder.bert."
@@ -17,7 +17,7 @@ _POSITIONS = f"{BERT}embeddings.position_embeddings.weight"
 
 
 def has_swin_and_bert(weights: Mapping[str, Tensor]) -> bool:
-    """Whether a model's weights are those of `rsvl.modules.swin` and `rsvl.modules.bert` with more around them."""
+    """Whether a model's weights hold a `SwinEncoder` and a `BertWords` (`rsvl.modules.encoders`)."""
     return _POSITIONS in weights
 
 

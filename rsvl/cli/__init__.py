@@ -15,7 +15,7 @@ import typer
 import rsvl
 from rsvl.cli import bench, check, doctor, engine, eval, export, gate, models, run, synth, train
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
-from rsvl.cli.failures import INTERRUPTED, explain
+from rsvl.cli.error_messages import INTERRUPTED, explain
 
 app = typer.Typer(name="rsvl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 

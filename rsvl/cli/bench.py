@@ -12,7 +12,7 @@ from rsvl.cli import options
 from rsvl.cli.bench_bundle import measure_bundle
 from rsvl.cli.bench_table import list_tables, show_table
 from rsvl.cli.outputs import check_can_be_folder, check_folders
-from rsvl.cli.strays import refuse_given
+from rsvl.cli.unused_options import refuse_given
 from rsvl.runtime.errors import UsageError
 
 _BUNDLE, _TABLE = "With a BUNDLE", "With --table"

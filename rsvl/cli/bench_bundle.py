@@ -32,15 +32,15 @@ def measure_bundle(
         threads: CPU threads.
         rounds: how often each way is timed.
         batches: sizes whose throughput is measured; None takes the usual ones.
-        peers: the arguments of `rsvl.benchmarks.bundle.peers.Options`; None measures no peers.
+        peers: the arguments of `rsvl.benchmarks.bundle.baselines.Options`; None measures no peers.
         results: a folder to write the report to as well.
         plot: the picture's file.
         json: whether to print JSON.
     """
     from rsvl.benchmarks.bundle.markdown import markdown
-    from rsvl.benchmarks.bundle.picture import draw
+    from rsvl.benchmarks.bundle.plot import draw
     from rsvl.benchmarks.bundle.speed import BATCHES, measure
-    from rsvl.benchmarks.picture import check_drawable
+    from rsvl.benchmarks.plot import check_drawable
 
     if plot is not None:
         check_drawable(plot)  # before all that takes time
@@ -63,7 +63,7 @@ def _options(peers: dict[str, Any] | None) -> Any:
     if peers is None:
         return None
     import rsvl.export  # noqa: F401  # before all else: it names the extra that the peers need
-    from rsvl.benchmarks.bundle.peers import Options
+    from rsvl.benchmarks.bundle.baselines import Options
 
     return Options(**peers)
 

@@ -49,7 +49,7 @@ def show_table(
     """
     from rsvl.benchmarks.papers.published import read
     from rsvl.benchmarks.papers.speed_record import keep, recorded
-    from rsvl.benchmarks.picture import check_drawable
+    from rsvl.benchmarks.plot import check_drawable
     from rsvl.benchmarks.records import RESULTS
 
     published, folder = read(name), results or RESULTS
@@ -63,7 +63,7 @@ def show_table(
     if speed and record is not None:
         print_note(f"wrote {keep(record, folder)}")
     if plot is not None:
-        from rsvl.benchmarks.papers.bubbles import draw
+        from rsvl.benchmarks.papers.scatter_plot import draw
 
         drawn = draw(table, plot, *axes)
         print_note(f"wrote {plot}: {', '.join(drawn)}")

@@ -9,12 +9,14 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
+from rich import progress as bars
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from rsvl.runtime.progress import Progress
 
 #: Width of tables that go to a file or a pipe, where nothing has to fit a window.
 _PIPE_WIDTH = 200
@@ -50,49 +52,47 @@ def print_error(line: str) -> None:
     print(f"error: {line}", file=sys.stderr)
 
 
-class Report(Protocol):
-    """Told how far the work is."""
-
-    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
-        """So much of `total` is done. `what` names the stage, by default the last one; `detail` may change any time."""
-
-
 @contextmanager
-def progress(what: str) -> Iterator[Report]:
+def progress(what: str) -> Iterator[Progress]:
     """A progress bar on stderr while the block runs; in a log or a pipe a plain line now and then instead."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _PlainLines(what)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.TaskProgressColumn(),
+        bars.TimeRemainingColumn(),
+    )
     # Results that go to a file must not be caught and shown above the bar.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
-        yield _Bar(bars, what)
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as shown:
+        yield _Bar(shown, what)
 
 
 class _Bar:
-    def __init__(self, bars: Progress, what: str) -> None:
-        self._bars, self._what = bars, what
-        self._task = bars.add_task(what, total=None)
+    def __init__(self, shown: bars.Progress, stage: str) -> None:
+        self._shown, self._stage = shown, stage
+        self._task = shown.add_task(stage, total=None)
 
-    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
-        self._what = what or self._what
-        self._bars.update(self._task, completed=done, total=total, description=f"{self._what} {detail}".rstrip())
+    def __call__(self, done: float, total: float, stage: str = "", detail: str = "") -> None:
+        self._stage = stage or self._stage
+        self._shown.update(self._task, completed=done, total=total, description=f"{self._stage} {detail}".rstrip())
 
 
 class _PlainLines:
     """A line when a stage begins, and one every few seconds in a long one."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._last = what, time.monotonic()
+    def __init__(self, stage: str) -> None:
+        self._stage, self._last = stage, time.monotonic()
 
-    def __call__(self, done: float, total: float, what: str = "", detail: str = "") -> None:
-        begins = bool(what) and what != self._what
+    def __call__(self, done: float, total: float, stage: str = "", detail: str = "") -> None:
+        begins = bool(stage) and stage != self._stage
         if not begins and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
             return
-        self._what, self._last = what or self._what, time.monotonic()
+        self._stage, self._last = stage or self._stage, time.monotonic()
         share = f" ({done / total:.0%})" if total else ""
-        print_note(f"{self._what}{share} {detail}".rstrip())
+        print_note(f"{self._stage}{share} {detail}".rstrip())
 
 
 @contextmanager

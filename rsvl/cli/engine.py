@@ -11,9 +11,9 @@ from rsvl.cli import options
 from rsvl.cli.console import print_json, print_note, print_table, progress
 
 if TYPE_CHECKING:
+    from rsvl.runtime.backends.tensorrt import BuiltEngine
+    from rsvl.runtime.backends.tensorrt.profiles import Ranges
     from rsvl.runtime.bundle import Bundle
-    from rsvl.runtime.engines import BuiltEngine
-    from rsvl.runtime.engines.profiles import Ranges
 
 
 def engine(
@@ -50,16 +50,16 @@ def engine(
 
     Engines that are there and still fit are kept. --target with a device's name writes a script and notes instead.
     """
+    from rsvl.runtime.backends.tensorrt.profiles import BATCH, batch_range, checked_ranges, parse_range
+    from rsvl.runtime.backends.tensorrt.targets import HERE, find_target, is_architecture
     from rsvl.runtime.bundle import Bundle
-    from rsvl.runtime.engines.profiles import BATCH, batch_range, checked_ranges, parse_range
-    from rsvl.runtime.engines.targets import HERE, find_target, is_architecture
 
     device = None if target == HERE or is_architecture(target) else find_target(target)
     sizes = {BATCH: batch_range(max_batch, best_batch), **dict(map(parse_range, ranges or []))}
     opened = Bundle(bundle)
     checked_ranges(opened.manifest.model.graphs, sizes)
     if device is not None:
-        from rsvl.runtime.engines import write_device_script
+        from rsvl.runtime.backends.tensorrt import write_device_script
 
         files = write_device_script(opened, device, sizes, workspace)
         _tell(bundle, target, [], files, json)
@@ -78,9 +78,9 @@ def _build(
     plugins: tuple[str, ...],
     rebuild: bool,
 ) -> list[BuiltEngine]:
-    from rsvl.runtime.engines import Recipe, build_engines, find_library
-    from rsvl.runtime.engines.library import RTX
-    from rsvl.runtime.gpu.cuda import find_device
+    from rsvl.runtime.backends.cuda.cuda_device import find_device
+    from rsvl.runtime.backends.tensorrt import Recipe, build_engines, find_library
+    from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 
     with progress("looking for TensorRT") as report:
         found, _ = find_device()

@@ -11,7 +11,7 @@ import typer
 
 from rsvl.cli.console import print_table
 from rsvl.cli.outputs import check_folders
-from rsvl.cli.strays import refuse_given
+from rsvl.cli.unused_options import refuse_given
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def show(found: Quantization, precision: str) -> None:
 
 
 def _check_picture(asked: Asked) -> None:
-    from rsvl.benchmarks.picture import check_drawable
+    from rsvl.benchmarks.plot import check_drawable
 
     assert asked.sensitivity is not None
     if not (asked.calibration and asked.metric_images):

@@ -10,10 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.asking import Request, ask
 from rsvl.cli.console import print_json, progress
 from rsvl.cli.outputs import make_folder
+from rsvl.cli.render import dispatch
 from rsvl.runtime.errors import UsageError
+
+_KEYS = {"optical": "image", "sar": "sar"}
+"""Of a place's images in the JSON, by sensor."""
 
 
 def run(
@@ -55,25 +58,29 @@ def run(
     side = _tile(tile)
     places = _places(images or [], sar or [])
     _prepare(places, output, geotiff)
-    from rsvl.runtime import load
+    from rsvl.runtime import Query, load
 
     runner = load(bundle, provider, threads)
     if bands is not None:
         runner.show_bands(bands.split(","))
+    given = {"geotiff": geotiff, "geojson": geojson, "mask": mask, "threshold": threshold is not None}
+    given["tile"] = side != "auto"
     answers = []
-    for image, radar in places:
-        name = (image or radar or Path()).name
-        with progress(f"asking about {name}") as report:
-            request = Request(image, radar, text or [], threshold, side, output, geotiff, geojson, mask, report)
-            told = ask(runner, request)
-        pictures = {"image": str(image) if image else None, **({"sar": str(radar)} if radar else {})}
-        answers.append({**pictures, "files": [str(file) for file in told.files], "found": told.found})
+    for place in places:
+        name = " and ".join(str(path) for path in place.values())
+        first = next(iter(place.values()))
+        with progress(f"asking about {first.name}") as report:
+            query = Query(place, text or [], threshold, side, report)
+            output_of = dispatch(
+                runner, query, output, first.stem, [option for option, is_given in given.items() if is_given]
+            )
+        answers.append(
+            {"image": None} | {_KEYS[sensor]: str(path) for sensor, path in place.items()} | output_of.to_dict()
+        )
         if not json:
-            typer.echo(f"{' and '.join(str(p) for p in (image, radar) if p)} ({told.about}on {runner.provider})")
-            for line in told.lines:
+            typer.echo(f"{name} ({output_of.size}on {runner.provider})")
+            for line in output_of.lines():
                 typer.echo(f"  {line}")
-            for file in told.files:
-                typer.echo(f"  wrote {file}")
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
 
@@ -87,27 +94,31 @@ def _tile(value: str) -> Any:
         raise UsageError(f"--tile must be auto, whole or a number of pixels, not {value!r}") from None
 
 
-def _places(images: list[Path], sar: list[Path]) -> list[tuple[Path | None, Path | None]]:
-    """The optical and SAR picture of each place."""
+def _places(images: list[Path], sar: list[Path]) -> list[dict[str, Path]]:
+    """The images of each place, by sensor."""
     if not images and not sar:
         raise UsageError("no image: name an IMAGE, or a SAR image with --sar")
     if images and sar and len(images) != len(sar):
         raise UsageError(f"{len(images)} images and {len(sar)} of --sar: give one --sar for each image, or none")
-    return list(zip_longest(images, sar))  # the absent ones are None
+    pairs = zip_longest(images, sar)  # the absent ones are None
+    return [
+        {sensor: path for sensor, path in zip(("optical", "sar"), pair, strict=True) if path is not None}
+        for pair in pairs
+    ]
 
 
-def _prepare(places: list[tuple[Path | None, Path | None]], output: Path, geotiff: bool) -> None:
+def _prepare(places: list[dict[str, Path]], output: Path, geotiff: bool) -> None:
     """Finds before the long work what would fail after it."""
-    from rsvl.runtime import geo
-    from rsvl.runtime.image import existing_file
+    from rsvl.runtime.images import raster
+    from rsvl.runtime.images.reading import existing_file
 
-    for path in (path for place in places for path in place if path is not None):
+    for path in (path for place in places for path in place.values()):
         existing_file(path)
-    for stem, count in Counter((image or radar or Path()).stem for image, radar in places).items():
+    for stem, count in Counter(next(iter(place.values())).stem for place in places).items():
         if count > 1:
             raise UsageError(
                 f"{count} images are called {stem}, so would be their results: run them one by one with -o"
             )
     if geotiff:
-        geo.rasterio()
+        raster.rasterio()
     make_folder(output, "-o")

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import Report, print_json, print_note, progress
+from rsvl.cli.console import print_json, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder
+from rsvl.runtime.progress import Progress
 from rsvl.train.config import TrainConfig
 
 _DEFAULT = TrainConfig()
@@ -125,7 +126,7 @@ class EpochTable:
     """A progress bar over all steps, and a table that grows by a row an epoch: the task's own headline figures."""
 
     def __init__(
-        self, report: Report, epochs: int, headline: Callable[[dict[str, Any]], dict[str, Any]], shown: bool
+        self, report: Progress, epochs: int, headline: Callable[[dict[str, Any]], dict[str, Any]], shown: bool
     ) -> None:
         self._report, self._epochs, self._headline, self._shown = report, epochs, headline, shown
         self._headed = False

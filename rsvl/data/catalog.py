@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
-from rsvl.data.described_objects import DescribedObjects
-from rsvl.data.phrase_list import PhraseLayout, PhraseListDataset
-from rsvl.data.questions import QuestionLayout, open_questions
+from rsvl.data.dior_rsvg import DescribedObjects
+from rsvl.data.image_folder import open_scene_classes
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
-from rsvl.data.refer import ReferDataset, ReferLayout
-from rsvl.data.scene_classes import open_scene_classes
+from rsvl.data.refcoco import ReferDataset, ReferLayout
+from rsvl.data.refsegrs import PhraseLayout, PhraseListDataset
+from rsvl.data.rsvqa import QuestionLayout, open_questions
 from rsvl.runtime.errors import DatasetError, UsageError
 
 

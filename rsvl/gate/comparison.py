@@ -43,7 +43,7 @@ class _Sums:
     def images(self) -> np.ndarray:
         return np.count_nonzero(self.weights, axis=0)
 
-    def together(self, columns: Sequence[int], group: Group) -> None:
+    def run_head(self, columns: Sequence[int], group: Group) -> None:
         """Adds a group that holds the samples of others, none of which share a sample."""
         self.groups.append(group)
         for name in ("weights", "before", "after", "samples"):
@@ -108,7 +108,7 @@ def _pool_small_groups(sums: _Sums) -> None:
             small.setdefault(kind, []).append(column)
     for kind, columns in small.items():
         if len(columns) > 1:
-            sums.together(columns, (kind, f"all {len(columns)} of fewer than {LEAST_IMAGES} images"))
+            sums.run_head(columns, (kind, f"all {len(columns)} of fewer than {LEAST_IMAGES} images"))
 
 
 def _order(groups: Sequence[Group]) -> list[int]:

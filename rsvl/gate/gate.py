@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rsvl.data.records import Split
 from rsvl.gate.comparison import compare
@@ -16,16 +16,10 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.loading import load
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.tasks.runner import Runner
 from rsvl.tasks import evaluation_of, open_split
 from rsvl.tasks.contract import Evaluation, Seen
-
-
-class Report(Protocol):
-    """Told how far the work is: so much of `total`, in the stage called `what`."""
-
-    def __call__(self, done: float, total: float, what: str = "") -> None:
-        """Takes a step."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class Asked:
 
 
 def gate(
-    bundle: Path, baseline: Path, asked: Asked, limits: Limits, progress: Report | None = None
+    bundle: Path, baseline: Path, asked: Asked, limits: Limits, progress: Progress = silent
 ) -> tuple[Verdict, Measurement]:
     """Compares a bundle with its baseline.
 
@@ -63,7 +57,7 @@ def gate(
         baseline: what it is held to: a bundle, or a `.json` file of a recorded measurement.
         asked: what both are asked.
         limits: how much worse the bundle may be.
-        progress: told how far the work is.
+        progress: called as the work goes on.
 
     Returns:
         The verdict, and the bundle's own measurement, to be recorded.
@@ -75,20 +69,19 @@ def gate(
     """
     if 0 < asked.rounds < LEAST_ROUNDS or asked.rounds < 0:
         raise UsageError(f"--rounds is 0 for no timing, or {LEAST_ROUNDS} or more")
-    report = progress or _silent
     recorded = read_record(baseline) if baseline.suffix == ".json" else None
     _check_limits(limits, asked, recorded)
     other = _Model(Bundle(bundle), asked)
     if recorded is not None:
         check_conditions(recorded.conditions, other.conditions, recorded.target)
-        found = other.measure(report)
+        found = other.measure(progress)
         before, lines = recorded, _size(recorded, found, limits)
     else:
         theirs = Bundle(baseline)
         check_conditions(_conditions(theirs, asked), other.conditions, str(baseline))  # before its data are opened
         held_to = _Model(theirs, asked)
-        before, found = held_to.measure(report), other.measure(report)
-        lines = [*_latency(held_to, other, asked, limits, report), *_size(before, found, limits)]
+        before, found = held_to.measure(progress), other.measure(progress)
+        lines = [*_latency(held_to, other, asked, limits, progress), *_size(before, found, limits)]
     compared = compare(before, found, other.evaluation.agreement, limits)
     lines = [*compared, *lines]
     verdict = Verdict(
@@ -114,7 +107,7 @@ class _Model:
         self.runner: Runner = load(self.bundle, asked.provider, asked.threads)
         self.conditions = _conditions(bundle, asked)
 
-    def measure(self, report: Report) -> Measurement:
+    def measure(self, progress: Progress) -> Measurement:
         """Asks it all that its task's evaluation asks of the data set."""
         seen: list[Seen] = []
         what = f"asking {self.bundle.source} on {self.runner.provider}"
@@ -122,7 +115,7 @@ class _Model:
             self.evaluation.runner_predictor(self.runner),
             self.dataset,
             self.asked.limit,
-            progress=lambda done, total: report(done, total, what),
+            progress=lambda done, total: progress(done, total, what),
             sensor=self.asked.sensor,
             observe=seen.append,
         )
@@ -152,7 +145,7 @@ def _check_limits(limits: Limits, asked: Asked, recorded: Measurement | None) ->
         raise UsageError(f"--max-size-ratio needs a bundle as baseline: {recorded.target} was run in PyTorch")
 
 
-def _latency(held_to: _Model, other: _Model, asked: Asked, limits: Limits, report: Report) -> list[Line]:
+def _latency(held_to: _Model, other: _Model, asked: Asked, limits: Limits, progress: Progress) -> list[Line]:
     if not asked.rounds:
         return []
     inputs, _ = read_golden(other.bundle)
@@ -164,7 +157,7 @@ def _latency(held_to: _Model, other: _Model, asked: Asked, limits: Limits, repor
             asked.rounds,
             limits.latency_ratio,
             limits.strict,
-            lambda done, total: report(done, total, "timing both in turns"),
+            lambda done, total: progress(done, total, "timing both in turns"),
         )
     ]
 
@@ -189,7 +182,3 @@ def _remarks(lines: list[Line]) -> list[str]:
 def _called(measurement: Measurement) -> str:
     precision = f", {measurement.precision}" if measurement.precision else ""
     return f"{measurement.target}{precision} on {measurement.runs_on}"
-
-
-def _silent(done: float, total: float, what: str = "") -> None:
-    """Tells nobody."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rsvl.benchmarks.timing import interleaved
 from rsvl.gate.verdict import Line, judge
-from rsvl.runtime.runner import Runner
+from rsvl.runtime.tasks.runner import Runner
 
 LEAST_ROUNDS = 5
 """Fewer rounds have no interval of the median."""

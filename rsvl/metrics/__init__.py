@@ -3,7 +3,6 @@
 Only NumPy is needed, so that bundles are evaluated without PyTorch.
 """
 
-from rsvl.metrics.answering import AnswerMetrics, AnswerReport, TypeAccuracy
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport
 from rsvl.metrics.matching import (
     RetrievalReport,
@@ -14,8 +13,9 @@ from rsvl.metrics.matching import (
     retrieval_samples,
 )
 from rsvl.metrics.overlap import AREA_BINS, THRESHOLDS, GroupMetrics
-from rsvl.metrics.referring import COVERAGE_BINS, EMPTY_BELOW, MetricsReport, ReferringMetrics
 from rsvl.metrics.sample import ALL, Group, Sample
+from rsvl.metrics.segmentation import COVERAGE_BINS, EMPTY_BELOW, MetricsReport, ReferringMetrics
+from rsvl.metrics.vqa import AnswerMetrics, AnswerReport, TypeAccuracy
 
 __all__ = [
     "ALL", "AREA_BINS", "COVERAGE_BINS", "EMPTY_BELOW", "THRESHOLDS", "AnswerMetrics", "AnswerReport",

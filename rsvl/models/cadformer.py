@@ -2,8 +2,8 @@
 
 Liu, Jiang and Zhang, "CADFormer: Fine-Grained Cross-Modal Alignment and Decoding Transformer for Referring Remote
 Sensing Image Segmentation", IEEE JSTARS 2025 (public code: zxk688/CADFormer). Equation numbers are that paper's. What
-all models of this family share is in `rsvl.modules.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial
-decay, 40 epochs.
+all models of this family share is in `rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01,
+polynomial decay, 40 epochs.
 
 Where the paper is open or its public code differs, this was chosen; with it, parameters and operations both meet Table
 VI, which the public code does not (its decoder alone has twice the operations that the table leaves for it):
@@ -25,12 +25,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.attention import Attention, padding_bias
-from rsvl.modules.cross_scale import CIMBlock, CrossScale
-from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
-from rsvl.modules.early_fusion import Preset as BasePreset
-from rsvl.modules.losses import cross_entropy_and_dice
-from rsvl.modules.pixel_word import PWAM, LanguageGate, WordPixelAttention
+from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
+from rsvl.modules.bases.early_fusion import Preset as BasePreset
+from rsvl.modules.layers.attention import Attention, padding_bias
+from rsvl.modules.layers.cross_scale import CIMBlock, CrossScale
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, WordPixelAttention
+from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.registry import register
 
 

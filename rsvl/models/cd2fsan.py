@@ -50,8 +50,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from rsvl.modules.attention import Attention, padding_bias
-from rsvl.modules.clip import (
+from rsvl.modules.bases.segmentation import ReferringSegmenter, segmentation_graphs
+from rsvl.modules.encoders.clip import (
     CLIP_MEAN,
     CLIP_STD,
     CLIPImageEncoder,
@@ -59,15 +59,15 @@ from rsvl.modules.clip import (
     text_config,
     vision_config,
 )
-from rsvl.modules.clip_tokenizer import clip_tokenizer_json
-from rsvl.modules.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
-from rsvl.modules.convolutions import separable
-from rsvl.modules.position import grid_position
-from rsvl.modules.referring import ReferringSegmenter, segmentation_graphs
-from rsvl.modules.rotated_conv import RotatedConv2d
-from rsvl.modules.rows import take_rows
-from rsvl.modules.stem import ConvStem
-from rsvl.modules.word_tokenizer import overhead_tokenizer_json
+from rsvl.modules.encoders.position import grid_position
+from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.layers.attention import Attention, padding_bias
+from rsvl.modules.layers.convolutions import separable
+from rsvl.modules.layers.rotated_conv import RotatedConv2d
+from rsvl.modules.layers.rows import take_rows
+from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
+from rsvl.modules.tokenizers.clip import clip_tokenizer_json
+from rsvl.modules.tokenizers.words import overhead_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -466,7 +466,7 @@ class CD2FSAN(ReferringSegmenter):
         masks: Tensor,
         class_masks: Tensor | None,
     ) -> Tensor:
-        """Text-to-pixel contrast on the features that the sentence multiplies (`rsvl.modules.contrast`)."""
+        """Text-to-pixel contrast on the features that the sentence multiplies (`rsvl.modules.losses.contrast`)."""
         similarity = self._similarity(image, text[0], masks.shape[-1] // self.preset.mask_scale)
         return contrast_loss(self.loss, similarity, image_index, masks, class_masks)
 

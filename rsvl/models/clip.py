@@ -35,7 +35,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from rsvl.modules.clip import (
+from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.modules.encoders.clip import (
     CLIP_MEAN,
     CLIP_STD,
     CLIPImageEncoder,
@@ -44,10 +45,9 @@ from rsvl.modules.clip import (
     text_config,
     vision_config,
 )
-from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
-from rsvl.modules.exportable import ExportableModel
-from rsvl.modules.stem import ConvStem
-from rsvl.modules.word_tokenizer import question_tokenizer_json
+from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
+from rsvl.modules.tokenizers.words import question_tokenizer_json
 from rsvl.registry import register
 from rsvl.runtime.errors import CheckpointError
 from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, TensorSpec, TextSpec

@@ -1,8 +1,8 @@
 """FIANet: pixels are aligned with the whole sentence, with the words for the object and with those for its place.
 
 Lei et al., "Exploring Fine-Grained Image-Text Alignment for Referring Remote Sensing Image Segmentation", IEEE TGRS
-2025 (public code: Shaosifan/FIANet). What all models of this family share is in `rsvl.modules.early_fusion`. Training:
-AdamW, 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
+2025 (public code: Shaosifan/FIANet). What all models of this family share is in `rsvl.modules.bases.early_fusion`.
+Training: AdamW, 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 
 Chosen:
 
@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rsvl.modules.attention import padding_bias
-from rsvl.modules.cross_scale import CrossScale
-from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter
-from rsvl.modules.early_fusion import Preset as BasePreset
-from rsvl.modules.losses import cross_entropy_and_dice
-from rsvl.modules.pixel_word import PWAM, LanguageGate, PixelWordAttention
+from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
+from rsvl.modules.bases.early_fusion import Preset as BasePreset
+from rsvl.modules.layers.attention import padding_bias
+from rsvl.modules.layers.cross_scale import CrossScale
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, PixelWordAttention
+from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.modules.word_marks import word_marks
 from rsvl.registry import register
 from rsvl.runtime.manifest import TensorSpec

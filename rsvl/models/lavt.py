@@ -2,16 +2,16 @@
 
 Yang et al., "LAVT: Language-Aware Vision Transformer for Referring Image Segmentation", CVPR 2022 (public code:
 yz93/LAVT-RIS). What all models of this family share, and what was chosen for the tiny presets, is in
-`rsvl.modules.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 40 epochs.
+`rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 40 epochs.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter, Preset
-from rsvl.modules.losses import weighted_cross_entropy
-from rsvl.modules.pixel_word import PWAM, LanguageGate
+from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter, Preset
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate
+from rsvl.modules.losses.masks import weighted_cross_entropy
 from rsvl.registry import register
 
 

@@ -2,7 +2,7 @@
 
 Yuan, Mou, Hua and Zhu, "RRSIS: Referring Remote Sensing Image Segmentation", IEEE TGRS 2024 (zhu-xlab/rrsis publishes
 the data set and the training script, not the module). What all models of this family share is in
-`rsvl.modules.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 60 epochs.
+`rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 60 epochs.
 
 The language-guided cross-scale enhancement is built as CrossViT's multi-scale block over the two deepest stages, one
 and three self-attention blocks deep, with the sentence's mean word in the place of the class tokens: CADFormer's Table
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.models.lavt import LAVT
-from rsvl.modules.attention import Attention
-from rsvl.modules.early_fusion import TINY
-from rsvl.modules.early_fusion import Preset as BasePreset
+from rsvl.modules.bases.early_fusion import TINY
+from rsvl.modules.bases.early_fusion import Preset as BasePreset
+from rsvl.modules.layers.attention import Attention
 from rsvl.registry import register
 
 

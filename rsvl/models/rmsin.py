@@ -1,8 +1,8 @@
 """RMSIN: several receptive fields and pixel–word attention in each stage, cross-scale interaction, turning kernels.
 
 Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024 (public
-code: Lsan2401/RMSIN). What all models of this family share is in `rsvl.modules.early_fusion`. Training: AdamW, 3e-5,
-weight decay 0.01, polynomial decay, 40 epochs.
+code: Lsan2401/RMSIN). What all models of this family share is in `rsvl.modules.bases.early_fusion`. Training: AdamW,
+3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.cross_scale import CIMBlock, CrossScale
-from rsvl.modules.early_fusion import TINY, EarlyFusionSegmenter, Preset
-from rsvl.modules.losses import cross_entropy_and_dice
-from rsvl.modules.pixel_word import PWAM, LanguageGate
+from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter, Preset
+from rsvl.modules.layers.cross_scale import CIMBlock, CrossScale
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate
+from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.registry import register
 
 

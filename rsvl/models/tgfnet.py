@@ -49,9 +49,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.answering import QuestionAnswerer, answering_graphs, cross_entropy
-from rsvl.modules.attention import Attention, padding_bias
-from rsvl.modules.clip import (
+from rsvl.modules.bases.vqa import QuestionAnswerer, answering_graphs, cross_entropy
+from rsvl.modules.encoders.clip import (
     CLIP_MEAN,
     CLIP_STD,
     CLIPImageEncoder,
@@ -60,15 +59,16 @@ from rsvl.modules.clip import (
     text_config,
     vision_config,
 )
-from rsvl.modules.clip_tokenizer import VOCABULARY_SIZE, clip_tokenizer_json
-from rsvl.modules.contrast import PRIOR_LOGIT
-from rsvl.modules.losses import dice_loss, focal_loss
-from rsvl.modules.position import grid_position
-from rsvl.modules.rows import take_rows
-from rsvl.modules.stem import ConvStem
-from rsvl.modules.word_tokenizer import question_tokenizer_json
+from rsvl.modules.encoders.position import grid_position
+from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.layers.attention import Attention, padding_bias
+from rsvl.modules.layers.rows import take_rows
+from rsvl.modules.losses.contrast import PRIOR_LOGIT
+from rsvl.modules.losses.masks import dice_loss, focal_loss
+from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
+from rsvl.modules.tokenizers.words import question_tokenizer_json
 from rsvl.registry import register
-from rsvl.runtime.manifest import ANSWERING, ImageSpec, ModelSpec, TensorSpec, TextSpec
+from rsvl.runtime.manifest import VQA, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
 #: Of SAR amplitudes scaled to 0…1: a choice.
 SAR_MEAN, SAR_STD = (0.3,), (0.2,)
@@ -498,7 +498,7 @@ def _spec(name: str, p: Preset) -> ModelSpec:
     ]
     return ModelSpec(
         name=name,
-        task=ANSWERING,
+        task=VQA,
         paper="TGFNet: Text-Guided Coarse-to-Fine Fusion Network for Robust Remote Sensing Visual Question Answering",
         images=(optical, sar),
         text=TextSpec(tokens=p.tokens),

@@ -5,8 +5,8 @@ Each task has a folder with the same two files, whose functions `rsvl.tasks.cont
     evaluation.py   asks a model all that a data set knows and compares; imports no PyTorch
     training.py     a data set as batches, and a PyTorch model as something that `evaluation.evaluate` can ask
 
-What the light runtime needs, how outputs agree and who runs a bundle, is in `rsvl.runtime.agreement` and
-`rsvl.runtime.loading`. A module of the user's own has another task and needs none of this to be exported and run.
+What the light runtime needs, how outputs agree and who runs a bundle, is in `rsvl.runtime.tasks`.
+A module of the user's own has another task and needs none of this to be exported and run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, cast
 from rsvl.data.catalog import DATASETS, open_dataset
 from rsvl.data.records import Split
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
 from rsvl.tasks.contract import Evaluation, Training
 
 __all__ = ["Evaluation", "Training", "evaluation_of", "open_split", "training_of"]
@@ -26,7 +26,7 @@ __all__ = ["Evaluation", "Training", "evaluation_of", "open_split", "training_of
 _FOLDERS = {
     SEGMENTATION: "segmentation",
     GROUNDING: "grounding",
-    ANSWERING: "answering",
+    VQA: "vqa",
     MATCHING: "matching",
 }
 

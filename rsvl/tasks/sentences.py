@@ -9,7 +9,7 @@ import numpy as np
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.metrics.grouped import GroupedReport
 from rsvl.runtime.errors import DatasetError
-from rsvl.runtime.image import read_image
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.tasks.contract import Progress, check_seen
 

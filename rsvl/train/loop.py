@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from rsvl.checkpoints import save_weights
 from rsvl.data.records import Split
-from rsvl.modules.exportable import ExportableModel
+from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.tasks import evaluation_of, training_of

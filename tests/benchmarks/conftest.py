@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy_bundle import write_bundle
+
+from tests.support.toy_bundle import write_bundle
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rsvl.benchmarks.count import MultiplyAdds, count, count_call
 from rsvl.models.cd2fsan import CD2FSAN, TINY
-from rsvl.modules.attention import Attention
-from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.layers.attention import Attention
+from rsvl.modules.layers.rotated_conv import RotatedConv2d
 
 # Module, its inputs' shapes, multiply-adds in layers, in attention.
 CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], int, int]] = {

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsvl.benchmarks.bundle.questions import ASK, SENTENCES, asking, first_and_further
+from rsvl.benchmarks.bundle.questions import SENTENCES, asking, first_and_further
 from rsvl.benchmarks.bundle.stages import stages
 from rsvl.benchmarks.timing import Percentiles, interleaved
-from rsvl.runtime.manifest import SEGMENTATION
-from rsvl.runtime.segmenter import Segmenter
+from rsvl.runtime import Query
+from rsvl.runtime.tasks.segmentation import Segmenter
 
 
 def test_rounds_run_every_way_once_and_begin_with_another_each_time() -> None:
@@ -29,29 +29,34 @@ def test_percentiles_are_of_the_rounds() -> None:
 
 
 class Recorder:
-    """A segmenter that notes what it is asked."""
+    """A runner that notes what it is asked."""
 
     def __init__(self) -> None:
+        self.spec = SimpleNamespace(
+            image=SimpleNamespace(size=4),
+            images=[SimpleNamespace(sensors=("optical",)), SimpleNamespace(sensors=("sar",))],
+        )
         self.asked: list[tuple[bytes, list[str]]] = []
 
-    def segment(self, image: np.ndarray, texts: str | list[str]) -> None:
-        """Notes the image and the sentences."""
-        self.asked.append((image.tobytes(), [texts] if isinstance(texts, str) else texts))
+    def ask(self, query: Query) -> None:
+        """Notes the images and the sentences."""
+        optical, sar = query.images["optical"], query.images["sar"]
+        assert isinstance(optical, np.ndarray) and optical is sar and optical.shape == (4, 4, 3)
+        self.asked.append((optical.tobytes(), list(query.texts)))
 
 
 def test_questions_are_new_and_images_too_but_for_a_further_sentence() -> None:
-    segmenter: Any = Recorder()
-    about = (segmenter, ASK[SEGMENTATION], 4)
-    for call in (asking(*about, SENTENCES[:1]), asking(*about, SENTENCES)):
+    runner: Any = Recorder()
+    for call in (asking(runner, SENTENCES[:1]), asking(runner, SENTENCES)):
         call()
         call()
-    assert [len(texts) for _, texts in segmenter.asked] == [1, 1, len(SENTENCES), len(SENTENCES)]
-    first, second, third, fourth = (image for image, _ in segmenter.asked)
+    assert [len(texts) for _, texts in runner.asked] == [1, 1, len(SENTENCES), len(SENTENCES)]
+    first, second, third, fourth = (image for image, _ in runner.asked)
     assert first != second and third != fourth
-    segmenter.asked.clear()
-    times = first_and_further(*about, rounds=2)
+    runner.asked.clear()
+    times = first_and_further(runner, rounds=2)
     assert [len(each) for each in times] == [2, 2]
-    images, sentences = [image for image, _ in segmenter.asked], [texts for _, texts in segmenter.asked]
+    images, sentences = [image for image, _ in runner.asked], [texts for _, texts in runner.asked]
     assert images[0] == images[1] != images[2] == images[3]
     assert len({text for (text,) in sentences}) == 4
 
@@ -93,6 +98,6 @@ def test_stages_are_what_lies_before_in_and_after_the_graphs(observed: Any, monk
 
 def test_a_loaded_bundle_tells_of_every_graph(whole_bundle: Any) -> None:
     segmenter = Segmenter.open(whole_bundle, threads=1)
-    found = stages(segmenter, asking(segmenter, ASK[SEGMENTATION], 32, SENTENCES[:1]), rounds=2)
+    found = stages(segmenter, asking(segmenter, SENTENCES[:1]), rounds=2)
     assert set(found) == {"pre", "text", "image", "head", "post"}
     assert all(len(times) == 2 and min(times) >= 0 for times in found.values())

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outcome import Outcome, Rsvl
 from PIL import Image
-from toy_bundle import write_bundle
 
 from rsvl.cli import main
 from rsvl.data.synth import write
+from tests.support.outcome import Outcome, Rsvl
+from tests.support.toy_bundle import write_bundle
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from public_layouts import write_phrases, write_refer
 
 from rsvl.data.synth import Scene, generate
+from tests.support.public_layouts import write_phrases, write_refer
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from public_layouts import compressed, uncompressed
 from pycocotools import mask as coco
 
 from rsvl.data.segmentation import counts_total, decode_segmentation
+from tests.support.public_layouts import compressed, uncompressed
 
 
 def _random_mask(seed: int, height: int, width: int, share: float) -> np.ndarray:

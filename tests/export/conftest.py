@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_segmenter import ToySegmenter, raw_samples
 
 from rsvl.export import Exported, export
+from tests.support.toy_segmenter import ToySegmenter, raw_samples
 
 
 @pytest.fixture

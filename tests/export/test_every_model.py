@@ -12,8 +12,8 @@ from rsvl import registry
 from rsvl.export.golden import write_golden
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import compare, run_pytorch
-from rsvl.runtime.agreement import most_telling
 from rsvl.runtime.bundle import GOLDEN
+from rsvl.runtime.tasks import most_informative
 from rsvl.tasks import evaluation_of, training_of
 
 TINY = [name for name in registry.names() if name.endswith("-tiny")]
@@ -37,7 +37,7 @@ def test_declaration_is_enough_to_run_and_compare_a_model(name: str, tmp_path: P
     write_golden(tmp_path, spec, found)
     with np.load(tmp_path / GOLDEN, allow_pickle=False) as golden:
         assert set(golden) == {*spec.raw_inputs, *spec.final_outputs}
-        chosen = most_telling(spec, found, 2)
+        chosen = most_informative(spec, found, 2)
         for key in golden:
             np.testing.assert_array_equal(golden[key], found[key][chosen])
     assert evaluation_of(spec.task).BEST and training_of(spec.task).torch_predictor(model)

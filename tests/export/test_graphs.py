@@ -11,15 +11,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tensorrt_graphs import check_that_tensorrt_builds
-from toy_segmenter import LAYERS, ToySegmenter
 
 from rsvl.export import Exported, graphs
 from rsvl.export.graphs import OPSET, quiet_exporter, write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.cd2fsan import CD2FSAN, TINY
+from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.session import Session, to_numpy
+from tests.support.tensorrt_graphs import check_that_tensorrt_builds
+from tests.support.toy_segmenter import LAYERS, ToySegmenter
 
 FLOAT, FLOAT16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 

@@ -15,9 +15,9 @@ import torch
 import rsvl
 from rsvl import registry
 from rsvl.cli import main
-from rsvl.runtime import Runner, load
+from rsvl.runtime import RawRunner, load
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.image import preprocess
+from rsvl.runtime.images.preprocess import preprocess
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "your-own-model.md"
 
@@ -40,7 +40,7 @@ def test_documented_model_is_exported_checked_and_run(folder: Path, capsys: pyte
     bundle = folder / "scene-moe-fp16.bundle"
     assert main(["check", str(bundle)]) == 0
     runner = load(bundle, threads=1)
-    assert type(runner) is Runner and runner.manifest.source == {"weights": "as scene_moe:build makes them"}
+    assert type(runner) is RawRunner and runner.manifest.source == {"weights": "as scene_moe:build makes them"}
     nodes = [node for node in onnx.load(bundle / "classify.onnx").graph.node if node.domain == "rsvl"]
     assert [node.op_type for node in nodes] == ["LoRAMoE"]
 
@@ -63,7 +63,7 @@ BROKEN = {
     "wrong type": ("other:build", "def build(): return 3", "other:build gave a int, not an ExportableModel"),
     "no declaration": (
         "other:build",
-        "from rsvl.modules.exportable import ExportableModel\nbuild = ExportableModel",
+        "from rsvl.modules.bases.exportable import ExportableModel\nbuild = ExportableModel",
         "declares nothing",
     ),
     "needs another": ("other:build", "import nothing_of_that_name", "other needs nothing_of_that_name"),

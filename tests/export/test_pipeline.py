@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_segmenter import SIZE, TOKENS, ToySegmenter
 
 from rsvl.export import Exported, export, pipeline
 from rsvl.export.samples import default_samples
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import InputError, OutputError, UsageError, VerificationError
+from tests.support.toy_segmenter import SIZE, TOKENS, ToySegmenter
 
 
 def test_bundle_passes_the_runtime_check(exported: Exported) -> None:

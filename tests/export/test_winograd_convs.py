@@ -10,16 +10,16 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
-from in_openvino import only_output
-from tensorrt_graphs import check_that_tensorrt_builds
 from torch import Tensor, nn
-from toy_segmenter import ToySegmenter, raw_samples
 
 from rsvl.export import export, winograd_convs
 from rsvl.export.graphs import write_graph
 from rsvl.export.symbolics import add_functions
 from rsvl.export.winograd_convs import to_winograd
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
+from tests.support.in_openvino import only_output
+from tests.support.tensorrt_graphs import check_that_tensorrt_builds
+from tests.support.toy_segmenter import ToySegmenter, raw_samples
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_up import CONDITIONS, agreement, measurement
 
 from rsvl.gate import Limits, Status, compare
 from rsvl.gate.comparison import LEAST_IMAGES
@@ -14,6 +13,7 @@ from rsvl.gate.resources import median_interval, size_line
 from rsvl.gate.verdict import Line, judge
 from rsvl.metrics.drop import Drop
 from rsvl.runtime.errors import InputError, UsageError
+from tests.support.made_up import CONDITIONS, agreement, measurement
 
 Rows = list[tuple[str, str, float]]
 

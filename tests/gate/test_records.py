@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import measurement
 
 from rsvl.gate import read_record, write_record
 from rsvl.runtime.errors import InputError
+from tests.support.made_up import measurement
 
 RECORDED = measurement([("a.png", "ship", 0.25), ("b.png", 'the "big" one', 1.0)])
 

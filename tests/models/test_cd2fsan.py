@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from declared_shapes import check_shapes
 from torch import Tensor
 
 from rsvl.models.cd2fsan import CD2FSAN, DFSM, FULL, TINY, Preset, ablations
+from tests.support.declared_shapes import check_shapes
 
 # The full preset's every part, in sizes for a test.
 SMALL_FULL = replace(

@@ -12,10 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from declared_shapes import check_shapes
 from safetensors.torch import save_file
-from tensorrt_graphs import check_that_tensorrt_builds
-from tiny_clip import IMAGES, TOKENS, OpenAICLIP, hugging_face_state, openai_state, randomised
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
@@ -25,6 +22,9 @@ from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.clip import CLIP, PRESETS, TINY, VIT_B_32, Preset, info_nce
 from rsvl.runtime.errors import CheckpointError
+from tests.support.declared_shapes import check_shapes
+from tests.support.tensorrt_graphs import check_that_tensorrt_builds
+from tests.support.tiny_clip import IMAGES, TOKENS, OpenAICLIP, hugging_face_state, openai_state, randomised
 
 # The sizes of `tiny_clip`.
 SMALL = Preset(

@@ -10,8 +10,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from declared_shapes import check_shapes
-from tensorrt_graphs import check_that_tensorrt_builds
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -24,8 +22,10 @@ from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models import clip
 from rsvl.models.tgfnet import FULL, KRR, RQAF, TINY, Preset, SimilarityEnhancement, TGFNet
-from rsvl.modules.answering import UNKNOWN
+from rsvl.modules.bases.vqa import UNKNOWN
 from rsvl.runtime.errors import CheckpointError
+from tests.support.declared_shapes import check_shapes
+from tests.support.tensorrt_graphs import check_that_tensorrt_builds
 
 ANSWERS = ("yes", "no", "0", "1", "2")
 # Both presets' every part, in sizes for a test.

@@ -11,14 +11,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from in_openvino import only_output
 from scipy.ndimage import map_coordinates
 from scipy.signal import correlate2d
 
 from rsvl.export.symbolics import add_functions
-from rsvl.modules.rotated_conv import RotatedConv2d
+from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.ops import rotated_conv2d, rotation_matrix
 from rsvl.runtime.errors import UsageError
+from tests.support.in_openvino import only_output
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from emulated_driver import CUresult, EmulatedDriver
-from kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
 
 from rsvl.plugins import driver, nvrtc
 from rsvl.plugins.lora_moe import LoRAMoE
@@ -19,6 +17,8 @@ from rsvl.plugins.operation import Operation, Tensor
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.rotated_conv import shared_bytes as conv_shared_bytes
 from rsvl.runtime.errors import RsvlError, UsageError
+from tests.support.emulated_driver import CUresult, EmulatedDriver
+from tests.support.kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
 
 EMULATOR = Path(__file__).with_name("emulator") / "kernels.cpp"
 GUARD = 64  # elements before and after each tensor: reading them gives NaN, writing them is seen

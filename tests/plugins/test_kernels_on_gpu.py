@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
-from lora_moe_case import LoRAMoECase
 
 from rsvl.plugins import driver
 from rsvl.plugins.operation import Operation
 from rsvl.runtime.errors import MissingComponentError
+from tests.support.kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
+from tests.support.lora_moe_case import LoRAMoECase
 
 LARGE = {  # as in the models, several waves of blocks
     "256 channels, 60×60": ConvCase(2, 3, 256, 256, 60, 60),

@@ -7,14 +7,14 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import fake_tensorrt
 import pytest
-from fake_tensorrt import DataType, PluginTensorDesc, TensorFormat, execute, formats, parse_node, reload
 
 import rsvl.plugins
 from rsvl.plugins import driver, registration
 from rsvl.plugins.operation import Launch
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
+from tests.support import fake_tensorrt
+from tests.support.fake_tensorrt import DataType, PluginTensorDesc, TensorFormat, execute, formats, parse_node, reload
 
 FLOAT, HALF, BF16 = DataType.FLOAT, DataType.HALF, DataType.BF16
 CONV = {"mode": "arc", "kernel_size": 3}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_bundle import write_bundle
 
+from rsvl.runtime.backends.session import Session
 from rsvl.runtime.loading import load
-from rsvl.runtime.segmenter import Segmenter
-from rsvl.runtime.session import Session
+from rsvl.runtime.tasks.segmentation import Segmenter
+from tests.support.toy_bundle import write_bundle
 
 
 @pytest.fixture(scope="session")

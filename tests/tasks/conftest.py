@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from toy_learners import SYNTH
 
 from rsvl.data.synth import write
 from rsvl.tasks import open_split
+from tests.support.toy_learners import SYNTH
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
-from toy_learners import ToyMatcher
 
 from rsvl.data import ImageRecord
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.image import preprocess
+from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import GROUNDING, SEGMENTATION, ImageSpec, ModelSpec
 from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.sentences import picture
+from tests.support.toy_learners import ToyMatcher
 
 SIZE = 16
 STRETCH = (10.0, 60.0)

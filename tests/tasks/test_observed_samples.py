@@ -24,7 +24,7 @@ from rsvl.data.records import (
 )
 from rsvl.metrics import ALL, Group
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
 from rsvl.tasks import evaluation_of
 from rsvl.tasks.contract import Seen
 from rsvl.tasks.segmentation.packing import pack, unpack
@@ -131,7 +131,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Cal
         },
     ),
     "answers": (
-        ANSWERING,
+        VQA,
         questions,
         lambda guesses: guesses.answers,
         lambda report: {
@@ -184,7 +184,7 @@ DISAGREEING = {
     "half of the box": (GROUNDING, [0, 0, 4, 4], [0.0, 0.0, 2.0, 4.0], 0.5),
     "no box": (GROUNDING, [0, 0, 4, 4], None, 0.0),
     "no boxes": (GROUNDING, None, None, 1.0),
-    "another answer": (ANSWERING, "yes", "no", 0.0),
+    "another answer": (VQA, "yes", "no", 0.0),
     "another class": (MATCHING, "port", "field", 0.0),
 }
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_learners import SIZE, SYNTH, TOYS
 
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
-from rsvl.runtime.matcher import TEMPLATE
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
+from rsvl.runtime.tasks.matching import TEMPLATE
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks import evaluation_of, open_split, training_of
 from rsvl.tasks.batch import draw, join
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import train
+from tests.support.toy_learners import SIZE, SYNTH, TOYS
 
 
 def batches(task: str, splits, sentences: int = 6):
@@ -50,7 +50,7 @@ def test_grounding_batch_has_each_sentences_own_box(splits) -> None:
 
 
 def test_answering_batch_has_answers_of_the_data_sets_vocabulary(splits) -> None:
-    model, dataset, tokenizer, batch = batches(ANSWERING, splits)
+    model, dataset, tokenizer, batch = batches(VQA, splits)
     assert model.spec.answers == dataset.answers
     assert batch.optical.shape == (2, 3, SIZE, SIZE) and batch.sar.shape == (2, 1, SIZE, SIZE)
     for image in (0, 1):
@@ -94,7 +94,7 @@ class KnowsClasses:
 
 
 def test_who_knows_the_answers_scores_one_and_without_its_pictures_less(splits) -> None:
-    evaluation, dataset = evaluation_of(ANSWERING), splits(ANSWERING)
+    evaluation, dataset = evaluation_of(VQA), splits(VQA)
     report = evaluation.evaluate(knows_answers(dataset), dataset)
     assert report.to_dict()[evaluation.BEST] == 1.0
     shuffled = evaluation.evaluate(knows_answers(dataset), dataset, shuffle_sentences=True)
@@ -153,7 +153,7 @@ def test_one_loop_trains_every_task_and_chooses_by_its_figure(task: str, splits,
 
 @pytest.mark.parametrize(
     ("task", "data"),
-    [(GROUNDING, "scenes"), (ANSWERING, "optsar-rsvg"), (MATCHING, "osvqa"), (SEGMENTATION, "dior-rsvg")],
+    [(GROUNDING, "scenes"), (VQA, "optsar-rsvg"), (MATCHING, "osvqa"), (SEGMENTATION, "dior-rsvg")],
 )
 def test_data_set_of_another_kind_is_refused(task: str, data: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{data} has"):

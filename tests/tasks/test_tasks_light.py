@@ -9,9 +9,9 @@ PROGRAM = """
 import sys
 for name in ("torch", "onnx", "transformers", "accelerate", "cv2", "pycocotools"):
     sys.modules[name] = None  # importing it fails as if it were not installed
-from rsvl.runtime.manifest import ANSWERING, GROUNDING, MATCHING, SEGMENTATION
+from rsvl.runtime.manifest import VQA, GROUNDING, MATCHING, SEGMENTATION
 from rsvl.tasks import evaluation_of
-print(*[evaluation_of(task).BEST for task in (SEGMENTATION, GROUNDING, ANSWERING, MATCHING)], sep="; ")
+print(*[evaluation_of(task).BEST for task in (SEGMENTATION, GROUNDING, VQA, MATCHING)], sep="; ")
 """
 
 

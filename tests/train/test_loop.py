@@ -16,7 +16,7 @@ from rsvl.data import ReferringDataset, open_dataset
 from rsvl.data.synth import write
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.errors import InputError, UsageError
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import join
 from rsvl.tasks.segmentation.training import SentenceSampler
 from rsvl.train.config import TrainConfig

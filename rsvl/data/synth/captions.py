@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.data.synth.asking import article, nouns
 from rsvl.data.synth.generate import generate
 from rsvl.data.synth.labels import Job, Labels, write_jpeg
+from rsvl.data.synth.question_draft import article, nouns
 from rsvl.data.synth.scene import Scene
 
 _IMAGES = Path("RSICD_images")

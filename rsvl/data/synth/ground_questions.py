@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from rsvl.data.synth.asking import Asked, View, yes
 from rsvl.data.synth.object_questions import BRIGHT, ZONES, covered, region
+from rsvl.data.synth.question_draft import Asked, View, yes
 
 #: Shares of the image that are surely something, and surely next to nothing.
 _SOME, _NONE = 0.04, 0.002

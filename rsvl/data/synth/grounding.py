@@ -1,4 +1,4 @@
-"""Writes scenes for visual grounding, in DIOR-RSVG's layout with a sensor a picture (`rsvl.data.described_objects`).
+"""Writes scenes for visual grounding, in DIOR-RSVG's layout with a sensor a picture (`rsvl.data.dior_rsvg`).
 
 Each sentence is an object of its own, as DIOR-RSVG has it, so one described twice stands twice with the same box. With
 the sensor "both", a scene is two pictures, ``000000.jpg`` and ``000000_sar.jpg``. A SAR picture has its own sentences,

@@ -5,9 +5,9 @@ from itertools import permutations
 
 import numpy as np
 
-from rsvl.data.synth.asking import Asked, View, article, noun, nouns, yes
 from rsvl.data.synth.catalog import CATEGORIES
 from rsvl.data.synth.facts import AREA_MARGIN, DIRECTIONS
+from rsvl.data.synth.question_draft import Asked, View, article, noun, nouns, yes
 
 #: Counts above this are one answer, "more than 5".
 COUNT_UP_TO = 5

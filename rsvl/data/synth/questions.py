@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from rsvl.data.synth import ground_questions, object_questions
-from rsvl.data.synth.asking import Asked, Asker, View
+from rsvl.data.synth.question_draft import Asked, Asker, View
 
 #: Every type with the asker of its questions and the largest share that one answer may have in it.
 TYPES: dict[str, tuple[Asker, float]] = {

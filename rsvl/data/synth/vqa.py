@@ -1,4 +1,4 @@
-"""Writes scenes for visual question answering, in OSVQA's form of RSVQA's tables (`rsvl.data.questions`).
+"""Writes scenes for visual question answering, in OSVQA's form of RSVQA's tables (`rsvl.data.rsvqa`).
 
 Each scene is an optical and a SAR picture of one place; cloud or night spoils a share of the optical ones. Beside what
 the form asks for, an image says the ``condition`` of its optical picture and outlines its ``objects``, under clouds
@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 
-from rsvl.data.synth.asking import Asked, View
 from rsvl.data.synth.generate import generate
 from rsvl.data.synth.labels import SPLITS, Job, Labels, write_jpeg
+from rsvl.data.synth.question_draft import Asked, View
 from rsvl.data.synth.questions import Balance, askable
 from rsvl.data.synth.scene import SceneObject
 from rsvl.data.synth.weather import CONDITIONS, spoil

@@ -10,7 +10,7 @@ import numpy as np
 from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names, overlap
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.grounder import Grounder
+from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
-from rsvl.runtime.image import preprocess, read_image
+from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.grounding.evaluation import Predict
 from rsvl.tasks.sentences import picture
@@ -21,7 +22,7 @@ from rsvl.tasks.sentences import picture
 
 @dataclass
 class GroundingBatch(Batch):
-    """What `rsvl.modules.grounding.VisualGrounder` takes; its forward pass says more.
+    """What `rsvl.modules.bases.grounding.VisualGrounder` takes; its forward pass says more.
 
     Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], boxes float [N, 4] as x1, y1, x2, y2 in 0…1
     (zeros without a target), has_target bool [N], and which images a SAR took, sar bool [B].

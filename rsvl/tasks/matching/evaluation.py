@@ -21,7 +21,7 @@ from rsvl.metrics.matching import (
     retrieval_samples,
 )
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.matcher import TEMPLATE, Matcher
+from rsvl.runtime.tasks.matching import TEMPLATE, Matcher
 from rsvl.tasks.contract import Observe, Progress, Seen, image_name
 
 DATA = (ClassificationDataset, CaptionDataset)

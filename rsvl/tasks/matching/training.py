@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from rsvl.data.records import CaptionDataset, ClassificationDataset
-from rsvl.runtime.image import preprocess, read_image
+from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.runtime.matcher import TEMPLATE
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.tasks.matching import TEMPLATE
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.matching.evaluation import Embedder
 

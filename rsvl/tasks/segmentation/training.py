@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.image import preprocess, read_image
+from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.runtime.text import Tokenizer
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
 from rsvl.tasks.sentences import picture
@@ -24,7 +25,7 @@ from rsvl.tasks.sentences import picture
 
 @dataclass
 class SegmentationBatch(Batch):
-    """What `rsvl.modules.referring.ReferringSegmenter` takes; its forward pass says more.
+    """What `rsvl.modules.bases.segmentation.ReferringSegmenter` takes; its forward pass says more.
 
     Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1, and of the
     data set's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].

@@ -1,0 +1,190 @@
+"""Accuracy against efficiency as bubbles, after CD2FSAN's Figure 9.
+
+Abscissa: images a second or FLOPs; ordinate: the paper's accuracy; area: FLOPs; colour: parameters. An axis never mixes
+published figures with ours: where a row lacks a published one, ours stand for all rows.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsvl.benchmarks.papers.report import Row, Table
+from rsvl.benchmarks.plot import check_drawable, save
+from rsvl.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ACCURACIES = {"oiou": "oIoU (%)", "miou": "mIoU (%)"}
+_LARGEST = 2600.0
+"""Area of the largest bubble in square points."""
+_NAME_HEIGHT = 12.0
+"""Of a bubble's name, in points."""
+_CAPTION = 110
+"""Letters of a line below the picture."""
+
+Value = Callable[[Row], float | None]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One of the picture's four scales: the rows' values and what they are."""
+
+    label: str
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class Bubbles:
+    """What the picture shows; every list is in the order of `names`."""
+
+    title: str
+    measured_on: str
+    names: list[str]
+    abscissa: Scale
+    ordinate: Scale
+    area: Scale
+    colour: Scale
+
+
+def draw(table: Table, path: Path, abscissa: str | None = None, ordinate: str | None = None) -> list[str]:
+    """Writes the picture.
+
+    Args:
+        table: the table; its speeds measured here, where it has them, are the abscissa's.
+        path: a .png or .svg file.
+        abscissa: ``fps`` or ``flops``; by default images a second where all rows have them.
+        ordinate: ``oiou`` or ``miou``; by default the one that more rows have.
+
+    Returns:
+        Names of the rows in it.
+
+    Raises:
+        UsageError: another suffix, or nothing in the table to draw.
+        MissingComponentError: Matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    check_drawable(path)
+    bubbles = arrange(table, abscissa, ordinate)
+    save(_figure(bubbles), path)
+    return bubbles.names
+
+
+def arrange(table: Table, abscissa: str | None = None, ordinate: str | None = None) -> Bubbles:
+    """What the picture of a table shows; arguments and errors as for `draw`."""
+    ordinate = ordinate or max(ACCURACIES, key=lambda name: sum(_accuracy(row, name) is not None for row in table.rows))
+    rows = [row for row in table.rows if row.count is not None and _accuracy(row, ordinate) is not None]
+    fps_label, fps = _speed(table)
+    abscissa = abscissa or ("fps" if rows and all(fps(row) is not None for row in rows) else "flops")
+    if abscissa == "fps":
+        rows = [row for row in rows if fps(row) is not None]
+    if not rows:
+        raise UsageError(_nothing(table, ordinate))
+    flops = _published_or_ours(rows, "FLOPs (G", lambda row: row.published.flops_g, lambda row: row.ours[1])
+    parameters = _published_or_ours(
+        rows, "parameters (M", lambda row: row.published.parameters_m, lambda row: row.ours[0]
+    )
+    return Bubbles(
+        title=table.published.title,
+        measured_on=table.published.accuracy,
+        names=[row.published.name for row in rows],
+        abscissa=Scale(fps_label, _values(rows, fps)) if abscissa == "fps" else flops,
+        ordinate=Scale(ACCURACIES[ordinate], _values(rows, lambda row: _accuracy(row, ordinate))),
+        area=flops,
+        colour=parameters,
+    )
+
+
+def _accuracy(row: Row, name: str) -> float | None:
+    return {"oiou": row.published.oiou, "miou": row.published.miou}[name]
+
+
+def _speed(table: Table) -> tuple[str, Value]:
+    """Images a second: measured here where they were, by the fastest way; else as published."""
+    speed = table.speed
+    if speed is None:
+        return "images a second (published)", lambda row: row.published.fps
+    label = f"images a second, batch 1 (fastest way on {speed.hardware})"
+    return label, lambda row: max(speed.fps(row.published.name).values(), default=None)
+
+
+def _published_or_ours(rows: Sequence[Row], label: str, published: Value, ours: Value) -> Scale:
+    if all(published(row) is not None for row in rows):
+        return Scale(f"{label}, published)", _values(rows, published))
+    return Scale(f"{label}, counted here)", _values(rows, ours))
+
+
+def _values(rows: Sequence[Row], value: Value) -> list[float]:
+    return [found for row in rows if (found := value(row)) is not None]
+
+
+def _nothing(table: Table, ordinate: str) -> str:
+    name, ours = table.published.name, [row for row in table.rows if row.count is not None]
+    if not any(_accuracy(row, each) is not None for row in ours for each in ACCURACIES):
+        return f"{name} has no row with an accuracy to draw: choose another table (rsvl bench --list)"
+    if not any(_accuracy(row, ordinate) is not None for row in ours):
+        return f"{name} has no {ACCURACIES[ordinate]}: take the other --ordinate"
+    return f"{name} has no speed beside its {ACCURACIES[ordinate]}: measure with --speed, or take --abscissa flops"
+
+
+def _figure(bubbles: Bubbles) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    areas = [_LARGEST * value / max(bubbles.area.values) for value in bubbles.area.values]
+    drawn = axes.scatter(
+        bubbles.abscissa.values,
+        bubbles.ordinate.values,
+        s=areas,
+        c=bubbles.colour.values,
+        cmap="viridis",
+        alpha=0.75,
+        edgecolors="white",
+        linewidths=1.5,
+        zorder=2,
+    )
+    axes.margins(x=0.16, y=0.2)  # no bubble and no name is cut off
+    axes.set(title=bubbles.title, xlabel=bubbles.abscissa.label, ylabel=bubbles.ordinate.label)
+    axes.grid(color="0.9", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.colorbar(drawn, label=bubbles.colour.label)
+    caption = textwrap.fill(
+        f"Area: {bubbles.area.label}. Accuracy: {bubbles.measured_on}.", _CAPTION, break_on_hyphens=False
+    )
+    figure.supxlabel(caption, fontsize="small", color="0.35")
+    _name(figure, axes, bubbles, areas)
+    return figure
+
+
+def _name(figure: Figure, axes: Axes, bubbles: Bubbles, areas: Sequence[float]) -> None:
+    """Each bubble's name above it (below where another bubble is above), and its FLOPs in it, dark on light."""
+    least, most = min(bubbles.colour.values), max(bubbles.colour.values)
+    radii = [math.sqrt(area / math.pi) for area in areas]
+    places = list(zip(bubbles.abscissa.values, bubbles.ordinate.values, strict=True))
+    below = _covered(figure, axes, places, radii)
+    for number, place in enumerate(places):
+        away = radii[number] + 3
+        offset, side = ((0, -away), "top") if below[number] else ((0, away), "bottom")
+        axes.annotate(bubbles.names[number], place, offset, textcoords="offset points", ha="center", va=side)
+        light = bubbles.colour.values[number] > least + 0.6 * (most - least)
+        text = f"{bubbles.area.values[number]:.0f}"
+        axes.annotate(text, place, ha="center", va="center", color="black" if light else "white", fontsize="small")
+
+
+def _covered(figure: Figure, axes: Axes, places: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[bool]:
+    """Whether a bubble stands where the name above each bubble would."""
+    figure.draw_without_rendering()  # lays the picture out
+    points = [tuple(axes.transData.transform(place) * 72 / figure.dpi) for place in places]
+
+    def covers(other: int, own: int) -> bool:
+        right, up = points[other][0] - points[own][0], points[other][1] - points[own][1]
+        return other != own and up > 0 and math.hypot(right, up) < radii[own] + radii[other] + _NAME_HEIGHT
+
+    return [any(covers(other, own) for other in range(len(points))) for own in range(len(points))]

@@ -1,0 +1,69 @@
+"""What `rsvl run` asks, and how it shows what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsvl.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from rsvl.runtime import Query, Runner
+    from rsvl.runtime.results.base import Result
+
+
+@dataclass(frozen=True)
+class RunOutput:
+    """What came of a query.
+
+    Attributes:
+        results: one per sentence, or as the task has it.
+        files: what was written.
+    """
+
+    results: Sequence[Result]
+    files: Sequence[Path]
+
+    @property
+    def size(self) -> str:
+        """The image's size for people, where the results lie in one; else empty."""
+        height, width = getattr(self.results[0], "size", (0, 0))
+        return f"{width} × {height}, " if height else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"files": [str(file) for file in self.files], "found": [result.to_dict() for result in self.results]}
+
+    def lines(self) -> list[str]:
+        """For people: the results, then the files."""
+        lines = [line for result in self.results for line in result.lines()]
+        return lines + [f"wrote {file}" for file in self.files]
+
+
+def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Collection[str]) -> RunOutput:
+    """Asks a loaded bundle and writes what belongs to the results.
+
+    Args:
+        runner: the bundle.
+        query: what is asked.
+        folder: where the files go.
+        stem: what their names begin with.
+        options: names of those that were given and that only some tasks have (`Runner.options`).
+
+    Raises:
+        UsageError: options that do not go with the task, or no text for one that needs it.
+        InputError: an image or file that cannot be used.
+        OutputError: a result cannot be written.
+    """
+    from rsvl.runtime.results.saving import save_all
+
+    unused = [f"--{name}" for name in options if name not in runner.options]
+    if unused:
+        raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+    results = runner.ask(query)
+    files = save_all(
+        results, folder, stem, geotiff="geotiff" in options, geojson="geojson" in options, mask="mask" in options
+    )
+    return RunOutput(results, files)

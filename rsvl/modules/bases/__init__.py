@@ -1,0 +1,1 @@
+"""What models of one task or family share."""

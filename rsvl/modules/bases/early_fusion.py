@@ -1,0 +1,314 @@
+"""What LAVT and the models after it share: words enter Swin's stages, maps of four stages become a mask.
+
+The graphs: `image` is all before the first word enters, Swin's first stage; `text` is BERT; `head` is the rest.
+
+Choices, where the papers' public codes differ from each other or from what a tiny preset needs:
+
+* Full presets have the papers' losses, and their two-class logits at a quarter of the image's side are enlarged to it.
+  `mask_logits` is the difference of the two classes' logits, whose sigmoid is the softmax's foreground.
+* Tiny presets learn from nothing on small images: a convolutional stem embeds patches of 8 pixels and a finer map of
+  it, multiplied with the sentence, joins after the decoder; the pixels are told their places; the loss is focal and
+  Dice as CD2FSAN's, with the text-to-pixel contrast on what the image graph gives.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from rsvl.modules.bases.segmentation import ReferringSegmenter, segmentation_graphs
+from rsvl.modules.encoders.bert import BERT_BASE, BertSizes, BertWords
+from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SWIN_B, SwinEncoder, SwinSizes
+from rsvl.modules.layers.attention import padding_bias
+from rsvl.modules.layers.mask_decoder import MaskDecoder
+from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
+from rsvl.modules.tokenizers.bert import bert_tokenizer_json
+from rsvl.modules.tokenizers.words import overhead_tokenizer_json
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
+
+_SHIPPED_VOCABULARY = 1024
+_SHUFFLE = 2  # tiny presets' classes are predicted for this many pixels along each side of a cell
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes that all these models have; a model with more of its own derives from it.
+
+    Attributes:
+        image_size: side of the square input in pixels.
+        tokens: words per sentence with start and end token.
+        swin, bert: the encoders.
+        decoder: channels after each block of the mask decoder, coarsest first.
+        stem: widths of a convolutional patch embedding for models that learn from nothing; none for Swin's own.
+    """
+
+    image_size: int = 480
+    tokens: int = 20
+    swin: SwinSizes = SWIN_B
+    bert: BertSizes = BERT_BASE
+    decoder: tuple[int, int, int] = (512, 512, 512)
+    stem: tuple[int, ...] = ()
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return 2 ** len(self.stem) if self.stem else 4
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the mask logits in pixels."""
+        return 4 * self.image_size // self.patch if self.stem else self.image_size
+
+
+TINY: Mapping[str, Any] = {
+    "image_size": 256,
+    "tokens": 22,
+    "swin": SwinSizes(embed=36, depths=(4, 2, 2, 2), heads=(2, 4, 8, 16), window=8, mlp_ratio=2),
+    "bert": BertSizes(width=96, layers=4, heads=4, vocabulary=_SHIPPED_VOCABULARY, positions=22, dropout=0.0),
+    "decoder": (48, 40, 24),
+    "stem": (24, 32, 36),
+}
+"""What the tiny presets have in common, as arguments of `Preset`."""
+
+
+class EarlyFusionSegmenter(ReferringSegmenter):
+    """Swin whose stages hear the words, and a top-down mask decoder.
+
+    A subclass says how a stage hears the words (`fuse`) and may add to what follows (`refine`, `decode`, and what the
+    text graph gives: `encode_text` and its declaration, `text_features`).
+
+    Args:
+        name: the preset's name.
+        preset: its sizes.
+
+    Attributes:
+        paper: the paper's title.
+        rotated: whether the decoder's blocks turn their kernels.
+    """
+
+    paper: ClassVar[str]
+    rotated: ClassVar[bool] = False
+
+    def __init__(self, name: str, preset: Preset) -> None:
+        super().__init__()
+        p = self.preset = preset
+        self.image_encoder = SwinEncoder(p.swin, p.image_size, ConvStem(p.stem) if p.stem else None)
+        self.text_encoder = BertWords(p.bert)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in p.swin.widths)
+        self.decoder = MaskDecoder(p.swin.widths, p.decoder, self.rotated)
+        self.fine = FineDetail(p) if p.stem else None
+        self.classes = _classes(p)
+        self.keep_fp32 = {"classes": "a mask's border is where two logits cross"}
+        self.spec = _spec(name, p, self.paper, self.text_features())
+        self._take_tokenizer(None)
+
+    @abstractmethod
+    def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Lets a stage hear the words.
+
+        Args:
+            index: the stage, from 0.
+            x: its tokens [B, N, C].
+            text: what the text graph gives, as the stage before left it.
+
+        Returns:
+            What the decoder gets of the stage [B, N, C], the tokens that the next stage goes on with [B, N, C], and
+            the text that it hears.
+        """
+
+    def refine(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> list[Tensor]:
+        """What happens to the maps [B, C, H, W] of all stages, finest first, before the decoder; nothing by default."""
+        return levels
+
+    def decode(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> Tensor:
+        """The maps as one [B, C, H, W] of the finest stage's size."""
+        return self.decoder(levels)
+
+    def text_features(self) -> list[TensorSpec]:
+        """What `encode_text` gives: the words after BERT and the padding bias."""
+        p = self.preset
+        return [
+            TensorSpec("words", ("batch", p.tokens, p.bert.width)),
+            TensorSpec("padding", ("batch", p.tokens)),
+        ]
+
+    def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Swin's first stage [B, N, C]; with a stem also the finer map [B, c, h, w] that joins after the decoder."""
+        x, maps = self.image_encoder.embed(image)
+        stage = self.image_encoder.stage(0, x)
+        return (stage,) if self.fine is None else (stage, self.fine.detail(maps[-1]))
+
+    def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """BERT's words [B, T, D] and the padding bias [B, T]."""
+        bias = padding_bias(tokens != self.spec.words.pad)
+        return self.text_encoder(tokens, bias), bias
+
+    def head(self, *features: Tensor) -> tuple[Tensor]:
+        """The stages with the words in them, and the decoder."""
+        image = features[: len(self.spec.graphs[0].outputs)]
+        text = features[len(image) :]
+        x, levels = image[0], []
+        for index, norm in enumerate(self.norms):
+            if index:
+                x = self.image_encoder.stage(index, x)
+            level, x, text = self.fuse(index, x, text)
+            levels.append(self.image_encoder.map(index, norm(level)))
+        x = self.decode(self.refine(levels, text), text)
+        if self.fine is None:
+            size = self.preset.mask_size
+            logits = F.interpolate(self.classes(x), size=(size, size), mode="bilinear", align_corners=True)
+        else:
+            logits = F.pixel_shuffle(self.classes(self.fine(x, image[1], text[0][:, 0])), _SHUFFLE)
+        return (logits[:, 1:] - logits[:, :1],)
+
+    def auxiliary_loss(
+        self,
+        image: tuple[Tensor, ...],
+        text: tuple[Tensor, ...],
+        image_index: Tensor,
+        masks: Tensor,
+        class_masks: Tensor | None,
+    ) -> Tensor:
+        """For models that learn from nothing, the text-to-pixel contrast (`rsvl.modules.losses.contrast`)."""
+        if self.fine is None:
+            return super().auxiliary_loss(image, text, image_index, masks, class_masks)
+        similarity = self.fine.contrast((self.image_encoder.map(0, image[0]), image[1]), text[0][:, 0])
+        return contrast_loss(self.loss, similarity, image_index, masks, class_masks)
+
+    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """The paper's loss (`paper_loss`); focal and Dice loss for models that learn from nothing."""
+        if self.fine is not None:
+            return super().loss(logits, masks)
+        return self.paper_loss(logits.float(), masks.float())
+
+    @abstractmethod
+    def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """The paper's loss of logits and masks float [N, 1, h, w], a scalar."""
+
+    def use_tokenizer(self, path: str | Path) -> None:
+        """Takes BERT's tokenizer from a Hugging Face directory, a tokenizer.json or a vocab.txt.
+
+        Raises:
+            InputError: not a tokenizer of this BERT.
+            UsageError: the preset has the tokenizer that ships.
+        """
+        if self._ships_tokenizer:
+            raise UsageError(f"{self.spec.name} brings its own tokenizer: leave --tokenizer out")
+        self._take_tokenizer(bert_tokenizer_json(path, self.preset.bert.vocabulary))
+
+    def notes(self) -> dict[str, str]:
+        """The tokenizer that was given, to be saved beside the weights."""
+        return {} if self._ships_tokenizer else {"tokenizer": self._tokenizer or ""}
+
+    def restore(self, notes: Mapping[str, str]) -> None:
+        """Takes up the tokenizer that `notes` gave.
+
+        Raises:
+            ValueError: it is not a tokenizer.
+        """
+        if "tokenizer" in notes and not self._ships_tokenizer:
+            self._take_tokenizer(notes["tokenizer"] or None)
+
+    def heed_tokenizer(self, tokenizer_json: str) -> None:
+        """Called with the tokenizer and whenever it changes, for models that look at words; does nothing by default."""
+
+    def tokenizer_json(self) -> str:
+        """BERT's tokenizer as it was given; for a small vocabulary the one that ships.
+
+        A BERT with random weights knows no words: it gets the small one too, with a warning.
+
+        Raises:
+            UsageError: BERT has trained weights and no tokenizer was given.
+        """
+        if self._tokenizer is not None:
+            return self._tokenizer
+        if not self._ships_tokenizer:
+            source = getattr(self, "source", {"weights": "random"})
+            if source != {"weights": "random"}:
+                raise UsageError(
+                    f"{self.spec.name} has trained words and no tokenizer: add --tokenizer with the folder or the "
+                    "vocab.txt of its BERT (bert-base-uncased)"
+                )
+            warnings.warn(f"{self.spec.name} has random weights: it gets the small tokenizer that ships", stacklevel=2)
+            self._take_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
+        return overhead_tokenizer_json()
+
+    @property
+    def _ships_tokenizer(self) -> bool:
+        return self.preset.bert.vocabulary == _SHIPPED_VOCABULARY
+
+    def _take_tokenizer(self, tokenizer_json: str | None) -> None:
+        used = tokenizer_json or overhead_tokenizer_json()
+        try:
+            Tokenizer.from_str(used)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"its tokenizer cannot be read: {error}") from error
+        self._tokenizer = tokenizer_json
+        self.heed_tokenizer(used)
+
+
+class FineDetail(nn.Module):
+    """Tiny presets' last step before the classes: a finer map of the stem, multiplied with the sentence, joins.
+
+    Args:
+        p: the preset, with a stem.
+    """
+
+    def __init__(self, p: Preset) -> None:
+        super().__init__()
+        width, words = p.decoder[-1], p.bert.width
+        self.size = p.mask_size // _SHUFFLE
+        self.detail = nn.Conv2d(p.stem[-2], width, 1)
+        self.detail_gain = nn.Linear(words, width)
+        self.stage_gain = nn.Linear(words, p.swin.embed, bias=False)
+        self.contrast_bias = nn.Parameter(torch.tensor(PRIOR_LOGIT))
+        self.conv = nn.Conv2d(width, width // 2, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width // 2)
+        nn.init.ones_(self.detail_gain.bias)
+
+    def forward(self, x: Tensor, detail: Tensor, sentence: Tensor) -> Tensor:
+        """Decoded map [B, C, H, W], detail [B, C, 2·H, 2·W], sentence [B, D] → [B, C / 2, 2·H, 2·W]."""
+        x = F.interpolate(x, scale_factor=2, mode="bilinear") + detail * self.detail_gain(sentence)[:, :, None, None]
+        return F.relu(self.norm(self.conv(x)))
+
+    def contrast(self, features: tuple[Tensor, ...], sentence: Tensor) -> Tensor:
+        """Text-to-pixel logits [N, B, h, w] of sentences [N, D] at the first stage's map and the detail of B images."""
+        gains = (self.stage_gain, self.detail_gain)
+        return contrast_logits(features, gains, sentence, self.contrast_bias, self.size)
+
+
+def _classes(p: Preset) -> nn.Conv2d:
+    """Two classes, background first; from nothing with a foreground prior, at twice the map's size."""
+    if not p.stem:
+        return nn.Conv2d(p.decoder[-1], 2, 1)
+    layer = nn.Conv2d(p.decoder[-1] // 2, 2 * _SHUFFLE**2, 1)
+    prior = torch.tensor([-PRIOR_LOGIT / 2, PRIOR_LOGIT / 2])
+    layer.bias = nn.Parameter(prior.repeat_interleave(_SHUFFLE**2))
+    return layer
+
+
+def _spec(name: str, p: Preset, paper: str, text_features: list[TensorSpec]) -> ModelSpec:
+    image = ImageSpec(size=p.image_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    side = p.image_size // p.patch
+    image_features = [TensorSpec("stage1", ("batch", side**2, p.swin.embed))]
+    if p.stem:
+        image_features.append(TensorSpec("detail", ("batch", p.decoder[-1], 2 * side, 2 * side)))
+    return ModelSpec(
+        name=name,
+        task=SEGMENTATION,
+        paper=paper,
+        images=(image,),
+        text=TextSpec(tokens=p.tokens),
+        graphs=segmentation_graphs(image, p.tokens, image_features, text_features, p.mask_size),
+    )

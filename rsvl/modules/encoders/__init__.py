@@ -1,0 +1,1 @@
+"""Image and text encoders, each with the key tables of its published checkpoints."""

@@ -1,0 +1,1 @@
+"""Tokenizers as JSON that the light runtime reads, with their vocabularies."""

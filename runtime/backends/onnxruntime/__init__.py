@@ -1,0 +1,1 @@
+"""ONNX Runtime: its execution providers, and a bundle's graphs on one of them."""

@@ -1,0 +1,158 @@
+"""ONNX Runtime's execution providers: which there are, which are here, and how each is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rsvl.runtime.errors import MissingComponentError, UsageError
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An ONNX Runtime execution provider.
+
+    Attributes:
+        name: our short name.
+        full_name: ONNX Runtime's name.
+        package: the distribution that brings it.
+        plugin: the module that registers it, for a provider that is a package of its own beside ONNX Runtime.
+        on_cuda: whether it takes and gives tensors in an NVIDIA GPU's memory.
+    """
+
+    name: str
+    full_name: str
+    package: str
+    plugin: str = ""
+    on_cuda: bool = False
+
+
+#: In the order of preference: the first that is present and starts is used.
+PROVIDERS = (
+    Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", on_cuda=True),
+    Provider(
+        "nvtensorrtrtx",
+        "NvTensorRTRTXExecutionProvider",
+        "onnxruntime-ep-nv-tensorrt-rtx",
+        plugin="onnxruntime_ep_nv_tensorrt_rtx",
+        on_cuda=True,
+    ),
+    Provider("cuda", "CUDAExecutionProvider", "onnxruntime-gpu", on_cuda=True),
+    Provider("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx"),
+    Provider("directml", "DmlExecutionProvider", "onnxruntime-directml"),
+    Provider("coreml", "CoreMLExecutionProvider", "onnxruntime"),
+    Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
+)
+
+#: What runs graphs without ONNX Runtime: TensorRT's engines and OpenVINO.
+OTHER_WAYS = ("engines", "openvino", "openvino-bf16")
+
+
+def onnxruntime() -> ModuleType:
+    """The onnxruntime module, imported on first use and silenced: its failures arrive as exceptions.
+
+    Raises:
+        MissingComponentError: it is not installed.
+    """
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise MissingComponentError("running a bundle needs ONNX Runtime: pip install onnxruntime") from error
+    module.set_default_logger_severity(4)
+    return module
+
+
+def present_providers() -> list[Provider]:
+    """The known providers that the installed ONNX Runtime has, built in or by a plugin, the preferred first."""
+    built_in = onnxruntime().get_available_providers()
+    return [p for p in PROVIDERS if p.full_name in built_in or plugin_devices(p)]
+
+
+@cache
+def plugin_devices(provider: Provider) -> tuple[Any, ...]:
+    """The devices that a provider's plugin finds; none where the plugin is absent or does not load here."""
+    if not provider.plugin:
+        return ()
+    ort = onnxruntime()
+    try:
+        module = import_module(provider.plugin)
+        ort.register_execution_provider_library(provider.full_name, module.get_library_path())
+    except Exception:  # absent, or without the driver's libraries: then it is not here
+        return ()
+    return tuple(device for device in ort.get_ep_devices() if device.ep_name == provider.full_name)
+
+
+def find_provider(name: str) -> Provider:
+    """A provider by its short or full name, in any case.
+
+    Raises:
+        UsageError: no such provider.
+    """
+    for provider in PROVIDERS:
+        if name.lower() in (provider.name, provider.full_name.lower()):
+            return provider
+    known = ", ".join((*OTHER_WAYS, *(p.name for p in PROVIDERS)))
+    raise UsageError(f"unknown provider {name!r}: choose one of {known}")
+
+
+def share_memory(options: Any) -> None:
+    """Lets a session on the processor take its tensors from one pool of main memory that all such sessions share.
+
+    Otherwise each keeps a pool of its own, though of a bundle's graphs only one runs at a time. That pool doubles
+    whenever it is short, where this one grows by what is asked for; and it plans a block for each size of input beside
+    what the first run has taken already.
+
+    Args:
+        options: `onnxruntime.SessionOptions`.
+    """
+    _register_pool()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.enable_mem_pattern = False
+
+
+@cache
+def _register_pool() -> None:
+    ort = onnxruntime()
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"arena_extend_strategy": 1}))  # 1: as requested
+
+
+def start(path: Path, options: Any, provider: Provider, present: list[Provider], engines: Path) -> Any:
+    """An ONNX Runtime session of a graph.
+
+    Args:
+        path: the graph's file.
+        options: `onnxruntime.SessionOptions`.
+        provider: what is to run it; what it leaves goes to CUDA after TensorRT, and to the CPU last.
+        present: the providers that are here.
+        engines: where TensorRT's provider keeps its own engines.
+
+    Raises:
+        Exception: as ONNX Runtime raises them.
+    """
+    ort = onnxruntime()
+    devices = plugin_devices(provider)
+    if devices:
+        options.add_provider_for_devices(list(devices), _options(provider, engines))
+        return ort.InferenceSession(str(path), options, enable_fallback=0)
+    after = {"tensorrt": ["cuda", "cpu"], "cpu": []}.get(provider.name, ["cpu"])
+    chain = [provider, *(p for p in present if p.name in after)]
+    return ort.InferenceSession(
+        str(path),  # from the path: from bytes takes twice the weights' memory
+        options,
+        providers=[p.full_name for p in chain],
+        provider_options=[_options(p, engines) for p in chain],
+        enable_fallback=0,
+    )
+
+
+def _options(provider: Provider, engines: Path) -> dict[str, str]:
+    if provider.name == "tensorrt":
+        return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines), "trt_timing_cache_enable": "1"}
+    if provider.name == "nvtensorrtrtx":
+        return {"nv_runtime_cache_path": str(engines)}
+    return {}

@@ -1,0 +1,184 @@
+"""A session's graphs, compiled and run by OpenVINO."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsvl.runtime.backends.openvino.bfloat16 import divide
+from rsvl.runtime.backends.openvino.reading import read_model
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError
+from rsvl.runtime.manifest import GraphSpec
+
+BY_OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
+"""The names by which `--provider` forces it, and in which type each computes what is not int8 already."""
+
+INSTALL = "pip install 'rsvl[openvino]'"
+
+_TYPE = "INFERENCE_PRECISION_HINT"
+
+
+class OpenVinoSession:
+    """The graphs of one bundle, compiled by OpenVINO. Runs of several threads take turns.
+
+    OpenVINO is fastest where it knows every size. Graphs whose tensors all begin with one and the same dynamic batch
+    are therefore compiled for a batch of one, and a larger batch goes through sample by sample; others keep their
+    dynamic sizes.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
+        """Compiles all graphs.
+
+        Args:
+            bundle: whose graphs.
+            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, see
+                `rsvl.runtime.backends.openvino.bfloat16` for what stays float32 there.
+            threads: of the processor; None leaves it to OpenVINO, which takes the physical cores.
+
+        Raises:
+            MissingComponentError: OpenVINO is not installed, or the processor has no bfloat16.
+            BundleError: a graph that OpenVINO cannot take, or whose tensors are not those of the manifest.
+        """
+        core = _core()
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise MissingComponentError("this processor has no bfloat16 instructions: use --provider openvino")
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", _TYPE: precision}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._lock = threading.Lock()
+        model = bundle.manifest.model
+        self._graphs = {graph.name: _Graph(core, bundle, graph, settings) for graph in model.graphs}
+
+    def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Runs one graph.
+
+        Args:
+            name: the graph's name.
+            outputs: names of the wanted outputs.
+            feeds: arrays by input name.
+
+        Raises:
+            InputError: a feed of another type than the graph takes.
+            DeviceError: memory ran out.
+            RsvlError: OpenVINO failed otherwise, as on a shape that the graph does not take.
+        """
+        with self._lock:
+            results = self._graphs[name].run(feeds)
+        return [results[key] for key in outputs]
+
+
+class _Graph:
+    """One graph, compiled; in several parts where some of it stays float32."""
+
+    def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
+        self._spec = spec
+        self._one_by_one = _has_one_batch(spec)
+        path = bundle.path(spec.file)
+        with tempfile.TemporaryDirectory(prefix="rsvl-", ignore_cleanup_errors=True) as scratch:
+            try:
+                model = read_model(core, path, Path(scratch))
+                _check_tensors(model, spec, bundle)
+                if self._one_by_one:
+                    model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
+                self._parts = [_Part(core, part, wanted) for part, wanted in _parts(model, bundle, settings)]
+            except BundleError:
+                raise
+            except Exception as error:
+                raise BundleError(
+                    f"{bundle.source}: OpenVINO cannot take {spec.file} ({_reason(error)}): use --provider cpu"
+                ) from error
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batch = len(next(iter(feeds.values()))) if feeds else 0
+        for tensor in self._spec.inputs:
+            found = feeds[tensor.name]
+            if found.dtype != tensor.dtype:  # OpenVINO would convert it without a word
+                raise InputError(f"{tensor.name} is {found.dtype}: the graph takes {tensor.dtype}")
+            if self._one_by_one and len(found) != batch:
+                raise InputError(f"{tensor.name} has {len(found)} samples and not {batch}: give as many of each")
+        if not self._one_by_one or batch == 1:
+            return self._run(feeds)
+        parts = [self._run({name: array[i : i + 1] for name, array in feeds.items()}) for i in range(batch)]
+        return {tensor.name: np.concatenate([part[tensor.name] for part in parts]) for tensor in self._spec.outputs}
+
+    def _run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = dict(feeds)
+        try:
+            for part in self._parts:
+                tensors |= part.run(tensors)
+        except Exception as error:
+            reason = _reason(error)
+            if re.search("allocate|bad_alloc|out of memory", reason, re.IGNORECASE):
+                raise DeviceError("memory ran out: use a smaller --tile or fewer at once") from error
+            raise RsvlError(f"{reason}: try --provider cpu") from error
+        return {tensor.name: np.array(tensors[tensor.name]) for tensor in self._spec.outputs}
+
+
+def _parts(model: Any, bundle: Bundle, settings: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The models to run one after the other, and the settings of each."""
+    if settings[_TYPE] == "f32":
+        yield model, settings
+        return
+    for part, exact in divide(model, bundle.manifest.model.final_outputs.keys()):
+        yield part, {**settings, _TYPE: "f32"} if exact else settings
+
+
+class _Part:
+    """A model, compiled. Tensors are known by every name that they have."""
+
+    def __init__(self, core: Any, model: Any, settings: dict[str, Any]) -> None:
+        self._inputs, self._outputs = _names(model.inputs), _names(model.outputs)
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        feeds = {name: tensors[name] for name in tensors.keys() & self._inputs}
+        found = self._request.infer(feeds, share_inputs=True, share_outputs=True)
+        return {name: found[name] for name in self._outputs}  # in place: valid until the next run
+
+
+def _core() -> Any:
+    try:
+        from openvino import Core
+    except ImportError as error:
+        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
+    return Core()
+
+
+def _has_one_batch(spec: GraphSpec) -> bool:
+    """Whether all tensors begin with one and the same dynamic dimension, and nothing else is dynamic."""
+    shapes = [tensor.shape for tensor in (*spec.inputs, *spec.outputs)]
+    first = {shape[0] if shape else 0 for shape in shapes}
+    rest = [size for shape in shapes for size in shape[1:]]
+    return len(first) == 1 and isinstance(first.pop(), str) and not any(isinstance(size, str) for size in rest)
+
+
+def _check_tensors(model: Any, spec: GraphSpec, bundle: Bundle) -> None:
+    inputs, outputs = _names(model.inputs), _names(model.outputs)
+    if len(model.inputs) != len(spec.inputs) or not {t.name for t in spec.inputs} <= inputs:
+        raise _other_tensors(bundle, spec, "takes", inputs)
+    if not {t.name for t in spec.outputs} <= outputs:
+        raise _other_tensors(bundle, spec, "gives", outputs)
+
+
+def _names(ports: Iterable[Any]) -> set[str]:
+    return {name for port in ports for name in port.get_names()}
+
+
+def _other_tensors(bundle: Bundle, spec: GraphSpec, does: str, names: set[str]) -> BundleError:
+    return BundleError(
+        f"{bundle.source}: {spec.file} {does} {sorted(names)}, the manifest says otherwise: export it again"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: where in OpenVINO's sources it was raised comes before it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not re.match(r"Exception from|Check '|FrontEnd API failed", line)]
+    return (telling or lines or [type(error).__name__])[0][:200]

@@ -1,0 +1,41 @@
+"""Which TensorRTs are installed, and which of them to build with."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from rsvl.runtime.backends.cuda.device import Gpu
+from rsvl.runtime.backends.tensorrt.tensorrt_api import FULL, RTX, Library
+from rsvl.runtime.errors import MissingComponentError, UsageError
+
+BACKENDS = (FULL, RTX)
+INSTALL = "pip install 'rsvl[tensorrt]' (on the GPU that runs it) or 'rsvl[tensorrt-rtx]' (builds without a GPU)"
+
+
+@cache
+def installed_libraries() -> tuple[Library, ...]:
+    """The TensorRTs that can be imported here, the full one first."""
+    found = []
+    for name in BACKENDS:
+        try:
+            found.append(Library(import_module(name)))
+        except (ImportError, OSError, AttributeError, RuntimeError, MissingComponentError):
+            continue  # absent, or without its libraries: `rsvl doctor` shows what is installed
+    return tuple(found)
+
+
+def find_library(backend: str | None = None, gpu: Gpu | None = None) -> Library:
+    """The library to build with: the one asked for, else the full one where there is a GPU, else the one for RTX.
+
+    Raises:
+        UsageError: no such backend.
+        MissingComponentError: none is installed, or not that one.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}: choose {' or '.join(BACKENDS)}")
+    libraries = [library for library in installed_libraries() if backend in (None, library.backend)]
+    if not libraries:
+        raise MissingComponentError(f"{backend or 'TensorRT'} is not installed: {INSTALL}")
+    usable = [library for library in libraries if gpu is not None or not library.needs_gpu]
+    return (usable or libraries)[0]

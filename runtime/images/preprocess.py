@@ -1,0 +1,47 @@
+"""From pixels to a model's raw input."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from rsvl.runtime.errors import BundleError, InputError
+from rsvl.runtime.manifest import ImageSpec
+
+
+def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Resizes and normalises an image for the model.
+
+    Args:
+        image: uint8 [H, W, 3]; a model that takes one channel is given its brightness.
+        spec: the model's size, mean and standard deviation, and resampling (a Pillow filter's name, antialiased).
+
+    Returns:
+        float32 [channels, S, S], (x / 255 - mean) / std.
+
+    Raises:
+        InputError: not uint8 [H, W, 3].
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"an image of uint8 [H, W, 3] is needed, not {image.dtype} {list(image.shape)}: "
+            "read it with rsvl.runtime.images.reading.read_image"
+        )
+    if spec.channels == 1:
+        image = np.asarray(Image.fromarray(image).convert("L"))
+    if image.shape[:2] != (spec.size, spec.size):
+        image = np.asarray(Image.fromarray(image).resize((spec.size, spec.size), _filter(spec)))
+    image = image.reshape(spec.size, spec.size, spec.channels)
+    tensor = np.empty((spec.channels, spec.size, spec.size), np.float32)
+    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
+        plane = tensor[channel]
+        np.multiply(image[:, :, channel], np.float32(1 / (255 * std)), out=plane)  # no temporary image in float
+        plane -= np.float32(mean / std)
+    return tensor
+
+
+def _filter(spec: ImageSpec) -> Image.Resampling:
+    try:
+        return Image.Resampling[spec.resize.upper()]
+    except KeyError:
+        raise BundleError(f"unknown resampling {spec.resize!r} in the model's image spec: upgrade rsvl") from None

@@ -1,0 +1,144 @@
+"""How a scene larger than the model is cut into overlapping tiles, and how their results become one again.
+
+Every tile has a weight that rises smoothly (as a squared sine) over the overlap. The weights of each axis are
+normalised so that over all tiles they sum to 1 at every pixel; a tile's weight is the product of its row weight and
+its column weight, so the sum over tiles of weight × probability is the blended probability, with nothing to divide by
+afterwards, and a row is final as soon as the last tile that touches it is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from rsvl.runtime.errors import UsageError
+
+#: Longer sides up to this many times the model's size are taken untiled by default.
+WHOLE_UP_TO = 2.5
+SMALLEST_TILE = 16
+
+Tile: TypeAlias = Literal["auto", "whole"] | int
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and columns, to index an array with."""
+        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of `length` pixels covered by tiles of `tile` pixels that overlap by at least `overlap`."""
+
+    length: int
+    tile: int
+    overlap: int
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Each tile's first pixel, evenly spread so that the last tile ends at the axis' end."""
+        if self.length <= self.tile:
+            return (0,)
+        count = math.ceil((self.length - self.overlap) / (self.tile - self.overlap))
+        return tuple(int(s) for s in np.linspace(0, self.length - self.tile, count).round())
+
+    @property
+    def extent(self) -> int:
+        """A tile's size along this axis: shorter than `tile` only where the whole axis is."""
+        return min(self.tile, self.length)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """float32 [tiles, extent]: each tile's weight along the axis; they sum to 1 at every pixel."""
+        edge = np.minimum(np.arange(self.extent), np.arange(self.extent)[::-1]) + 0.5  # distance to the nearer edge
+        ramp = np.sin(np.minimum(edge / max(self.overlap, 1), 1.0) * (np.pi / 2)) ** 2
+        total = np.zeros(self.length)
+        for start in self.starts:
+            total[start : start + self.extent] += ramp
+        return np.stack([ramp / total[s : s + self.extent] for s in self.starts]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of a scene: `rows` × `columns` of them."""
+
+    rows: Axis
+    columns: Axis
+
+    @classmethod
+    def over(cls, height: int, width: int, tile: int, overlap: int) -> Grid:
+        """The grid of `tile`×`tile` windows over a scene of height × width, overlapping by at least `overlap`."""
+        return cls(Axis(height, tile, overlap), Axis(width, tile, overlap))
+
+    def __len__(self) -> int:
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """(row, column) of every tile, row by row."""
+        return product(range(len(self.rows.starts)), range(len(self.columns.starts)))
+
+    def window(self, row: int, column: int) -> Window:
+        """The window of the tile in that row and column of the grid."""
+        return Window(self.rows.starts[row], self.columns.starts[column], self.rows.extent, self.columns.extent)
+
+    def weight(self, row: int, column: int) -> np.ndarray:
+        """float32 [h, w]: the weight of the tile in that row and column of the grid."""
+        return np.outer(self.rows.weights[row], self.columns.weights[column])
+
+    def ends_row(self, column: int) -> bool:
+        """Whether the tile in that column is the last of its row."""
+        return column == len(self.columns.starts) - 1
+
+    def final_rows(self, row: int) -> int:
+        """Up to which row of the scene nothing changes any more once this row of tiles is done."""
+        following = self.rows.starts[row + 1 : row + 2]
+        return following[0] if following else self.rows.length
+
+
+def plan_tiles(height: int, width: int, size: int, tile: Tile, overlap: float) -> Grid:
+    """The windows in which a model is shown a scene.
+
+    Args:
+        height: the scene's rows.
+        width: its columns.
+        size: side of the model's input in pixels.
+        tile: "whole" is one window; a number cuts the scene into tiles of that many pixels; "auto" is whole while the
+            longer side is at most 2.5 times the model's size, else tiles of the model's size.
+        overlap: the least overlap of neighbouring tiles, as a part of the tile, 0 to 0.5.
+
+    Raises:
+        UsageError: a tile or overlap out of range.
+    """
+    check_range("overlap", overlap, 0, 0.5)
+    longer = max(height, width)
+    if tile == "auto":
+        tile = "whole" if longer <= WHOLE_UP_TO * size else size
+    if tile == "whole":
+        return Grid.over(height, width, longer, 0)
+    if not isinstance(tile, int) or tile < SMALLEST_TILE:
+        raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
+    return Grid.over(height, width, tile, round(overlap * tile))
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuses an option out of its range.
+
+    Raises:
+        UsageError: it is (also when it is not a number).
+    """
+    if not low <= value <= high:
+        raise UsageError(f"{name} must be between {low} and {high}, not {value}")

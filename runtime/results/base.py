@@ -1,0 +1,114 @@
+"""What all results share: how they are told to programs and to people, and where they lie in an image."""
+
+from __future__ import annotations
+
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rsvl.runtime.results.contours import Polygon
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from rsvl.runtime.images.raster import Georeference
+    from rsvl.runtime.images.scene import Scene
+
+
+class Result(ABC):
+    """What a model answers to one sentence, question or set of labels."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values ready for JSON."""
+
+    @abstractmethod
+    def lines(self) -> list[str]:
+        """The same for people, a line or a few."""
+
+
+class Part(NamedTuple):
+    """One thing on a map: its score, its area in pixels and its outlines, none where nothing was found."""
+
+    score: float
+    area: float
+    polygons: Sequence[Polygon]
+
+
+class SpatialResult(Result):
+    """A result that lies in an image; a frozen dataclass with these fields and properties.
+
+    Attributes:
+        text: the sentence.
+        score: how sure the model is, 0…1; 0 where nothing was found.
+        mask: bool [H, W], or None for a result that has none.
+        outlines: closed polygons float [K, 2] of (x, y) to draw.
+        parts: what a map shows of it, at least one.
+        size: the image's (height, width).
+        georeference: coordinate system and transform of the image, None when it has none.
+        scene: the image, for pictures.
+    """
+
+    text: str
+    score: float
+    mask: np.ndarray | None
+    outlines: Sequence[np.ndarray]
+    parts: Sequence[Part]
+    size: tuple[int, int]
+    georeference: Georeference | None
+    scene: Scene | None
+
+    @property
+    def found(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.outlines)
+
+    @property
+    def crs(self) -> str | None:
+        """The image's coordinate system, ``EPSG:…`` or WKT."""
+        return self.georeference.crs if self.georeference else None
+
+    @property
+    def transform(self) -> tuple[float, ...] | None:
+        """The image's affine transform (a, b, c, d, e, f) from pixels to its coordinate system."""
+        return self.georeference.transform if self.georeference else None
+
+    def lines(self) -> list[str]:
+        """The score, the sentence and where it is."""
+        if not self.found:
+            return [f"not found  {shortened(self.text)}"]
+        return [f"{self.score:.2f}  {shortened(self.text)}: {self.place()}"]
+
+    @abstractmethod
+    def place(self) -> str:
+        """Where it is, in a few words for people; asked only of a result that was found."""
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """The image with at most `side` pixels on its longer side, uint8 [h, w, 3]; gray where it is not known."""
+        if self.scene is None:
+            return np.full((*self.size, 3), 128, np.uint8)
+        try:
+            return self.scene.thumbnail(side)
+        finally:
+            self.scene.close()
+
+    def plot(self, side: int = 2048) -> Image.Image:
+        """Draws what was found and the sentence over the image, at most `side` pixels long."""
+        from rsvl.runtime.results import overlay
+
+        return overlay.draw([self], side)
+
+    def save(self, path: str | Path) -> None:
+        """Writes this result, see `rsvl.runtime.results.saving.save`."""
+        from rsvl.runtime.results.saving import save
+
+        save([self], path)
+
+
+def shortened(text: str) -> str:
+    """A text that fits a line."""
+    return textwrap.shorten(text, 100, placeholder=" …")

@@ -1,0 +1,46 @@
+"""What a matcher of images and texts gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rsvl.runtime.results.base import Result, shortened
+
+
+@dataclass(frozen=True)
+class Classification(Result):
+    """Which of the labels an image fits.
+
+    Attributes:
+        probabilities: each label's probability, 0…1, the likeliest first; they sum to 1.
+    """
+
+    probabilities: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """The likeliest label."""
+        return next(iter(self.probabilities))
+
+    @property
+    def probability(self) -> float:
+        """The likeliest label's probability."""
+        return self.probabilities[self.label]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"label": self.label, "probability": self.probability, "probabilities": dict(self.probabilities)}
+
+    def lines(self) -> list[str]:
+        """Each label with its probability, the likeliest first."""
+        return [f"{probability:.2f}  {shortened(label)}" for label, probability in self.probabilities.items()]
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image that was retrieved: its place in what was given, and its similarity to the text (a scaled logit)."""
+
+    index: int
+    similarity: float

@@ -1,0 +1,111 @@
+"""What a segmentation gives: one class that the runtime returns, and that every output is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rsvl.runtime.images.raster import Georeference
+from rsvl.runtime.images.scene import Scene
+from rsvl.runtime.results import contours
+from rsvl.runtime.results.base import Part, SpatialResult
+from rsvl.runtime.results.contours import Polygon
+from rsvl.runtime.results.oriented_box import OrientedBox, oriented_box
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation(SpatialResult):
+    """Where a sentence's object is in an image. All coordinates are pixel edges: the first pixel covers 0…1.
+
+    Attributes:
+        text: the sentence.
+        mask: bool [H, W] at the image's own size; never true where the image has no data.
+        score: mean probability inside the mask, 0…1; 0 if the mask is empty.
+        threshold: the probability above which a pixel was taken into the mask.
+        probability: float32 [H, W], 0…1; None for a tiled scene unless it was asked for.
+        georeference: coordinate system and transform of the image, None when it has none.
+        scene: the image, for pictures.
+    """
+
+    text: str
+    mask: np.ndarray
+    score: float
+    threshold: float
+    probability: np.ndarray | None = None
+    georeference: Georeference | None = None
+    scene: Scene | None = field(default=None, repr=False)
+
+    @property
+    def found(self) -> bool:
+        """Whether any pixel belongs to the mask."""
+        return self.box is not None
+
+    @property
+    def size(self) -> tuple[int, int]:  # type: ignore[override]
+        """The image's (height, width)."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    @property
+    def outlines(self) -> list[np.ndarray]:  # type: ignore[override]
+        """The oriented box's corners."""
+        return [] if self.oriented_box is None else [self.oriented_box.corners]
+
+    @property
+    def parts(self) -> list[Part]:  # type: ignore[override]
+        """The mask with all its components, as one."""
+        return [Part(self.score, self.area, self.polygons)]
+
+    @cached_property
+    def area(self) -> int:
+        """Number of pixels in the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """The whole mask's bounds (x1, y1, x2, y2), None when nothing was found."""
+        return contours.bounds(self.mask)
+
+    @cached_property
+    def oriented_box(self) -> OrientedBox | None:
+        """The rectangle of least area around the whole mask, None when nothing was found."""
+        return oriented_box(self.mask)
+
+    @cached_property
+    def polygons(self) -> tuple[Polygon, ...]:
+        """The outline of each connected component, with its holes, the largest first."""
+        return contours.polygons(self.mask)
+
+    @property
+    def polygon(self) -> np.ndarray | None:
+        """The largest component's outline, int64 [K, 2] of (x, y), None when nothing was found."""
+        return self.polygons[0].exterior if self.polygons else None
+
+    @property
+    def boxes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Each connected component's bounds (x1, y1, x2, y2), in the order of `polygons`."""
+        return tuple(polygon.box for polygon in self.polygons)
+
+    def place(self) -> str:
+        """The mask's area and bounds."""
+        assert self.box is not None
+        x1, y1, x2, y2 = self.box
+        return f"{self.area} px in x {x1}–{x2}, y {y1}–{y2}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, as JSON takes it."""
+        return {
+            "text": self.text,
+            "found": self.found,
+            "score": self.score,
+            "threshold": self.threshold,
+            "size": list(self.mask.shape[::-1]),
+            "area": self.area,
+            "box": list(self.box) if self.box else None,
+            "oriented_box": list(self.oriented_box) if self.oriented_box else None,
+            "boxes": [list(box) for box in self.boxes],
+            "crs": self.crs,
+            "transform": list(self.transform) if self.transform else None,
+        }

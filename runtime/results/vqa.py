@@ -1,0 +1,46 @@
+"""What a question answerer gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rsvl.runtime.results.base import Result, shortened
+
+
+@dataclass(frozen=True)
+class Answer(Result):
+    """What a model answers.
+
+    Attributes:
+        question: what was asked.
+        answer: the likeliest of the model's answers. It always gives one: `probability` says how sure it is.
+        probability: its probability, 0…1.
+        distribution: the probability of each answer that the model knows, the likeliest first.
+        sensors: whose images it was given.
+        warning: what makes the answer less trustworthy, such as a missing sensor or unknown words; else empty.
+    """
+
+    question: str
+    answer: str
+    probability: float
+    distribution: Mapping[str, float]
+    sensors: tuple[str, ...]
+    warning: str = ""
+
+    def to_dict(self, most: int = 5) -> dict[str, Any]:
+        """As JSON takes it, with the `most` likeliest answers."""
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "probability": self.probability,
+            "distribution": dict(list(self.distribution.items())[:most]),
+            "sensors": list(self.sensors),
+            "warning": self.warning,
+        }
+
+    def lines(self) -> list[str]:
+        """The probability, the question and the answer; what makes it less trustworthy, on a line of its own."""
+        line = f"{self.probability:.2f}  {shortened(self.question)} {self.answer}"
+        return [line, f"      {self.warning}"] if self.warning else [line]

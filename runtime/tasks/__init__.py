@@ -1,0 +1,75 @@
+"""Tasks: what can be asked of a bundle, one module per task.
+
+Each task's module has the names of the tensors that it reads, the runner with its questions, and the rule by which two
+of its outputs agree, which export and check hold a bundle to. `TASKS` is the runtime's only table of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA, ModelSpec
+from rsvl.runtime.tasks import grounding, matching, raw, segmentation, vqa
+from rsvl.runtime.tasks.agreement import Measure
+from rsvl.runtime.tasks.runner import Runner
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Compare(Protocol):
+    """Compares final outputs."""
+
+    def __call__(self, spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str) -> tuple[Measure, ...]:
+        """See `rsvl.runtime.tasks.compare`."""
+
+
+class Margin(Protocol):
+    """Says how much each sample tells when its outputs are compared."""
+
+    def __call__(self, spec: ModelSpec, expected: Tensors) -> np.ndarray:
+        """A float [N], larger where more is told: a tie or an empty mask tells little."""
+
+
+class Task(NamedTuple):
+    """What the runtime knows of a task: its runner, and how outputs are compared."""
+
+    runner: type[Runner]
+    compare: Compare
+    margin: Margin
+
+
+TASKS: dict[str, Task] = {
+    SEGMENTATION: Task(segmentation.Segmenter, segmentation.compare, segmentation.margin),
+    GROUNDING: Task(grounding.Grounder, grounding.compare, grounding.margin),
+    VQA: Task(vqa.Answerer, vqa.compare, vqa.margin),
+    MATCHING: Task(matching.Matcher, matching.compare, matching.margin),
+}
+"""By the name that a manifest gives; a bundle of any other task is one of raw inputs and outputs."""
+
+_RAW = Task(raw.RawRunner, raw.compare, raw.margin)
+
+
+def find_task(name: str) -> Task:
+    """The task of a name; that of raw inputs and outputs where rsvl does not know it."""
+    return TASKS.get(name, _RAW)
+
+
+def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str) -> tuple[Measure, ...]:
+    """Compares final outputs by the model's task.
+
+    Args:
+        spec: the model's declaration.
+        expected: each of `spec.final_outputs` by name, [N, …].
+        actual: the same, of the same shapes and finite.
+        precision: the bundle's, which sets the limits.
+    """
+    return find_task(spec.task).compare(spec, expected, actual, precision)
+
+
+def most_informative(spec: ModelSpec, expected: Tensors, count: int) -> np.ndarray:
+    """Indices, ascending, of the `count` samples whose comparison tells most."""
+    margins = find_task(spec.task).margin(spec, expected)
+    return np.sort(np.argsort(-margins, kind="stable")[:count])

@@ -1,0 +1,273 @@
+"""Visual grounding: the boxes of what sentences name, in an image or in a scene of any size.
+
+Two outputs agree by the IoU of the best box and by its probability. Two candidates of almost the same score may change
+places: the expected best box is looked for among all candidates whose probability is within the limit of the best
+one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+
+from rsvl.runtime.backends.session import to_numpy
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.reading import ImageSource
+from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.tiling import Tile, Window, check_range, plan_tiles
+from rsvl.runtime.manifest import ImageSpec, ModelSpec
+from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.results.grounding import Grounding
+from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
+from rsvl.runtime.tasks.probabilities import sigmoid
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
+
+SCORES, BOXES = "scores", "found_boxes"
+LEAST_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
+LARGEST_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+
+REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
+
+#: Two boxes of one sentence with more than this IoU are one object.
+SAME_IOU = 0.5
+#: In a tiled scene so are two of which the smaller lies in the other by more than this: a tile sees a part of what its
+#: neighbour sees whole.
+SAME_PART = 0.7
+#: A box this near to a tile's inner edge, in pixels of the model's input, is taken to be cut by it.
+EDGE = 2.0
+
+Candidates = tuple[np.ndarray, np.ndarray]
+"""Boxes [K, 4] in 0…1 of what the model was shown, and their scores [K]."""
+
+TileFn = Callable[[np.ndarray, list[dict[str, Any]]], list[Candidates]]
+"""From the pixels of a window, uint8 [h, w, 3], and the sentences' features to each sentence's candidates."""
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Grounder.ground` and `match`, described there."""
+
+    sensor: str
+    limit: int
+    tile: Tile
+    overlap: float
+    progress: Progress
+
+
+class Grounder(Runner):
+    """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
+
+    gives = (SCORES, BOXES)
+    options = frozenset({"threshold", "tile", "geojson"})
+    purpose = "gives boxes and no masks"
+
+    def ask(self, query: Query) -> list[Grounding]:
+        """See `Runner.ask`; one grounding per sentence."""
+        sensor, image = query.only_image
+        return self.ground(
+            image, query.sentences, query.threshold, sensor=sensor, tile=query.tile, progress=query.progress
+        )
+
+    @overload
+    def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+    ) -> Grounding: ...
+    @overload
+    def ground(
+        self,
+        image: ImageSource | Scene,
+        texts: Sequence[str],
+        threshold: float | None = ...,
+        **options: Unpack[Options],
+    ) -> list[Grounding]: ...
+    def ground(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        threshold: float | None = None,
+        *,
+        sensor: str = "optical",
+        limit: int = 10,
+        tile: Tile = "auto",
+        overlap: float = 0.25,
+        progress: Progress = silent,
+    ) -> Grounding | list[Grounding]:
+        """Finds the boxes of what sentences name, each sentence by the model's own refinement.
+
+        A large scene is looked at in overlapping tiles, whose boxes are merged; a tile sees only itself, so words that
+        relate to the whole scene mean the tile. Tiles without data are skipped.
+
+        Args:
+            image: a path, an array [H, W] or [H, W, C], a Pillow image, or a `Scene`.
+            texts: a sentence, or several; the image is encoded once for all.
+            threshold: probability that a box must exceed, 0…1; None takes the model's own.
+            sensor: ``optical`` or ``sar``: what made the image.
+            limit: the most boxes that a sentence gives.
+            tile: see `rsvl.runtime.images.tiling.plan_tiles`.
+            overlap: see there; larger than the largest object is best.
+            progress: called with (tiles done, tiles in all) after every tile.
+
+        Returns:
+            One result for one sentence, a list for a sequence.
+
+        Raises:
+            InputError: an image that cannot be read, a sentence that is empty.
+            UsageError: an option out of range, or a sensor that the model does not know.
+        """
+        spec = self.image_for(sensor)
+
+        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
+            features = self._features.encode_image(pixels, spec)
+            answers = [self._features.run_head({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
+            return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
+
+        least = self.spec.threshold if threshold is None else threshold
+        check_range("threshold", least, 0, 1)
+        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+
+    @overload
+    def match(  # type: ignore[overload-overlap]
+        self, image: ImageSource | Scene, texts: str, least: float = ..., **options: Unpack[Options]
+    ) -> Grounding: ...
+    @overload
+    def match(
+        self, image: ImageSource | Scene, texts: Sequence[str], least: float = ..., **options: Unpack[Options]
+    ) -> list[Grounding]: ...
+    def match(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        least: float = 0.0,
+        *,
+        sensor: str = "optical",
+        limit: int = 10,
+        tile: Tile = "auto",
+        overlap: float = 0.25,
+        progress: Progress = silent,
+    ) -> Grounding | list[Grounding]:
+        """Compares a whole vocabulary of sentences with every region at once: one matrix product, no refinement.
+
+        Args:
+            image: as for `ground`.
+            texts: a sentence, or as many as you like.
+            least: the cosine similarity that a box must exceed, -1…1.
+            sensor: as for `ground`.
+            limit: as for `ground`.
+            tile: as for `ground`.
+            overlap: as for `ground`.
+            progress: as for `ground`.
+
+        Returns:
+            As `ground`, the scores being cosine similarities.
+
+        Raises:
+            InputError: as `ground`.
+            UsageError: as `ground`; or the model fuses image and sentence too early for it.
+        """
+        spec = self.image_for(sensor)
+        check_range("least", least, -1, 1)
+
+        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
+            features = self._features.encode_image(pixels, spec)
+            if REGIONS not in features or any(SENTENCE not in sentence for sentence in sentences):
+                raise UsageError(f"{self.spec.name} has no embeddings to match: ask it with ground")
+            regions, boxes = to_numpy(features[REGIONS])[0], to_numpy(features[REGION_BOXES])[0]
+            similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
+            return [(boxes, column.astype(np.float64)) for column in similarity.T]
+
+        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+
+    def _search(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        least: float,
+        spec: ImageSpec,
+        limit: int,
+        tile: Tile,
+        overlap: float,
+        progress: Progress,
+        candidates: TileFn,
+    ) -> Grounding | list[Grounding]:
+        """Looks at tile after tile and merges each sentence's boxes."""
+        sentences = [texts] if isinstance(texts, str) else list(texts)
+        if not sentences or limit < 1:
+            raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
+        scene = open_scene(image, spec)
+        try:
+            encoded = self._features.encode_sentences(sentences)
+            grid = plan_tiles(scene.height, scene.width, spec.size, tile, overlap)
+            found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
+            for done, (row, column) in enumerate(grid, start=1):
+                window = grid.window(row, column)
+                valid = scene.valid(window)
+                if valid is None or valid.any():
+                    for kept, (boxes, scores) in zip(found, candidates(scene.read(window), encoded), strict=True):
+                        kept.append(_in_scene(boxes, scores, least, window, scene, spec.size))
+                progress(done, len(grid))
+        finally:
+            scene.close()
+        tiled = len(grid) > 1
+        results = [
+            self._result(text, np.concatenate(kept), least, limit, tiled, scene)
+            for text, kept in zip(sentences, found, strict=True)
+        ]
+        return results[0] if isinstance(texts, str) else results
+
+    def _result(self, text: str, rows: np.ndarray, least: float, limit: int, tiled: bool, scene: Scene) -> Grounding:
+        """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
+        boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
+        # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
+        kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
+        kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
+        size = scene.height, scene.width
+        return Grounding(text, boxes[kept], scores[kept], size, least, scene.georeference, scene)
+
+
+def _in_scene(
+    boxes: np.ndarray, scores: np.ndarray, least: float, window: Window, scene: Scene, size: int
+) -> np.ndarray:
+    """A tile's boxes above the score as rows (x1, y1, x2, y2, score, whole?) in pixels of the scene."""
+    good = scores > least
+    scale = np.array([window.width, window.height] * 2, np.float64)
+    local = np.clip(boxes[good].astype(np.float64), 0, 1) * scale
+    offset = np.array([window.column, window.row] * 2, np.float64)
+    margin = EDGE * scale / size
+    inner = np.array(  # which of the window's edges lie inside the scene
+        [
+            window.column > 0,
+            window.row > 0,
+            window.column + window.width < scene.width,
+            window.row + window.height < scene.height,
+        ]
+    )
+    at_edge = np.concatenate([local[:, :2] <= margin[:2], local[:, 2:] >= (scale - margin)[2:]], axis=1)
+    whole = ~(at_edge & inner).any(axis=1)
+    return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)
+
+
+def compare(
+    spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> tuple[Measure, ...]:
+    """The least IoU of the best boxes over the samples, and the largest difference of the best probabilities."""
+    limit = allowed(LARGEST_DIFFERENCE, precision)
+    ious, differences = [], []
+    for row in range(len(expected[SCORES])):
+        best, found = sigmoid(expected[SCORES][row]).max(), sigmoid(actual[SCORES][row])
+        box = expected[BOXES][row, expected[SCORES][row].argmax()]
+        near = found >= found.max() - limit
+        ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
+        differences.append(abs(best - found.max()))
+    return (
+        Measure("box IoU", float(min(ious)), allowed(LEAST_IOU, precision), at_least=True),
+        Measure("score difference", float(max(differences)), limit),
+    )
+
+
+def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The best candidate's lead over the second."""
+    ordered = np.sort(sigmoid(expected[SCORES]), axis=1)
+    return ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else ordered[:, -1]

@@ -1,0 +1,61 @@
+"""Where the tiles' probabilities become one mask, with memory for no more than one row of tiles in float."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsvl.runtime.images.tiling import Window
+
+
+class MaskAccumulator:
+    """Collects one sentence's weighted tiles and settles rows of the mask as soon as no later tile touches them.
+
+    Attributes:
+        mask: bool [H, W], right in the rows that are settled.
+        probability: float32 [H, W] in the rows that are settled, None unless kept.
+    """
+
+    def __init__(self, height: int, width: int, threshold: float, keep_probability: bool) -> None:
+        self.mask = np.zeros((height, width), bool)
+        self.probability = np.zeros((height, width), np.float32) if keep_probability else None
+        self._threshold = threshold
+        self._settled = 0
+        self._open = np.zeros((0, width), np.float32)  # sums for the rows that follow the settled ones
+        self._inside_sum, self._inside_count = 0.0, 0
+
+    def add(self, window: Window, probability: np.ndarray, weight: np.ndarray) -> None:
+        """Adds a tile.
+
+        Args:
+            window: where it lies, below the rows that are settled.
+            probability: float32 [h, w], 0…1.
+            weight: float32 [h, w]; over all tiles the weights sum to 1 at every pixel.
+        """
+        first, last = window.row - self._settled, window.row - self._settled + window.height
+        self._grow(last)
+        self._open[first:last, window.column : window.column + window.width] += probability * weight
+
+    def finalize_rows(self, row: int) -> None:
+        """Makes all rows before `row` final: no tile to come touches them."""
+        count = row - self._settled
+        if count <= 0:
+            return
+        self._grow(count)
+        final, rows = self._open[:count], slice(self._settled, row)
+        np.greater(final, self._threshold, out=self.mask[rows])
+        inside = final[self.mask[rows]]
+        self._inside_sum += float(inside.sum(dtype=np.float64))
+        self._inside_count += inside.size
+        if self.probability is not None:
+            self.probability[rows] = final
+        self._open, self._settled = self._open[count:], row
+
+    @property
+    def score(self) -> float:
+        """Mean probability inside the mask so far, 0…1; 0 while it is empty."""
+        return min(self._inside_sum / self._inside_count, 1.0) if self._inside_count else 0.0
+
+    def _grow(self, rows: int) -> None:
+        missing = rows - len(self._open)
+        if missing > 0:
+            self._open = np.concatenate([self._open, np.zeros((missing, self.mask.shape[1]), np.float32)])

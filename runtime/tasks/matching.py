@@ -1,0 +1,130 @@
+"""Image–text matching: which sentences fit which images. Zero-shot classification, retrieval, embeddings.
+
+Two outputs agree by the absolute difference of their similarities. They are cosines times the model's logit scale, 100
+for CLIP: there a difference of 0.1 is one of 0.001 in the cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rsvl.runtime.backends.session import to_numpy
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.results.matching import Classification, Match
+from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.probabilities import softmax
+from rsvl.runtime.tasks.prompts import TEMPLATE
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
+
+SIMILARITY = "similarity"
+LARGEST_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
+
+IMAGE_EMBEDDING, TEXT_EMBEDDING = "image_embedding", "text_embedding"
+
+
+class Matcher(Runner):
+    """A loaded dual encoder of images and texts. It keeps the last image's features and those of the last 256 texts."""
+
+    gives = (SIMILARITY, IMAGE_EMBEDDING, TEXT_EMBEDDING)
+    options = frozenset()
+    purpose = "compares images with sentences"
+
+    def ask(self, query: Query) -> list[Classification]:
+        """See `Runner.ask`; one classification among all labels."""
+        sensor, image = query.only_image
+        self.image_for(sensor)
+        return [self.classify(image, query.sentences)]
+
+    def classify(
+        self, image: ImageSource, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE
+    ) -> Classification:
+        """Says which label an image fits, without having been trained on them.
+
+        Args:
+            image: a path, an array [H, W] or [H, W, C], or a Pillow image, seen whole at the model's size.
+            labels: class names or whole sentences, no two alike.
+            template: the sentence around a label, with ``{}`` in its place; ``{}`` alone for whole sentences. Each
+                label's embeddings are averaged over several, such as `rsvl.runtime.tasks.prompts.SCENE_TEMPLATES`.
+
+        Raises:
+            InputError: an image that cannot be read, a label that is empty.
+            UsageError: no label, or the same one twice.
+        """
+        if not labels or len(set(labels)) != len(labels):
+            raise UsageError("labels must be given, each of them once")
+        if any(not label.strip() for label in labels):
+            raise InputError("a label is empty: name each class")
+        texts = self.embed_labels(labels, template)
+        probabilities = softmax(self._similarity(self.embed_images([image]), texts)[0])
+        order = np.argsort(-probabilities, kind="stable")
+        return Classification({labels[index]: float(probabilities[index]) for index in order})
+
+    def retrieve(self, images: Sequence[ImageSource] | np.ndarray, text: str, limit: int | None = None) -> list[Match]:
+        """Orders images by how well they fit a text.
+
+        Args:
+            images: images, or their embeddings float32 [N, E] from `embed_images`, to search many times.
+            text: what to look for, as a whole sentence.
+            limit: only the first so many.
+
+        Returns:
+            The best first.
+
+        Raises:
+            InputError: an image that cannot be read, a text that is empty.
+        """
+        similarity = self.similarity(images, [text])[:, 0]
+        order = np.argsort(-similarity, kind="stable")[:limit]
+        return [Match(int(index), float(similarity[index])) for index in order]
+
+    def embed_images(self, images: Sequence[ImageSource]) -> np.ndarray:
+        """Embeddings of images, float32 [N, E], of length 1."""
+        spec = self.spec.image
+        rows = [
+            to_numpy(self._features.encode_image(read_image(image, spec), spec)[IMAGE_EMBEDDING]) for image in images
+        ]
+        return np.concatenate(rows)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings of texts, float32 [N, E], of length 1."""
+        return np.concatenate([features[TEXT_EMBEDDING] for features in self._features.encode_sentences(texts)])
+
+    def embed_labels(self, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE) -> np.ndarray:
+        """Embeddings of labels, float32 [N, E], of length 1: of each in the template, or the mean over several."""
+        templates = [template] if isinstance(template, str) else list(template)
+        total = sum(self.embed_texts([each.replace("{}", label) for label in labels]) for each in templates)
+        rows = np.asarray(total, np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def similarity(self, images: Sequence[ImageSource] | np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Similarity of every image, or image embedding [N, E], with every text: float32 [N, M], scaled logits."""
+        embedded = isinstance(images, np.ndarray) and images.ndim == 2 and images.dtype == np.float32
+        first = images if isinstance(images, np.ndarray) and embedded else self.embed_images(list(images))
+        return self._similarity(first, self.embed_texts(texts))
+
+    def _similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Similarity of every image embedding [N, E] with every text's [M, E]: float32 [N, M], scaled logits."""
+        pairs = {
+            IMAGE_EMBEDDING: np.repeat(first, len(second), axis=0),
+            TEXT_EMBEDDING: np.tile(second, (len(first), 1)),
+        }
+        (found,) = self._features.run_head(pairs, SIMILARITY)
+        return found.reshape(len(first), len(second))
+
+
+def compare(
+    spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> tuple[Measure, ...]:
+    """The largest difference of a similarity."""
+    difference = float(np.abs(expected[SIMILARITY].astype(np.float64) - actual[SIMILARITY]).max())
+    return (Measure("similarity difference", difference, allowed(LARGEST_DIFFERENCE, precision)),)
+
+
+def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The similarity itself: what matches tells most."""
+    return expected[SIMILARITY].astype(np.float64)

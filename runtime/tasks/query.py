@@ -1,0 +1,53 @@
+"""What is asked of a bundle about one place, in the same words for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.reading import ImageSource
+from rsvl.runtime.images.tiling import Tile
+from rsvl.runtime.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question, or several, about one place.
+
+    Attributes:
+        images: the place's images by sensor, ``optical`` and ``sar``; one of them, or both. For a bundle of a task that
+            rsvl does not know, a ``.npz`` file of raw inputs under ``optical``.
+        texts: sentences, questions or labels; none for a task that takes no text.
+        threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
+        tile: see `rsvl.runtime.images.tiling.plan_tiles`.
+        progress: called after every tile.
+    """
+
+    images: Mapping[str, ImageSource]
+    texts: Sequence[str] = ()
+    threshold: float | None = None
+    tile: Tile = "auto"
+    progress: Progress = field(default=silent, repr=False)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The texts.
+
+        Raises:
+            UsageError: there are none.
+        """
+        if not self.texts:
+            raise UsageError("nothing is asked: say what to find, answer or tell apart with --text")
+        return list(self.texts)
+
+    @property
+    def only_image(self) -> tuple[str, ImageSource]:
+        """The sensor and the image of a model that takes one at a time.
+
+        Raises:
+            UsageError: there are several, or none.
+        """
+        if len(self.images) != 1:
+            raise UsageError("this model looks at one image at a time: give an image or --sar, not a pair")
+        return next(iter(self.images.items()))

@@ -1,0 +1,66 @@
+"""Raw inputs and outputs: how a module of the user's own is asked and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.results.raw import RawOutputs
+from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
+
+
+class RawRunner(Runner):
+    """A loaded bundle of a task that rsvl does not know."""
+
+    options = frozenset()
+    purpose = "is run by raw inputs"
+
+    def ask(self, query: Query) -> list[RawOutputs]:
+        """Runs the arrays of a ``.npz`` file; or an image, where an image is all that the model takes.
+
+        Raises:
+            UsageError: texts, which this model does not take, or several images.
+            InputError: a file that holds no such arrays, or an image that cannot be read.
+        """
+        if query.texts:
+            raise UsageError(f"this model {self.purpose}: leave --text out")
+        _, image = query.only_image
+        return [RawOutputs(self.run(**_raw_inputs(image, self.spec)))]
+
+
+def _raw_inputs(source: ImageSource, spec: ModelSpec) -> dict[str, np.ndarray]:
+    is_archive = isinstance(source, str | Path) and Path(source).suffix == ".npz"
+    if not is_archive and list(spec.raw_inputs) == [image.name for image in spec.images]:
+        return {spec.image.name: preprocess(read_image(source, spec.image), spec.image)[None]}
+    wanted = ", ".join(spec.raw_inputs)
+    if not isinstance(source, str | Path):
+        raise InputError(f"{spec.name} takes a .npz file of {wanted}, or these arrays by `run`")
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise InputError(f"{source}: {spec.name} takes a .npz file of {wanted}") from error
+
+
+def compare(
+    spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> tuple[Measure, ...]:
+    """Each final output's largest difference relative to its largest magnitude."""
+    limit = allowed(RELATIVE, precision)
+    return tuple(
+        Measure(f"relative difference of {name}", relative_difference(expected[name], actual[name]), limit)
+        for name in spec.final_outputs
+    )
+
+
+def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Zero: all samples tell the same."""
+    return np.zeros(len(expected[next(iter(spec.final_outputs))]))

@@ -1,0 +1,136 @@
+"""A loaded bundle: what all tasks' runners share, and how a module of the user's own is run, by raw names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from rsvl.runtime.backends.session import Observer, Session, Watcher, to_numpy
+from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.errors import BundleError, InputError, UsageError
+from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
+from rsvl.runtime.results.base import Result
+from rsvl.runtime.tasks.features import FeatureCache
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.tokenizer import Tokenizer
+
+Task = TypeVar("Task", bound="Runner")
+
+
+class Runner(ABC):
+    """A loaded bundle. Each task's runner adds its own questions; `ask` and `run` are there for every one of them.
+
+    Attributes:
+        gives: outputs that a model of this task must have.
+        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``tile``, ``geotiff``, ``geojson``,
+            ``mask``.
+        purpose: what a model of this task does, to say why an option has no effect.
+        manifest: what the bundle says of itself.
+        provider: what runs it, by the name that `rsvl.runtime.load` takes.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[frozenset[str]]
+    purpose: ClassVar[str]
+
+    def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
+        """Loads a bundle's graphs; see `rsvl.runtime.load` for the arguments and errors."""
+        self.manifest: Manifest = bundle.manifest
+        outputs = {tensor.name for graph in self.spec.graphs for tensor in graph.outputs}
+        for name in self.gives:
+            if name not in outputs:
+                raise BundleError(f"{bundle.source}: its graphs give no {name}, as {self.spec.task} must: export again")
+        self._bundle = bundle  # keeps a packed bundle's unpacked files
+        self._session = Session(bundle, provider, threads)
+        self.provider = self._session.provider
+        text = self.spec.text
+        self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
+        self._features = FeatureCache(self._session, self.spec, self._tokenizer)
+
+    @classmethod
+    def open(cls: type[Task], bundle: str | Path, provider: str | None = None, threads: int | None = None) -> Task:
+        """As `rsvl.runtime.load`, for those who know the task and want it typed."""
+        return cls(Bundle(bundle), provider, threads)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's declaration."""
+        return self.manifest.model
+
+    @abstractmethod
+    def ask(self, query: Query) -> Sequence[Result]:
+        """Asks in the words that are the same for every task.
+
+        Returns:
+            One result for each sentence or question; one for all labels.
+
+        Raises:
+            UsageError: what is asked does not go with the task, or nothing is asked.
+            InputError: an image or file that cannot be used.
+        """
+
+    def show_bands(self, bands: Sequence[str | int]) -> None:
+        """Shows these bands of optical rasters from now on, instead of those that the manifest names.
+
+        Args:
+            bands: three, or one that is shown as gray, by name or by number from 1 (`rsvl.runtime.images.bands`).
+
+        Raises:
+            UsageError: neither three nor one.
+        """
+        if len(bands) not in (1, 3):
+            raise UsageError(f"{len(bands)} bands: name three for colour, or one for gray")
+        images = tuple(
+            replace(image, bands=tuple(bands)) if "optical" in image.sensors else image for image in self.spec.images
+        )
+        self.manifest = replace(self.manifest, model=replace(self.spec, images=images))
+
+    def run(self, **arrays: Any) -> dict[str, np.ndarray]:
+        """Runs all graphs on raw inputs.
+
+        Args:
+            **arrays: each of `spec.raw_inputs` by name, [N, …], of the declared shape and dtype. Where engines run the
+                bundle, arrays of other libraries on the GPU (DLPack, CUDA array interface) are not copied.
+
+        Returns:
+            Each of `spec.final_outputs` by name.
+
+        Raises:
+            InputError: an input that is missing, unknown, or of another shape or dtype.
+        """
+        raw = self.spec.raw_inputs
+        if set(arrays) != set(raw):
+            raise InputError(f"{self.spec.name} takes {', '.join(sorted(raw))}, not {', '.join(sorted(arrays))}")
+        given = {name: self._session.taken(array) for name, array in arrays.items()}
+        for name, tensor in raw.items():
+            array = given[name]
+            pairs = zip(tensor.shape, array.shape, strict=False)
+            fits = array.ndim == len(tensor.shape) and all(isinstance(d, str) or d == size for d, size in pairs)
+            if not fits or array.dtype != tensor.dtype:
+                raise InputError(
+                    f"input {name} is {array.dtype} {list(array.shape)}: {self.spec.name} takes {tensor.dtype} "
+                    f"{list(tensor.shape)}"
+                )
+        outputs = self._session.run(given, [graph.name for graph in self.spec.graphs])
+        return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tells `observer` of each graph that runs from now on; None tells nobody. See `rsvl.benchmarks.stages`."""
+        self._session.observer = observer
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Tells `watcher` what each graph is given from now on; None tells nobody. See `rsvl.export.quantization`."""
+        self._session.watcher = watcher
+
+    def image_for(self, sensor: str) -> ImageSpec:
+        """The image input that takes a sensor's pictures.
+
+        Raises:
+            UsageError: the model takes none of that sensor.
+        """
+        return self.spec.image_for(sensor)

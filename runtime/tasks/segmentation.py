@@ -1,0 +1,229 @@
+"""Referring segmentation: where in an image, or in a scene of any size, a sentence's object is.
+
+Two outputs agree by the IoU of their masks and by their logits. A mask is where the probability exceeds the declared
+threshold. Two rules keep the comparison meaningful:
+
+- A small mask cannot agree to 1 % and still differ in a pixel, and a pixel on the border is within rounding: samples
+  with fewer than `LEAST_PIXELS` in both masks together count in the IoU of all samples taken as one mask.
+- Where all samples' masks at the threshold together have fewer than that inside or outside, as with random weights,
+  they say nothing: the masks are then cut at the median of all reference logits, where half of the pixels are inside
+  and most of them have a chance to fall on the wrong side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
+from PIL import Image
+
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.reading import ImageSource
+from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.tiling import Grid, Tile, Window, check_range, plan_tiles
+from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.results.segmentation import Segmentation
+from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
+from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
+
+MASK = "mask_logits"
+LEAST_PIXELS = 1000
+LEAST_IOU = {"fp32": 0.995, "fp16": 0.99, "bf16": 0.98, "int8": 0.95}
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.segment`, described there."""
+
+    tile: Tile
+    overlap: float
+    keep_probability: bool | None
+    progress: Progress
+
+
+class Segmenter(Runner):
+    """A loaded referring segmenter. It keeps the last image's features, so that asking again about it is quick."""
+
+    gives = (MASK,)
+    options = frozenset({"threshold", "tile", "geotiff", "geojson", "mask"})
+    purpose = "gives masks"
+
+    def ask(self, query: Query) -> list[Segmentation]:
+        """See `Runner.ask`; one segmentation per sentence."""
+        sensor, image = query.only_image
+        self.image_for(sensor)
+        return self.segment(image, query.sentences, query.threshold, tile=query.tile, progress=query.progress)
+
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
+        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+    ) -> Segmentation: ...
+
+    @overload
+    def segment(
+        self,
+        image: ImageSource | Scene,
+        texts: Sequence[str],
+        threshold: float | None = ...,
+        **options: Unpack[Options],
+    ) -> list[Segmentation]: ...
+
+    def segment(
+        self,
+        image: ImageSource | Scene,
+        texts: str | Sequence[str],
+        threshold: float | None = None,
+        *,
+        tile: Tile = "auto",
+        overlap: float = 0.25,
+        keep_probability: bool | None = None,
+        progress: Progress = silent,
+    ) -> Segmentation | list[Segmentation]:
+        """Finds what sentences name in an image.
+
+        A large scene is looked at in overlapping tiles, whose probabilities are blended smoothly; a tile sees only
+        itself, so words that relate to the whole scene ("the northernmost …") mean the tile. Tiles without data are
+        skipped. A GeoTIFF is read tile by tile and memory grows with one row of tiles and one mask a sentence.
+
+        Args:
+            image: a path, an array [H, W] or [H, W, C], a Pillow image, or a `Scene`.
+            texts: a sentence, or several; the image is encoded once for all.
+            threshold: probability above which a pixel is taken, 0…1; None takes the model's own.
+            tile: "whole" resizes the image to the model's size; a number cuts it into tiles of that many pixels; "auto"
+                is whole while the longer side is at most 2.5 times the model's size, else tiles of the model's size.
+            overlap: the least overlap of neighbouring tiles, as a part of the tile, 0 to 0.5.
+            keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
+            progress: called with (tiles done, tiles in all) after every tile.
+
+        Returns:
+            One segmentation for one sentence, a list for a sequence.
+
+        Raises:
+            InputError: an image that cannot be read, a sentence that is empty.
+            UsageError: a threshold, tile or overlap out of range.
+        """
+        sentences = [texts] if isinstance(texts, str) else list(texts)
+        if not sentences:
+            raise UsageError("no sentence: say what to look for")
+        limit = self.spec.threshold if threshold is None else threshold
+        check_range("threshold", limit, 0, 1)
+        scene = open_scene(image, self.spec.image)
+        try:
+            encoded = self._features.encode_sentences(sentences)
+            grid = plan_tiles(scene.height, scene.width, self.spec.image.size, tile, overlap)
+            keep = len(grid) == 1 if keep_probability is None else keep_probability
+            canvases = [MaskAccumulator(scene.height, scene.width, limit, keep) for _ in sentences]
+            self._paint(canvases, scene, grid, encoded, progress)
+        finally:
+            scene.close()
+        found = [
+            Segmentation(text, canvas.mask, canvas.score, limit, canvas.probability, scene.georeference, scene)
+            for text, canvas in zip(sentences, canvases, strict=True)
+        ]
+        return found[0] if isinstance(texts, str) else found
+
+    def _paint(
+        self,
+        canvases: Sequence[MaskAccumulator],
+        scene: Scene,
+        grid: Grid,
+        sentences: Sequence[dict[str, Any]],
+        progress: Progress,
+    ) -> None:
+        """Looks at tile after tile; each row of tiles settles the rows of the masks that it ends."""
+        for done, (row, column) in enumerate(grid, start=1):
+            self._run_tile(canvases, scene, grid.window(row, column), grid.weight(row, column), sentences)
+            if grid.ends_row(column):
+                for canvas in canvases:
+                    canvas.finalize_rows(grid.final_rows(row))
+            progress(done, len(grid))
+
+    def _run_tile(
+        self,
+        canvases: Sequence[MaskAccumulator],
+        scene: Scene,
+        window: Window,
+        weight: np.ndarray,
+        sentences: Sequence[dict[str, Any]],
+    ) -> None:
+        """Adds what one window shows of each sentence to its canvas; a window without data adds nothing."""
+        valid = scene.valid(window)
+        if valid is not None and not valid.any():
+            return
+        image = self._features.encode_image(scene.read(window), self.spec.image)
+        for sentence, canvas in zip(sentences, canvases, strict=True):
+            (logits,) = self._features.run_head({**image, **sentence}, MASK)
+            probability = _sigmoid_in_place(_resized(logits[0, 0], window))
+            if valid is not None:
+                probability = probability * valid
+            canvas.add(window, probability, weight)
+
+
+def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
+    probability = np.clip(-logits, -60, 60)  # in place from here: a scene's tile has no need of four copies
+    np.exp(probability, out=probability)
+    probability += 1
+    return np.reciprocal(probability, out=probability)
+
+
+def _resized(logits: np.ndarray, window: Window) -> np.ndarray:
+    """The logits [h, w] at the window's own size, float32, bilinear as in PyTorch's `interpolate`."""
+    logits = np.ascontiguousarray(logits, np.float32)
+    if logits.shape == (window.height, window.width):
+        return logits
+    size = (window.width, window.height)
+    return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))
+
+
+def compare(
+    spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> tuple[Measure, ...]:
+    """The least IoU of the masks that counts, and the relative difference of their logits."""
+    cut, _ = mask_cut(expected[MASK], spec.threshold)
+    _, least = mask_ious(expected[MASK], actual[MASK], cut)
+    return (
+        Measure("mask IoU", least, allowed(LEAST_IOU, precision), at_least=True),
+        Measure(
+            "relative logit difference",
+            relative_difference(expected[MASK], actual[MASK]),
+            allowed(RELATIVE, precision),
+        ),
+    )
+
+
+def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Largest where the mask covers half of the image: an empty mask would agree with almost anything."""
+    cut, _ = mask_cut(expected[MASK], spec.threshold)
+    return -np.abs((expected[MASK] > cut).mean(axis=(1, 2, 3)) - 0.5)
+
+
+def mask_cut(logits: np.ndarray, threshold: float) -> tuple[float, str]:
+    """The logit at which masks are cut, and which it is, ``threshold`` or ``median``: see the module's docstring.
+
+    Args:
+        logits: reference logits [N, 1, h, w].
+        threshold: probability in (0, 1).
+    """
+    cut = math.log(threshold / (1 - threshold))
+    inside = int((logits > cut).sum())
+    if min(inside, logits.size - inside) >= LEAST_PIXELS:
+        return cut, "threshold"
+    return float(np.median(logits)), "median"
+
+
+def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> tuple[np.ndarray, float]:
+    """Agreement of the masks ``logits > cut`` of two arrays of logits [N, 1, h, w].
+
+    Returns:
+        Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the least that counts:
+        over the samples with `LEAST_PIXELS` or more, and over all samples taken as one mask.
+    """
+    a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))
+    both, either = (a & b).sum(axis=1), (a | b).sum(axis=1)
+    ious = np.where(either == 0, 1.0, both / np.maximum(either, 1))
+    together = both.sum() / either.sum() if either.any() else 1.0
+    return ious, float(min([together, *ious[either >= LEAST_PIXELS]]))

@@ -1,0 +1,133 @@
+"""Visual question answering about a place that an optical image, a SAR image or both show.
+
+Two outputs agree by the answer and by the probabilities of all. Two answers of almost the same probability may change
+places: the expected answer agrees where its probability is within the limit of the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.results.vqa import Answer
+from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.probabilities import softmax
+from rsvl.runtime.tasks.query import Query
+from rsvl.runtime.tasks.runner import Runner
+
+ANSWER = "answer_logits"
+LARGEST_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+
+SENSORS = "sensors"
+ORDER = ("optical", "sar")
+"""The order of the raw input `sensors` float32 [N, 2]: 1 where that sensor's image is there, 0 where it is missing."""
+
+
+class Answerer(Runner):
+    """A loaded question answerer. It keeps the last images' features, so that asking again about them is quick."""
+
+    gives = (ANSWER,)
+    options = frozenset()
+    purpose = "answers questions"
+
+    def ask(self, query: Query) -> list[Answer]:
+        """See `Runner.ask`; one answer per question."""
+        return self.answer(query.sentences, query.images.get("optical"), query.images.get("sar"))
+
+    @overload
+    def answer(self, questions: str, optical: ImageSource | None = ..., sar: ImageSource | None = ...) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def answer(
+        self, questions: Sequence[str], optical: ImageSource | None = ..., sar: ImageSource | None = ...
+    ) -> list[Answer]: ...
+    def answer(
+        self, questions: str | Sequence[str], optical: ImageSource | None = None, sar: ImageSource | None = None
+    ) -> Answer | list[Answer]:
+        """Answers questions from the model's vocabulary of answers.
+
+        Where one of two images is missing, it answers from the other, and `Answer.warning` says so. Images are seen
+        whole, at the model's size.
+
+        Args:
+            questions: a question, or several; the images are encoded once for all.
+            optical: the optical image: a path, an array [H, W] or [H, W, C], or a Pillow image.
+            sar: the SAR image of the same place, of the same size.
+
+        Returns:
+            One answer for one question, a list for a sequence.
+
+        Raises:
+            InputError: no image at all, an unreadable one, a pair of different sizes, a question that is empty.
+            UsageError: no question, or an image of a sensor that the model does not take.
+        """
+        asked = [questions] if isinstance(questions, str) else list(questions)
+        if not asked:
+            raise UsageError("no question: say what to answer")
+        pictures = zip(ORDER, (optical, sar), strict=True)
+        given = {sensor: read_image(i, self.image_for(sensor)) for sensor, i in pictures if i is not None}
+        self._check(given)
+        features: dict[str, Any] = {}
+        for image in self.spec.images:
+            sensor = next((sensor for sensor in image.sensors if sensor in given), None)
+            features |= self._features.encode_image(given[sensor] if sensor else None, image)
+        if SENSORS in self.spec.raw_inputs:
+            features[SENSORS] = np.array([[float(sensor in given) for sensor in ORDER]], np.float32)
+        encoded = self._features.encode_sentences(asked)
+        logits = [self._features.run_head({**features, **each}, ANSWER)[0][0] for each in encoded]
+        answers = [self._answer(text, row, given) for text, row in zip(asked, logits, strict=True)]
+        return answers[0] if isinstance(questions, str) else answers
+
+    def _check(self, given: Mapping[str, np.ndarray]) -> None:
+        if not given:
+            raise InputError("no image: give an optical image, a SAR image, or both of one place")
+        if len(given) < len(self.spec.images) and SENSORS not in self.spec.raw_inputs:
+            raise InputError(f"{self.spec.name} cannot do without one of its images: give all of them")
+        sizes = {sensor: (image.shape[1], image.shape[0]) for sensor, image in given.items()}
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{sensor} {width}x{height}" for sensor, (width, height) in sizes.items())
+            raise InputError(f"a pair must show the same place at one size, not {said}: resample one of them")
+
+    def _answer(self, question: str, logits: np.ndarray, given: Mapping[str, np.ndarray]) -> Answer:
+        probabilities = softmax(logits)
+        order = np.argsort(-probabilities, kind="stable")
+        known = self.spec.answers or tuple(str(index) for index in range(len(probabilities)))
+        distribution = {known[index]: float(probabilities[index]) for index in order}
+        best = known[order[0]]
+        sensors = tuple(sensor for sensor in ORDER if sensor in given)
+        return Answer(question, best, distribution[best], distribution, sensors, self._warning(question, sensors))
+
+    def _warning(self, question: str, sensors: Sequence[str]) -> str:
+        taken = {sensor for image in self.spec.images for sensor in image.sensors}
+        missing = [sensor for sensor in ORDER if sensor in taken and sensor not in sensors]
+        warnings = []
+        if missing and len(self.spec.images) > 1:
+            warnings.append(f"no {' or '.join(missing)} image: answered from {' and '.join(sensors)} alone")
+        unknown = self._tokenizer.unknown(question) if self._tokenizer is not None else []
+        if unknown:
+            warnings.append(f"the model does not know the words {', '.join(unknown)}")
+        return "; ".join(warnings)
+
+
+def compare(
+    spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> tuple[Measure, ...]:
+    """The share of samples with the same answer, and the largest difference of a probability."""
+    limit = allowed(LARGEST_DIFFERENCE, precision)
+    wanted, found = softmax(expected[ANSWER]), softmax(actual[ANSWER])
+    of_expected = found[np.arange(len(found)), wanted.argmax(axis=1)]
+    alike = of_expected >= found.max(axis=1) - limit
+    return (
+        Measure("same answers", float(alike.mean()), 1.0, at_least=True),
+        Measure("probability difference", float(np.abs(wanted - found).max()), limit),
+    )
+
+
+def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The likeliest answer's lead over the second."""
+    ordered = np.sort(softmax(expected[ANSWER]), axis=1)
+    return ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else ordered[:, -1]

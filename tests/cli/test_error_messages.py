@@ -1,0 +1,185 @@
+"""Every failure is one line on stderr that names the cause, nothing on stdout, and the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rsvl.cli.error_messages import explain
+from rsvl.runtime.errors import BundleError, MissingComponentError, OutputError, VerificationError
+from tests.support.outcome import Rsvl
+
+EXCEPTIONS = {
+    "failed check": (VerificationError("masks\ndiffer"), 1, "masks differ"),
+    "disk full": (OutputError("no room"), 1, "no room"),
+    "bad bundle": (BundleError("changed"), 2, "changed"),
+    "missing component": (MissingComponentError("pip install"), 3, "pip install"),
+    "missing module": (ModuleNotFoundError("No module", name="onnx.helper"), 3, "rsvl[export]"),
+    "broken module": (ImportError("libcudart.so", name="torch"), 3, "torch is installed but broken (libcudart.so)"),
+    "full disk elsewhere": (OSError(errno.ENOSPC, "No space left on device", "a.tmp"), 1, "a.tmp: No space left"),
+    "file in the way": (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), 1, "choose another path"),
+    "interrupt": (KeyboardInterrupt(), 130, "interrupted"),
+    "memory": (MemoryError(), 1, "out of memory"),
+    "bug": (KeyError("x"), 1, "internal error, KeyError"),
+    "own import": (ModuleNotFoundError("No module named 'rsvl.x'", name="rsvl.x"), 1, "internal error"),
+}
+
+
+@pytest.mark.parametrize(("error", "code", "says"), EXCEPTIONS.values(), ids=EXCEPTIONS.keys())
+def test_exception_becomes_one_line_and_an_exit_code(error: BaseException, code: int, says: str) -> None:
+    failure = explain(error)
+    assert failure.exit_code == code
+    assert says in failure.line and "\n" not in failure.line
+
+
+def test_reader_that_closes_the_pipe_is_no_error_to_speak_of() -> None:
+    assert explain(BrokenPipeError(errno.EPIPE, "Broken pipe")).line == ""
+
+
+SYNTH = ("synth", "OUT", "--scenes", "4")
+RUN = ("run", "BUNDLE", "IMAGE", "--text", "red")
+EVAL = ("eval", "BUNDLE", "--data", "rrsis-d", "--root", "DATA")
+TRAIN = ("train", "--model", "cd2fsan-tiny", "--data", "rrsis-d", "--root", "DATA", "-o", "OUT")
+WRONG_USAGE = {
+    "unknown command": (("segment",), "segment"),
+    "unknown option": (("check", "BUNDLE", "--fast"), "--fast"),
+    "missing argument": (("check",), "BUNDLE"),
+    "missing option": (("run", "BUNDLE", "IMAGE"), "--text"),
+    "synth: unknown task": ((*SYNTH, "--task", "captioning"), "referring-segmentation"),
+    "synth: no scenes": (("synth", "OUT", "--scenes", "0"), "--scenes"),
+    "synth: splits too large": ((*SYNTH, "--val", "4", "--test", "1"), "do not fit"),
+    "synth: image too small": ((*SYNTH, "--size", "8"), "--size"),
+    "synth: folder in use": (("synth", "DATA", "--scenes", "4"), "not an empty folder"),
+    "train: unknown model": ((*TRAIN, "--model", "cd2fsan-tyni"), "did you mean cd2fsan-tiny"),
+    "train: unknown data set": ((*TRAIN, "--data", "rrsisd"), "did you mean rrsis-d"),
+    "train: unknown precision": ((*TRAIN, "--precision", "fp8"), "bf16"),
+    "train: no such split": ((*TRAIN, "--train-split", "trian"), "train"),
+    "train: no such root": ((*TRAIN, "--root", "nowhere"), "nowhere"),
+    "train: no such checkpoint": ((*TRAIN, "--weights", "nowhere.safetensors"), "nowhere.safetensors"),
+    "export: unknown model": (("export", "--model", "cd2fsna"), "did you mean cd2fsan"),
+    "export: checkpoint that is none": (("export", "--model", "cd2fsan-tiny", "--weights", "IMAGE"), "square.png"),
+    "check: no bundle": (("check", "nowhere.bundle"), "nowhere.bundle"),
+    "check: not a bundle": (("check", "IMAGE"), "square.png"),
+    "run: no such image": (("run", "BUNDLE", "nowhere.png", "--text", "red"), "nowhere.png"),
+    "run: not an image": (("run", "BUNDLE", "BUNDLE/manifest.json", "--text", "red"), "manifest.json"),
+    "run: blank sentence": (("run", "BUNDLE", "IMAGE", "--text", " "), "sentence is empty"),
+    "run: wrong tile": ((*RUN, "--tile", "big"), "--tile"),
+    "run: tile too small": ((*RUN, "--tile", "3"), "tile"),
+    "run: threshold above 1": ((*RUN, "--threshold", "35"), "--threshold"),
+    "run: unknown provider": ((*RUN, "--provider", "gpu"), "cuda"),
+    "run: images of one name": (("run", "BUNDLE", "IMAGE", "IMAGE", "--text", "red"), "square"),
+    "eval: unknown model": (("eval", "cd2fsan-tin", *EVAL[2:]), "did you mean cd2fsan-tiny"),
+    "eval: no such bundle": (("eval", "nowhere.bundle", *EVAL[2:]), "nowhere.bundle"),
+    "eval: weights for a bundle": ((*EVAL, "--weights", "random"), "--weights"),
+    "eval: provider for a model": (("eval", "cd2fsan-tiny", *EVAL[2:], "--provider", "cpu"), "--provider"),
+    "bench: unknown table": (("bench", "--table", "imagenet"), "cd2fsan"),
+    "bench: nothing named": (("bench",), "--list"),
+    "bench: two things named": (("bench", "BUNDLE", "--table", "tgfnet"), "do not go together"),
+    "bench: no bundle": (("bench", "nowhere.bundle"), "nowhere.bundle"),
+    "bench: a table's option": (("bench", "BUNDLE", "--speed"), "--speed does not go with a BUNDLE"),
+    "bench: a bundle's option": (("bench", "--list", "--batch", "4"), "--batch does not go with --list"),
+    "bench: weights of no peers": (("bench", "BUNDLE", "--weights", "random"), "--peers"),
+    "bench: peers that are not measured": (("bench", "BUNDLE", "--no-compile"), "--compile/--no-compile says"),
+    "bench: rounds of no timing": (("bench", "--table", "tgfnet", "--rounds", "2"), "add --speed"),
+    "bench: axes of no picture": (("bench", "--table", "tgfnet", "--abscissa", "fps"), "add --plot"),
+    "bench: unknown provider": (("bench", "BUNDLE", "--provider", "gpu"), "cuda"),
+    "bench: a picture of the list": (("bench", "--list", "--plot", "x.png"), "--plot does not go with --list"),
+    "bench: batch of none": (("bench", "BUNDLE", "--batch", "0"), "--batch"),
+    "bench: picture of another format": (("bench", "--table", "tgfnet", "--plot", "x.pdf"), ".png or .svg"),
+    "bench: no model to measure": (("bench", "--table", "daily-papers", "--speed"), "--list"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
+def test_wrong_usage_and_unusable_input_exit_2(
+    rsvl: Rsvl,
+    arguments: tuple[str, ...],
+    says: str,
+    bundle: Path,
+    image: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    places = {"BUNDLE": str(bundle), "IMAGE": str(image), "DATA": str(dataset), "OUT": str(tmp_path / "out")}
+    for name, place in places.items():
+        arguments = tuple(argument.replace(name, place) for argument in arguments)
+    outcome = rsvl(*arguments)
+    assert outcome.code == 2
+    assert says in outcome.error
+    assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
+
+
+def test_no_command_shows_the_map_and_exits_2(rsvl: Rsvl) -> None:
+    outcome = rsvl()
+    assert outcome.code == 2 and "doctor" in outcome.out
+
+
+def test_changed_byte_in_a_bundle_exits_2(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    data = bytearray((copy / "head.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "head.onnx").write_bytes(data)
+    for arguments in (("check", copy), ("run", copy, image, "--text", "red", "-o", tmp_path / "out")):
+        outcome = rsvl(*arguments)
+        assert outcome.code == 2 and "head.onnx" in outcome.error
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*RUN, "-o", "IMAGE/below"),
+        (*TRAIN[:-1], "IMAGE"),
+        ("bench", "BUNDLE", "--results", "IMAGE/below"),
+        ("bench", "BUNDLE", "--plot", "nowhere/x.png"),
+    ],
+)
+def test_place_that_cannot_be_written_is_found_before_the_work(
+    rsvl: Rsvl, arguments: tuple[str, ...], bundle: Path, image: Path, dataset: Path
+) -> None:
+    places = {"BUNDLE": bundle, "IMAGE": image, "DATA": dataset}
+    for name, place in places.items():
+        arguments = tuple(argument.replace(name, str(place)) for argument in arguments)
+    outcome = rsvl(*arguments)
+    assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
+    assert "choose another folder with" in outcome.error or "make it first" in outcome.error
+
+
+@pytest.mark.parametrize("command", ["check", "bench"])
+def test_absent_provider_exits_3(rsvl: Rsvl, bundle: Path, command: str) -> None:
+    outcome = rsvl(command, bundle, "--provider", "coreml")
+    assert outcome.code == 3 and "pip install" in outcome.error
+
+
+def test_geotiff_without_rasterio_exits_3_before_the_work(
+    rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
+    outcome = rsvl("run", bundle, image, "--text", "red", "--geotiff", "-o", tmp_path / "out")
+    assert outcome.code == 3 and "rsvl[geo]" in outcome.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupt_exits_130_with_one_line(rsvl: Rsvl, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rsvl.runtime.check.check", interrupted)
+    outcome = rsvl("check", bundle)
+    assert outcome.code == 130 and outcome.error == "error: interrupted"
+
+
+def test_golden_test_that_differs_exits_1_and_reports(
+    rsvl: Rsvl, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsvl.runtime.tasks.segmentation.mask_ious", lambda *_: (np.array([0.5]), 0.5))
+    outcome = rsvl("check", bundle, "--json")
+    assert outcome.code == 1 and "golden test" in outcome.err
+    assert outcome.json["passed"] is False and outcome.json["measures"][0]["value"] == 0.5

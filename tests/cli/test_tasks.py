@@ -1,0 +1,137 @@
+"""`rsvl run` and `eval` for every task: toy bundles, what is printed and written, what does not go together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio import Affine
+
+from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA
+from tests.support.outcome import Rsvl
+from tests.support.toy_tasks import write_task_bundle
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The toy bundle of each task; read only."""
+    folder = tmp_path_factory.mktemp("tasks")
+    return {task: write_task_bundle(folder / task, task) for task in (GROUNDING, VQA, MATCHING, "doubling")}
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> Path:
+    """A black picture of the toys' own 8×8 pixels whose upper left quarter is red."""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4, :4] = (255, 0, 0)
+    path = tmp_path / "red.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def radar(tmp_path: Path) -> Path:
+    """A bright SAR picture of the same size."""
+    path = tmp_path / "radar.png"
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(path)
+    return path
+
+
+def test_run_of_a_grounder_writes_the_boxes(rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    outcome = rsvl("run", bundles[GROUNDING], red, "-t", "the red square", "-t", "blue", "--geojson", "-o", out)
+    assert outcome.code == 0 and "1.00  the red square: x 0–4, y 0–4" in outcome.out
+    assert "not found  blue" in outcome.out and "8 × 8" in outcome.out
+    assert sorted(path.name for path in out.iterdir()) == ["red-boxes.geojson", "red-overlay.png"]
+    features = json.loads((out / "red-boxes.geojson").read_text())["features"]
+    assert [feature["geometry"] is None for feature in features] == [False, True]
+
+
+def test_georeferenced_scene_gives_its_boxes_on_the_map(
+    rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path
+) -> None:
+    scene, transform = tmp_path / "scene.tif", Affine(10, 0, 500_000, 0, -10, 4_000_000)
+    profile = {"driver": "GTiff", "count": 3, "height": 8, "width": 8, "dtype": "uint8"}
+    with rasterio.open(scene, "w", crs="EPSG:32618", transform=transform, **profile) as file:
+        file.write(np.moveaxis(np.asarray(Image.open(red)), 2, 0))
+    answer = rsvl("run", bundles[GROUNDING], scene, "-t", "red", "-o", tmp_path / "out", "--json").json["images"][0]
+    assert answer["found"][0]["box"] == [0, 0, 4, 4] and answer["found"][0]["crs"] == "EPSG:32618"
+    (feature,) = json.loads((tmp_path / "out" / "scene-boxes.geojson").read_text())["features"]
+    assert [500_040.0, 3_999_960.0] in feature["geometry"]["coordinates"][0]
+
+
+def test_run_of_an_answerer_takes_a_pair_or_one_of_it(
+    rsvl: Rsvl, bundles: dict[str, Path], red: Path, radar: Path, tmp_path: Path
+) -> None:
+    common = ("-t", "blue", "-o", tmp_path / "out")
+    pair = rsvl("run", bundles[VQA], red, "--sar", radar, *common, "--json").json["images"][0]
+    assert (pair["image"], pair["sar"], pair["files"]) == (str(red), str(radar), [])
+    assert (pair["found"][0]["answer"], pair["found"][0]["sensors"]) == ("bright", ["optical", "sar"])
+    alone = rsvl("run", bundles[VQA], "--sar", radar, *common)
+    assert alone.code == 0 and "1.00  blue bright" in alone.out
+    assert "no optical image: answered from sar alone" in alone.out
+
+
+def test_run_of_a_matcher_tells_labels_apart(rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path) -> None:
+    outcome = rsvl("run", bundles[MATCHING], red, "-t", "red", "-t", "blue", "-o", tmp_path / "out")
+    assert outcome.code == 0 and [line.split() for line in outcome.out.splitlines()[1:]] == [
+        ["1.00", "red"],
+        ["0.00", "blue"],
+    ]
+
+
+def test_run_of_another_task_takes_raw_inputs(rsvl: Rsvl, bundles: dict[str, Path], tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", x=np.array([[1, 2]], np.float32))
+    outcome = rsvl("run", bundles["doubling"], tmp_path / "in.npz", "-o", tmp_path / "out")
+    assert outcome.code == 0 and "y [1, 2]" in outcome.out
+    assert np.load(tmp_path / "out" / "in-outputs.npz")["y"].tolist() == [[2, 4]]
+
+
+WRONG = {
+    "a pair for a grounder": ((GROUNDING, "RED", "--sar", "RADAR", "-t", "red"), "one image at a time"),
+    "a GeoTIFF of boxes": ((GROUNDING, "RED", "-t", "red", "--geotiff"), "leave --geotiff out"),
+    "a SAR image for a matcher of optical ones": ((MATCHING, "--sar", "RADAR", "-t", "red"), "optical images, not sar"),
+    "tiles for an answerer": ((VQA, "RED", "-t", "red", "--tile", "64"), "leave --tile out"),
+    "no question": ((VQA, "RED"), "--text"),
+    "no image": ((VQA, "-t", "red"), "no image"),
+    "more images than SAR images": ((VQA, "RED", "RADAR", "--sar", "RADAR", "-t", "red"), "one --sar for each"),
+    "a sentence for raw inputs": (("doubling", "RED", "-t", "red"), "leave --text out"),
+    "a picture for raw inputs": (("doubling", "RED"), "takes a .npz file of x"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG.values(), ids=WRONG.keys())
+def test_what_does_not_go_together_exits_2(
+    rsvl: Rsvl,
+    bundles: dict[str, Path],
+    red: Path,
+    radar: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    task, *rest = arguments
+    places = {"RED": red, "RADAR": radar}
+    outcome = rsvl("run", bundles[task], *(places.get(each, each) for each in rest), "-o", tmp_path)
+    assert outcome.code == 2 and says in outcome.error
+
+
+def test_pair_of_different_sizes_exits_2(rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 9)).save(tmp_path / "other.png")
+    outcome = rsvl("run", bundles[VQA], red, "--sar", tmp_path / "other.png", "-t", "red", "-o", tmp_path)
+    assert outcome.code == 2 and "optical 8x8, sar 8x9" in outcome.error
+
+
+def test_data_set_of_another_task_exits_2(rsvl: Rsvl, bundles: dict[str, Path], dataset: Path) -> None:
+    outcome = rsvl("eval", bundles[VQA], "--data", "rrsis-d", "--root", dataset)
+    assert outcome.code == 2 and "osvqa" in outcome.error
+    assert rsvl("eval", bundles["doubling"], "--data", "rrsis-d", "--root", dataset).code == 2
+
+
+def test_segmenter_of_optical_images_refuses_sar(rsvl: Rsvl, bundle: Path, radar: Path, tmp_path: Path) -> None:
+    outcome = rsvl("run", bundle, "--sar", radar, "-t", "red", "-o", tmp_path)
+    assert outcome.code == 2 and "takes optical images, not sar" in outcome.error

@@ -1,0 +1,101 @@
+"""The golden test passes on an intact bundle and fails when the graphs compute something else."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from rsvl.runtime.check import check
+from rsvl.runtime.errors import BundleError
+from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.tasks.segmentation import LEAST_IOU
+from tests.support.toy_bundle import FUSED, toy_spec, write_bundle, write_manifest
+
+
+def change_golden(bundle: Path, **arrays: np.ndarray) -> None:
+    path = bundle / "golden" / "golden.npz"
+    np.savez(path, **{**np.load(path), **arrays})
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+
+
+def golden(bundle: Path) -> dict[str, np.ndarray]:
+    return dict(np.load(bundle / "golden" / "golden.npz"))
+
+
+@pytest.mark.parametrize("precision", LEAST_IOU)
+def test_intact_bundle_passes(tmp_path: Path, precision: str) -> None:
+    report = check(write_bundle(tmp_path / "bundle", precision=precision), "cpu", threads=1)
+    assert report.passed
+    iou, difference = report.measures
+    assert (iou.value, report.precision, iou.limit) == (1.0, precision, LEAST_IOU[precision])
+    assert (report.model, report.provider, report.samples, report.files) == ("toy", "cpu", 2, 5)
+    assert difference.value < 1e-4
+
+
+def test_single_graph_bundle_passes(tmp_path: Path) -> None:
+    assert check(write_bundle(tmp_path / "bundle", FUSED), threads=1).passed
+
+
+def test_other_weights_fail_the_golden_test(bundle: Path) -> None:
+    model = onnx.load(bundle / "text.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "embedding":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(0.8), "embedding"))
+    onnx.save(model, bundle / "text.onnx")
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+    assert not check(bundle, threads=1).passed
+
+
+def test_report_measures_iou_and_difference(bundle: Path) -> None:
+    logits = golden(bundle)["mask_logits"]
+    # Random colours are near red or blue in few pixels: the masks are cut at the median, so half of all are inside.
+    half, inside = logits.size // 2, np.argwhere(logits[0, 0] > np.median(logits))
+    changed = logits.copy()
+    changed[0, 0, *inside[0]] = logits.min()
+    change_golden(bundle, mask_logits=changed)
+    iou, difference = check(bundle, threads=1).measures
+    assert iou.value == pytest.approx((half - 1) / half, abs=2e-3)
+    expected = (logits[0, 0, *inside[0]] - logits.min()) / np.abs(changed).max()
+    assert difference.value == pytest.approx(expected, abs=1e-5)
+
+
+def test_empty_masks_agree(bundle: Path) -> None:
+    arrays = golden(bundle)
+    image = np.ones_like(arrays["image"])
+    change_golden(bundle, image=image, mask_logits=np.full_like(arrays["mask_logits"], 30 * (0.5 - 2)))
+    assert check(bundle, threads=1).measures[0].value == 1.0
+
+
+@pytest.mark.parametrize("damage", ["no key", "no archive", "pickle", "shape"])
+def test_unusable_golden_file_is_a_bundle_error(bundle: Path, damage: str) -> None:
+    path = bundle / "golden" / "golden.npz"
+    arrays = golden(bundle)
+    if damage == "no key":
+        np.savez(path, image=arrays["image"])
+    elif damage == "no archive":
+        path.write_bytes(b"PK nothing")
+    elif damage == "pickle":
+        np.savez(path, **{**arrays, "image": np.array([{"runs": "code"}], dtype=object)})
+    else:
+        np.savez(path, **{**arrays, "mask_logits": arrays["mask_logits"][:1]})
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+    with pytest.raises(BundleError, match="golden") as caught:
+        check(bundle, threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_changed_byte_stops_the_check(bundle: Path) -> None:
+    data = bytearray((bundle / "head.onnx").read_bytes())
+    data[-1] ^= 1
+    (bundle / "head.onnx").write_bytes(data)
+    with pytest.raises(BundleError, match=r"head\.onnx"):
+        check(bundle)
+
+
+def test_bundle_without_a_golden_test_is_refused(bundle: Path) -> None:
+    (bundle / "golden" / "golden.npz").unlink()
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+    with pytest.raises(BundleError, match="golden"):
+        check(bundle)

@@ -1,0 +1,116 @@
+"""Cases for both kernels, and what they must give; whoever can start a kernel runs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from rsvl.ops import lora_moe, rotated_conv2d
+from rsvl.plugins.lora_moe import LoRAMoE
+from rsvl.plugins.operation import Operation, Tensor
+from rsvl.plugins.rotated_conv import RotatedConv2d
+from tests.support.lora_moe_case import LoRAMoECase
+
+#: Starts an operation's kernel on inputs and gives its output.
+Start = Callable[[Operation, list[torch.Tensor]], torch.Tensor]
+
+DTYPES = {  # and the error allowed relative to the largest value: the kernels' sums are float32
+    "float32": (torch.float32, 2e-6),
+    "float16": (torch.float16, 2e-3),
+    "bfloat16": (torch.bfloat16, 1.6e-2),
+}
+
+
+class ConvCase(NamedTuple):
+    """Sizes of one call, angles in degrees (repeated over samples and bases), dtype of the angles and gates."""
+
+    batch: int
+    bases: int
+    cin: int
+    cout: int
+    height: int
+    width: int
+    k: int = 3
+    degrees: tuple[float, ...] = (0, 33, -71, 180, -200)
+    mode: str = "bilinear"
+    wide_angles: bool = False
+
+    def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """x, taps, theta and gate, the same in every run; gates of both signs."""
+        random = torch.Generator().manual_seed(self.cin * 100 + self.cout)
+        x = torch.randn(self.batch, self.cin, self.height, self.width, generator=random)
+        taps = torch.randn(self.bases, self.k, self.k, self.cout, self.cin, generator=random) / self.k
+        angles = torch.tensor([math.radians(degree) for degree in self.degrees])
+        theta = angles[torch.arange(self.batch * self.bases) % len(angles)].view(self.batch, self.bases)
+        gate = torch.rand(self.batch, self.bases, generator=random) * 2 - 1
+        narrow = torch.float32 if self.wide_angles else dtype
+        return [x.to(dtype), taps.to(dtype), theta.to(narrow), gate.to(narrow)]
+
+    def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the kernel gives, and the definition in float64, for the same inputs."""
+        inputs = self.inputs(dtype)
+        x, taps, theta, gate = (tensor.double() for tensor in inputs)
+        expected = rotated_conv2d(x, taps.permute(0, 3, 4, 1, 2), theta, gate, self.mode)
+        return start(RotatedConv2d(self.mode, self.k), inputs), expected
+
+
+CONV_CASES = {
+    "odd sizes, batch": ConvCase(2, 3, 5, 7, 9, 35),
+    "several slices and blocks of channels": ConvCase(1, 3, 35, 70, 3, 4, wide_angles=True),
+    "even channels": ConvCase(2, 2, 18, 8, 5, 6),
+    "one of everything": ConvCase(1, 1, 1, 1, 1, 1, degrees=(-20,)),
+    "many bases": ConvCase(1, 6, 3, 4, 4, 3),
+    "arc": ConvCase(3, 2, 4, 3, 4, 5, degrees=(-45, 40, 0), mode="arc"),
+    "arc, any angle": ConvCase(2, 2, 3, 3, 4, 4, degrees=(170, -120), mode="arc"),
+    "1x1": ConvCase(2, 2, 6, 3, 4, 4, k=1),
+    "5x5, several groups of taps": ConvCase(1, 2, 17, 3, 6, 7, k=5),
+    "7x7": ConvCase(1, 2, 2, 2, 7, 8, k=7),
+}
+
+
+class MoeCase(NamedTuple):
+    """A call, and whether the gates' dtype is float32 whatever that of the others."""
+
+    sizes: LoRAMoECase
+    wide_gate: bool = False
+
+    def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """x, weight, a, b and gate, the same in every run; whole blocks of patches leave experts out."""
+        *tensors, gate = map(torch.from_numpy, self.sizes._replace(alike=70).arrays())
+        return [*(tensor.to(dtype) for tensor in tensors), gate.to(torch.float32 if self.wide_gate else dtype)]
+
+    def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the kernel gives, and the definition in float64, for the same inputs."""
+        inputs = self.inputs(dtype)
+        return start(LoRAMoE(), inputs), lora_moe(*(tensor.double() for tensor in inputs))
+
+
+MOE_CASES = {
+    "odd sizes, batch": MoeCase(LoRAMoECase((2, 3, 5), 7, 9, 4, 3, 2)),
+    "several blocks, one of three": MoeCase(LoRAMoECase((3, 50), 72, 260, 3, 8, 1)),
+    "more ranks than one tile": MoeCase(LoRAMoECase((2, 40), 9, 5, 6, 13, 6), wide_gate=True),
+    "one of everything": MoeCase(LoRAMoECase((1,), 1, 1, 1, 1, 1)),
+    "none chosen": MoeCase(LoRAMoECase((2, 3), 16, 8, 2, 4, 0)),
+    "one gate an image": MoeCase(LoRAMoECase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(3, 1, 1))),
+    "one gate a place": MoeCase(LoRAMoECase((3, 2, 4), 5, 6, 2, 2, 1, gate_patches=(1, 2, 4))),
+}
+
+
+def described(tensors: list[torch.Tensor]) -> list[Tensor]:
+    """The tensors as an operation is told of them."""
+    return [Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for tensor in tensors]
+
+
+def output_shape(operation: Operation, tensors: list[torch.Tensor]) -> tuple[int, ...]:
+    """The output's shape, as the plugin says it."""
+    return tuple(tensors[i].shape[dim] for i, dim in operation.output_dims([tensor.dim() for tensor in tensors]))
+
+
+def check(y: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
+    """Fails where an element is further away than `tolerance` of the largest one, or not a number."""
+    assert y.shape == expected.shape
+    error = (y.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    assert error <= tolerance
