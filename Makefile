@@ -1,4 +1,4 @@
-# make test, lint, gate, demo, train-tiny: each sets up .venv first, when it is missing or its requirements changed.
+# make test, lint, docs, gate, demo, train-tiny: each sets up .venv first, when it is missing or its requirements changed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # What the runtime's tests need beside the light installation: onnx writes the toy bundles.
 LIGHT_TESTS := pytest pytest-xdist onnx
 
-.PHONY: demo test test-runtime lint gate train-tiny constraints clean kernels plugins
+.PHONY: demo test test-runtime lint docs rooms gate train-tiny constraints clean kernels plugins
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -32,13 +32,21 @@ test-runtime:
 		-e '.$(EXTRAS:%=[%])' $(LIGHT_TESTS)
 	OMP_NUM_THREADS=1 $(LIGHT)/bin/python -m pytest -n auto --maxprocesses 8 tests/runtime tests/cli
 
-# mypy does not follow setuptools' package-dir: build/typed shows it the rooms as the one package that they install as.
-lint: $(READY)
+lint: $(READY) rooms
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	rm -rf build/typed && mkdir -p build/typed/rsvl
-	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) build/typed/rsvl/
-	MYPYPATH=build/typed $(BIN)/mypy -p rsvl
+	MYPYPATH=build/rooms $(BIN)/mypy -p rsvl
+
+# The documentation as web pages in build/site. A link, a cross-reference or an API page that leads nowhere fails the build.
+docs: $(READY) rooms
+	rm -rf build/pages && mkdir -p build/pages
+	ln -s $(addprefix ../../,$(wildcard *.md) docs examples benchmarks rsvl) build/pages/
+	$(BIN)/mkdocs build --strict
+
+# mypy and mkdocs do not follow setuptools' package-dir: build/rooms shows them the rooms as the one package they install as.
+rooms:
+	rm -rf build/rooms && mkdir -p build/rooms/rsvl
+	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) build/rooms/rsvl/
 
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
 train-tiny: $(READY)
