@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint docs rooms gate train-tiny constraints clean kernels plugins
+# What the runtime's tests need beside the light installation: onnx writes the toy bundles.
+LIGHT_TESTS := pytest pytest-xdist onnx
+
+.PHONY: demo test test-runtime lint docs rooms gate train-tiny constraints clean kernels plugins
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -18,6 +21,16 @@ demo: $(READY)
 # One thread a worker: torch would otherwise start as many as there are cores in each of them.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+# The runtime's and the command's tests with the light installation alone: PYTHON=python3.10, EXTRAS=geo for rasterio, too.
+# What needs more is skipped.
+test-runtime: VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+test-runtime: LIGHT = build/light-$(VERSION)
+test-runtime:
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet -c $(or $(wildcard constraints-$(VERSION).txt),constraints.txt) \
+		-e '.$(EXTRAS:%=[%])' $(LIGHT_TESTS)
+	OMP_NUM_THREADS=1 $(LIGHT)/bin/python -m pytest -n auto --maxprocesses 8 tests/runtime tests/cli
 
 lint: $(READY) rooms
 	$(BIN)/ruff check
@@ -52,6 +65,14 @@ constraints:
 	( echo '# The exact versions that .venv gets; pyproject.toml has the ranges. Renewed by: make constraints'; \
 	  build/newest/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' ) > build/constraints.txt
 	mv build/constraints.txt constraints.txt
+
+# The same for the light installation on a Python that cannot have the above: rm constraints-3.10.txt, then make it.
+constraints-%.txt:
+	rm -rf build/newest-$* && python$* -m venv build/newest-$*
+	build/newest-$*/bin/python -m pip install --quiet -e '.[geo]' $(LIGHT_TESTS)
+	( echo '# The exact versions that make test-runtime gets on Python $*. Renewed by: rm $@ && make $@'; \
+	  build/newest-$*/bin/python -m pip freeze --exclude-editable ) > build/$@
+	mv build/$@ $@
 
 # Every CUDA source for every GPU, by nvcc and by NVRTC as far as they are here: some minutes.
 kernels: $(READY)
