@@ -13,8 +13,8 @@
     ranges.py                  each activation's range, by ONNX Runtime's calibrators
     qdq.py                     the nodes
     groups.py                  the model's parts, which go to 8 bits together
-    metric.py                  what may drop: the task's primary metric, or agreement with float32
-    measurement_cache.py       the metric of a mix, remembered on disk
+    metric.py                  what may drop: the task's metric, or agreement with float32
+    measurement_cache.py       the metric of each set of parts, remembered on disk
     mixed_precision_search.py  which parts go to 8 bits
 """
 
