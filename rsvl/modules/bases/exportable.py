@@ -66,7 +66,7 @@ class ExportableModel(nn.Module):
     def extra_state(self) -> dict[str, str]:
         """What of the model neither its preset nor its weights tell, to be saved beside them; nothing by default.
 
-        PyTorch's own `get_extra_state` would be an entry of the state dict, which holds tensors only here.
+        PyTorch's own ``get_extra_state`` would be an entry of the state dict, which holds tensors only here.
         """
         return {}
 

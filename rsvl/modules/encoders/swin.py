@@ -1,6 +1,6 @@
 """Swin Transformer on the modules of transformers, run one stage at a time; its published state dicts.
 
-The state-dict keys below ``embeddings.`` and ``stages.`` are those of transformers' `SwinModel` below ``embeddings.``
+The state-dict keys below ``embeddings.`` and ``stages.`` are those of transformers' ``SwinModel`` below ``embeddings.``
 and ``encoder.layers.``.
 """
 
