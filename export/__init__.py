@@ -13,8 +13,9 @@ try:
 except ImportError as error:
     raise MissingComponentError(f"exporting needs {error.name}: pip install 'rsvl[export]'") from error
 
-from rsvl.export.pipeline import Exported, Progress, export
+from rsvl.export.pipeline import Exported, export
 from rsvl.export.quantization import Images, QuantizationSettings
 from rsvl.export.verify import Verification
+from rsvl.runtime.progress import Progress
 
 __all__ = ["Exported", "Images", "Progress", "QuantizationSettings", "Verification", "export"]

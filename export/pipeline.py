@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -17,17 +17,15 @@ from rsvl.export.bundle import packed_path, staged, write_manifest
 from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
-from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize
+from rsvl.export.quantization import QUANT_TYPES, QuantizationSettings, quantize
 from rsvl.export.samples import default_samples
 from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch, verifies
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
+from rsvl.runtime.progress import Progress, part, silent
 
 MIN_SAMPLES = 8
-
-Progress = Callable[[str, float], None]
-"""Called at the start of each step with what it does and the fraction, 0…1, of the steps that are done."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def export(
     pack: bool = False,
     metrics: Mapping[str, float] | None = None,
     quantization: QuantizationSettings | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
 
@@ -71,9 +69,9 @@ def export(
             float32.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
-        metrics: accuracy figures known for these weights, for the manifest.
+        metrics: known accuracy metrics of these weights, for the manifest.
         quantization: for ``int8`` and ``fp8``, how it is calibrated, measured and chosen.
-        progress: told of each step.
+        progress: called at the start of every step, and while it quantizes.
 
     Raises:
         UsageError: an unknown precision; quantization's settings without such a precision or the reverse; settings
@@ -114,7 +112,7 @@ def export(
             if quantization is not None:
                 step("quantizing")
                 agrees = partial(verifies, spec, expected, inputs, precision)
-                found = quantize(directory, quantization, kept, step.within, agrees, EIGHT_BIT[precision])
+                found = quantize(directory, quantization, kept, step.within, agrees, QUANT_TYPES[precision])
                 draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept(precision)})
                 write_manifest(directory, draft)
             step("verifying against PyTorch in ONNX Runtime")
@@ -131,39 +129,39 @@ def export(
 class _Steps:
     """Counts the steps for the caller's progress bar."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.begun = progress, total, 0
 
-    def __call__(self, what: str) -> None:
-        if self.progress is not None:
-            self.progress(what, self.done / self.total)
-        self.done += 1
+    def __call__(self, stage: str) -> None:
+        """Begins a step."""
+        self.progress(self.begun, self.total, stage)
+        self.begun += 1
 
-    def within(self, done: float, total: float, what: str = "") -> None:
-        """So much of `total` of the step that began last is done."""
-        if self.progress is not None:
-            self.progress(what, (self.done - 1 + done / max(total, 1)) / self.total)
+    @property
+    def within(self) -> Progress:
+        """The progress of the step that began last."""
+        return part(self.progress, self.begun - 1, self.total)
 
 
 def _check_precision(precision: str, quantization: QuantizationSettings | None, spec: ModelSpec) -> None:
-    known = (*DTYPES, *EIGHT_BIT)
+    known = (*DTYPES, *QUANT_TYPES)
     if precision not in known:
         raise UsageError(f"unknown precision {precision!r}: use {' or '.join(known)}")
-    if (precision in EIGHT_BIT) != (quantization is not None):
+    if (precision in QUANT_TYPES) != (quantization is not None):
         raise UsageError(
-            f"{' and '.join(EIGHT_BIT)} need settings, and these one of them: "
+            f"{' and '.join(QUANT_TYPES)} need settings, and these one of them: "
             "give export() precision='int8' and quantization=QuantizationSettings(…)"
         )
     if quantization is not None:
-        quantization.check(spec.task, EIGHT_BIT[precision])
+        quantization.check(spec.task, QUANT_TYPES[precision])
 
 
 def _reference(
     model: ExportableModel, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
-    if precision == "fp32" or precision in EIGHT_BIT:
-        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision in EIGHT_BIT else {}
+    if precision == "fp32" or precision in QUANT_TYPES:
+        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision in QUANT_TYPES else {}
     with watch_ranges(model) as largest:
         expected = run_pytorch(model, spec, inputs)
     return expected, {**model.keep_fp32, **overflowing(largest)}

@@ -48,7 +48,7 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
     originals = list(graph.modules())
     converted = copy.deepcopy(graph)
     for original, module in zip(originals, converted.modules(), strict=True):
-        keep = matching(paths.get(id(original), ""), kept) is not None
+        keep = matching_pattern(paths.get(id(original), ""), kept) is not None
         if is_layer(module) and not keep:
             _convert(module, dtype)
         if keep or is_layer(module):
@@ -56,7 +56,7 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
     return _HalfInside(converted, dtype)
 
 
-def matching(path: str, kept: Mapping[str, str]) -> str | None:
+def matching_pattern(path: str, kept: Mapping[str, str]) -> str | None:
     """The first of the patterns that names the submodule at `path` or a part that it lies in."""
     return next((p for p in kept if path and (fnmatchcase(path, p) or fnmatchcase(path, f"{p}.*"))), None)
 

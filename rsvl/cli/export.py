@@ -91,7 +91,7 @@ def export(
             precision,
             pack=pack,
             quantization=settings,
-            progress=lambda what, done: report(done, 1, what),
+            progress=report,
         )
     if sensitivity is not None:
         quantizing.draw(exported.manifest, sensitivity)

@@ -63,7 +63,9 @@ def ready_graphs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_export_tells_of_each_step_and_leaves_the_model_in_its_mode(ready_graphs, toy, samples, tmp_path: Path) -> None:
     steps: list[tuple[str, float]] = []
     toy.train()
-    export(toy, tmp_path / "b", samples=samples, progress=lambda what, done: steps.append((what, done)))
+    export(
+        toy, tmp_path / "b", samples=samples, progress=lambda done, total, stage: steps.append((stage, done / total))
+    )
     assert toy.training
     assert {f"exporting graph {name} in fp32" for name in ("image", "text", "head")} < {what for what, _ in steps}
     fractions = [done for _, done in steps]
