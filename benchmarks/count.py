@@ -3,7 +3,7 @@
 The model stands on PyTorch's meta device: it has shapes and no weights, so counting takes about a second and no memory.
 Every operator that gets there is counted by PyTorch's own formula for it. Composite ones have by then become what they
 are made of: `rsvl::rotated_conv2d` is a product that combines the kernels, and a convolution. A custom operator that is
-not composite counts once it has a formula (`torch.utils.flop_counter.register_flop_formula`).
+not composite counts once it has a formula (``torch.utils.flop_counter.register_flop_formula``).
 
 Publications count differently, so two sums are kept apart: products with weights (linear and convolution layers), and
 products of activations with each other (attention: queries with keys, scores with values). An operation is a

@@ -36,7 +36,7 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
         graph: a module made of the model's submodules, float32.
         model: the model, whose submodules' paths name the parts to keep.
         precision: a key of `DTYPES`.
-        kept: what stays float32: a submodule's path, with all below it, or a pattern (`fnmatch`) → reason.
+        kept: what stays float32: a submodule's path, with all below it, or a pattern (``fnmatch``) → reason.
 
     Returns:
         For ``fp32`` the graph itself, else a copy of it that takes and gives float32.

@@ -6,7 +6,10 @@ exported bundle without PyTorch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rsvl.checkpoints import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -145,8 +145,11 @@ def safe_name(name: str, source: str | Path) -> PurePosixPath:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _unpack(source: Path, folder: Path) -> None:

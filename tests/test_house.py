@@ -17,10 +17,11 @@ import typer
 import rsvl.cli
 
 ROOT = Path(__file__).parents[1]
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 #: Measured once and kept in the repository: what the command finds there when it is run from there, not installed.
 RECORDS = ROOT / "benchmarks/results"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def folder_of(package: str) -> Path:
@@ -51,6 +52,12 @@ def test_every_data_file_is_installed() -> None:
         file for room in rooms for file in room.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")
     }
     assert {file for file in present if RECORDS not in file.parents} == installed
+
+
+def test_version_is_written_once_and_packaged() -> None:
+    assert "version" not in PYPROJECT["project"] and PYPROJECT["project"]["dynamic"] == ["version"]
+    assert SETUPTOOLS["dynamic"]["version"] == {"attr": "rsvl.__version__"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", rsvl.__version__)
 
 
 def imports(source: str) -> Iterator[str]:

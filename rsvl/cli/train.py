@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from rsvl.train.config import TrainConfig
 _DEFAULT = TrainConfig()
 
 
-class Precision(StrEnum):
+class Precision(str, Enum):
     """Mixed precisions."""
 
     NO = "no"
@@ -27,7 +27,7 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-class Optimizer(StrEnum):
+class Optimizer(str, Enum):
     """Optimizers."""
 
     ADAMW = "adamw"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 
-class Status(StrEnum):
+class Status(str, Enum):
     """The status of a line.
 
     OK: within its limit. RED: beyond it, and certainly worse than the baseline. UNSURE: beyond it, but chance alone may

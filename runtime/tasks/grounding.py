@@ -8,7 +8,7 @@ one's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
+
+if TYPE_CHECKING:  # from 3.11 on it is in typing
+    from typing_extensions import Unpack
 
 SCORES, BOXES = "scores", "found_boxes"
 MIN_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}

@@ -120,7 +120,7 @@ class Runner(ABC):
         return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
 
     def observe(self, observer: Observer | None) -> None:
-        """Tells `observer` of each graph that runs from now on; None tells nobody. See `rsvl.benchmarks.stages`."""
+        """Tells `observer` of each graph that runs from now on, None nobody. See `rsvl.benchmarks.bundle.stages`."""
         self._session.observer = observer
 
     def watch(self, watcher: Watcher | None) -> None:

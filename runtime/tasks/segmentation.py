@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,9 @@ from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_di
 from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
+
+if TYPE_CHECKING:  # from 3.11 on it is in typing
+    from typing_extensions import Unpack
 
 MASK = "mask_logits"
 MIN_PIXELS = 1000

@@ -10,6 +10,7 @@ from PIL import Image
 from rsvl.benchmarks.sensitivity import draw
 from rsvl.cli.quantizing import show
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
 FOUND = Quantization(
@@ -67,6 +68,7 @@ def test_parts_are_shown_with_their_share_what_they_lose_and_the_choice(capsys: 
     assert lines[-1] == ("mIoU 0.6680, in float32 0.6700, at least 0.6633 allowed (60 images of rrsis-d val)")
 
 
+@needs("matplotlib")
 def test_parts_are_drawn(tmp_path: Path) -> None:
     draw("toy", FOUND, tmp_path / "parts.png")
     with Image.open(tmp_path / "parts.png") as picture:

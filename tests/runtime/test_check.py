@@ -53,11 +53,11 @@ def test_report_measures_iou_and_difference(bundle: Path) -> None:
     # Random colours are near red or blue in few pixels: the masks are cut at the median, so half of all are inside.
     half, inside = logits.size // 2, np.argwhere(logits[0, 0] > np.median(logits))
     changed = logits.copy()
-    changed[0, 0, *inside[0]] = logits.min()
+    changed[(0, 0, *inside[0])] = logits.min()
     change_golden(bundle, mask_logits=changed)
     iou, difference = check(bundle, threads=1).measures
     assert iou.value == pytest.approx((half - 1) / half, abs=2e-3)
-    expected = (logits[0, 0, *inside[0]] - logits.min()) / np.abs(changed).max()
+    expected = (logits[(0, 0, *inside[0])] - logits.min()) / np.abs(changed).max()
     assert difference.value == pytest.approx(expected, abs=1e-5)
 
 

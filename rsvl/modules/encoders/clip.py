@@ -1,7 +1,7 @@
 """CLIP's image and text encoders on the modules of transformers, with every layer's output at hand.
 
-The state-dict keys are those of transformers' `CLIPModel` (``vision_model.*``, ``visual_projection``, ``text_model.*``,
-``text_projection``), so that a Hugging Face checkpoint loads as it is and others by key conversion
+The state-dict keys are those of transformers' ``CLIPModel`` (``vision_model.*``, ``visual_projection``,
+``text_model.*``, ``text_projection``), so that a Hugging Face checkpoint loads as it is and others by key conversion
 (`rsvl.checkpoints`).
 """
 

@@ -54,7 +54,7 @@ def is_openai(state: Mapping[str, Tensor]) -> bool:
 def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the weights of a CLIP with a vision transformer to transformers' names.
 
-    Three layouts are told apart by their keys: Hugging Face's `CLIPModel`, which stays as it is; OpenAI's, which
+    Three layouts are told apart by their keys: Hugging Face's ``CLIPModel``, which stays as it is; OpenAI's, which
     open_clip shares; and open_clip's with the text tower under ``text.``. `{L}` is ``encoder.layers.N``:
 
     | OpenAI, open_clip                                | transformers                                        |
@@ -76,7 +76,7 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     | ….mlp.c_fc.*, ….mlp.c_proj.*                     | ….mlp.fc1.*, ….mlp.fc2.*                            |
     | logit_scale [] or [1]                            | logit_scale []                                      |
 
-    `logit_bias` and saved constants are left out; other keys stay as they are. Seldom does a state dict say which
+    ``logit_bias`` and saved constants are left out; other keys stay as they are. Seldom does a state dict say which
     activation its model had (`is_openai`): OpenAI's have QuickGELU, most of LAION's GELU.
 
     Raises:

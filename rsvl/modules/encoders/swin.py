@@ -1,6 +1,6 @@
 """Swin Transformer on the modules of transformers, run one stage at a time.
 
-The state-dict keys below ``embeddings.`` and ``stages.`` are those of transformers' `SwinModel` below ``embeddings.``
+The state-dict keys below ``embeddings.`` and ``stages.`` are those of transformers' ``SwinModel`` below ``embeddings.``
 and ``encoder.layers.``; `rsvl.checkpoints` reads published files into them.
 """
 

@@ -1,7 +1,7 @@
 """Attention between pixels and words: the blocks that LAVT and the models after it share.
 
 Pixels are the tokens [B, N, C] of a Swin stage; words are [B, T, D] with a bias [B, T] that hides padding
-(`rsvl.modules.bases.segmentation.padding_bias`). The 1×1 convolutions of the papers are linear layers here.
+(`rsvl.modules.layers.attention.padding_bias`). The 1×1 convolutions of the papers are linear layers here.
 """
 
 from __future__ import annotations
