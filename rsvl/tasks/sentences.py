@@ -69,7 +69,7 @@ def queries_of(record: ImageRecord, exchange: np.random.Generator | None) -> lis
     ]
 
 
-def read_record(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
+def read_record_image(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
     """The image of a record as the model takes it: the bands and the stretch that it declares for the record's sensor.
 
     Returns:

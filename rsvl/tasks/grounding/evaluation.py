@@ -12,7 +12,7 @@ from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names,
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
-from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record
+from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record_image
 
 DATASET_TYPES = (ReferringDataset,)
 NEEDS_MASKS = False
@@ -20,7 +20,7 @@ PRIMARY_METRIC = "Pr@0.5"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record`)."""
+    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record_image`)."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
         """From an image and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.
@@ -36,7 +36,7 @@ def runner_predictor(runner: Grounder) -> Predict:
     """
 
     def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
-        image = read_record(record, runner.spec)
+        image = read_record_image(record, runner.spec)
         found = runner.ground(image, list(sentences), 0.0, sensor=record.sensor, limit=1, tile="whole")
         return np.array([each.box or (np.nan,) * 4 for each in found])
 

@@ -17,7 +17,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.grounding.evaluation import Predict
-from rsvl.tasks.sentences import read_record
+from rsvl.tasks.sentences import read_record_image
 
 
 @dataclass
@@ -95,7 +95,7 @@ def torch_predictor(model: Any) -> Predict:
 
     @torch.inference_mode()
     def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
-        pixels = torch.from_numpy(preprocess(read_record(record, spec), spec.image))[None].to(device)
+        pixels = torch.from_numpy(preprocess(read_record_image(record, spec), spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         scores, boxes = model(pixels, tokens, image_index)

@@ -17,7 +17,7 @@ from rsvl.metrics import SegmentationMetrics, SegmentationReport
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
 from rsvl.tasks.segmentation.packing import mask_iou, pack
-from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record
+from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record_image
 
 DATASET_TYPES = (ReferringDataset,)
 NEEDS_MASKS = True
@@ -25,7 +25,7 @@ PRIMARY_METRIC = "mIoU"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record`)."""
+    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record_image`)."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
         """From an image of H x W pixels and N sentences to N masks, bool [H, W]."""
@@ -46,7 +46,7 @@ def runner_predictor(runner: _Segmenter) -> Predict:
     """
 
     def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        image = read_record(record, runner.spec)
+        image = read_record_image(record, runner.spec)
         return [segmentation.mask for segmentation in runner.segment(image, list(sentences), tile="whole")]
 
     return predict

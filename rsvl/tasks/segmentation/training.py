@@ -20,7 +20,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
-from rsvl.tasks.sentences import read_record
+from rsvl.tasks.sentences import read_record_image
 
 
 @dataclass
@@ -123,7 +123,7 @@ def torch_predictor(model: Any) -> Predict:
 
     @torch.inference_mode()
     def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        image = read_record(record, spec)
+        image = read_record_image(record, spec)
         pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
