@@ -20,7 +20,7 @@ PRIMARY_METRIC = "Pr@0.5"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record_image`)."""
+    """Answers sentences about one image, which it reads with `rsvl.tasks.sentences.read_record_image`."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
         """From an image and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.

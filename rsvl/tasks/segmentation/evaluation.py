@@ -25,7 +25,7 @@ PRIMARY_METRIC = "mIoU"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.read_record_image`)."""
+    """Answers sentences about one image, which it reads with `rsvl.tasks.sentences.read_record_image`."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
         """From an image of H x W pixels and N sentences to N masks, bool [H, W]."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 
 from rsvl.export.bundle import write_manifest
-from rsvl.export.graphs import replace_graph
+from rsvl.export.graph_files import replace_graph
 from rsvl.export.quantization.calibration_data import CalibrationData, collect
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
@@ -53,7 +53,7 @@ class _Graph:
     smoothed: int = 0
 
 
-def quantize(
+def quantize_in_place(
     directory: Path,
     settings: QuantizationSettings,
     kept: Mapping[str, str],
@@ -92,7 +92,7 @@ def quantize(
     parts = grouped(layers, cost)
 
     def write(selection: Selection, folder: Path) -> None:
-        _copy(bundle, folder)
+        copy_without_graphs(bundle, folder)
         _write(graphs, (layer for name in selection for layer in parts[name]), folder, kind)
         write_manifest(folder, bundle.manifest)
 
@@ -200,8 +200,8 @@ def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind
         replace_graph(quantized(graph.model, own, graph.largest, kind), folder, graph.spec)
 
 
-def _copy(bundle: Bundle, folder: Path) -> None:
-    """The files of a bundle that are not its graphs."""
+def copy_without_graphs(bundle: Bundle, folder: Path) -> None:
+    """Copies the files of a bundle that are not its graphs."""
     graphs = [file for graph in bundle.manifest.model.graphs for file in graph.files]
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
