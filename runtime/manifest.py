@@ -177,6 +177,12 @@ class Manifest:
         verification: what the export measured against PyTorch.
         metrics: accuracy figures known for these weights, by name.
         versions: versions of the packages that made it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> manifest = Manifest.from_json(Path("tiny.bundle/manifest.json").read_text())
+        >>> list(manifest.model.raw_inputs), list(manifest.model.final_outputs)
+        (['image', 'tokens'], ['mask_logits'])
     """
 
     model: ModelSpec
