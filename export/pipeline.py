@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import gc
-import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-import rsvl
-from rsvl.export.bundle import packed_path, staged, write_manifest
+from rsvl.export.bundle import Exported, packed_path, staged, versions, write_manifest
 from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
-from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize
-from rsvl.export.samples import default_samples
-from rsvl.export.verify import Verification, compare, run_bundle, run_pytorch, verifies
+from rsvl.export.pytorch_reference import run_pytorch
+from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize_staged
+from rsvl.export.samples import checked_samples, default_samples
+from rsvl.export.steps import Steps
+from rsvl.export.verify import Reference, verify
 from rsvl.modules.bases.exportable import ExportableModel
-from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import Manifest, ModelSpec
-
-MIN_SAMPLES = 8
-
-Progress = Callable[[str, float], None]
-"""Called at the start of each step with what it does and the fraction, 0…1, of the steps that are done."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A bundle that was written.
-
-    Attributes:
-        path: the bundle's directory.
-        packed: the same as one file, where that was asked for.
-        manifest: what `manifest.json` says.
-        verification: how the exported graphs compare with PyTorch.
-    """
-
-    path: Path
-    packed: Path | None
-    manifest: Manifest
-    verification: Verification
+from rsvl.runtime.progress import Progress, silent
 
 
 def export(
@@ -55,7 +32,7 @@ def export(
     pack: bool = False,
     metrics: Mapping[str, float] | None = None,
     quantization: QuantizationSettings | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
 
@@ -68,7 +45,7 @@ def export(
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
         metrics: accuracy figures known for these weights, for the manifest.
         quantization: for ``int8`` and ``fp8``, how it is calibrated, measured and chosen.
-        progress: told of each step.
+        progress: called at each step.
 
     Raises:
         UsageError: an unknown precision; quantization's settings without such a precision or the reverse; settings
@@ -94,17 +71,17 @@ def export(
     """
     spec: ModelSpec = model.spec
     _check_precision(precision, quantization, spec)
-    step = _Steps(progress, total=len(spec.graphs) + 3 + (quantization is not None))
+    steps = Steps(progress, total=len(spec.graphs) + 3 + (quantization is not None))
     was_training = model.training
     model.eval()
     try:
         with staged(Path(output), pack) as directory:
-            step("running the model in PyTorch")
-            inputs = _checked(samples or default_samples(spec, model.tokenizer_json() if spec.text else None), spec)
-            expected, kept = _reference(model, spec, inputs, precision)
+            steps.begin("running the model in PyTorch")
+            given = samples or default_samples(spec, model.tokenizer_json() if spec.text else None)
+            reference, kept = _reference(model, checked_samples(given, spec), precision)
             for graph in spec.graphs:
                 written = precision if quantization is None else "fp32"
-                step(f"exporting graph {graph.name} in {written}")
+                steps.begin(f"exporting graph {graph.name} in {written}")
                 module = in_precision(model.graph(graph.name), model, written, kept)
                 write_graph(module, graph, directory / _file(graph.name), winograd=precision == "fp32")
                 del module
@@ -117,41 +94,21 @@ def export(
                 source=dict(getattr(model, "source", {"weights": "random"})),
                 kept_fp32=kept,
                 metrics=dict(metrics or {}),
-                versions=_versions(),
+                versions={**versions("torch", "onnx", "onnxscript", "onnxruntime", "numpy"), "opset": str(OPSET)},
             )
             write_manifest(directory, draft)
             if quantization is not None:
-                step("quantizing")
-                agrees = partial(verifies, spec, expected, inputs, precision)
-                found = quantize(directory, quantization, kept, step.within, agrees, EIGHT_BIT[precision])
-                draft = replace(draft, quantization=found, kept_fp32={**kept, **found.kept(precision)})
-                write_manifest(directory, draft)
-            step("verifying against PyTorch in ONNX Runtime")
-            verification = compare(spec, expected, run_bundle(directory, inputs), precision)
-            write_golden(directory, spec, expected)
+                steps.begin("quantizing")
+                draft = quantize_staged(directory, draft, quantization, reference, steps.within)
+            steps.begin("verifying against PyTorch in ONNX Runtime")
+            verification = verify(directory, reference, precision)
+            write_golden(directory, spec, reference.tensors)
             manifest = write_manifest(directory, replace(draft, verification=asdict(verification)))
-            step("packing" if pack else "putting the bundle in place")
+            steps.begin("packing" if pack else "putting the bundle in place")
     finally:
         model.train(was_training)
     path = Path(output)
     return Exported(path, packed_path(path) if pack else None, manifest, verification)
-
-
-class _Steps:
-    """Counts the steps for the caller's progress bar."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def __call__(self, what: str) -> None:
-        if self.progress is not None:
-            self.progress(what, self.done / self.total)
-        self.done += 1
-
-    def within(self, done: float, total: float, what: str = "") -> None:
-        """So much of `total` of the step that began last is done."""
-        if self.progress is not None:
-            self.progress(what, (self.done - 1 + done / max(total, 1)) / self.total)
 
 
 def _check_precision(precision: str, quantization: QuantizationSettings | None, spec: ModelSpec) -> None:
@@ -168,35 +125,15 @@ def _check_precision(precision: str, quantization: QuantizationSettings | None, 
 
 
 def _reference(
-    model: ExportableModel, spec: ModelSpec, inputs: Mapping[str, np.ndarray], precision: str
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    model: ExportableModel, samples: Mapping[str, np.ndarray], precision: str
+) -> tuple[Reference, dict[str, str]]:
     """What PyTorch gives in float32, and what must stay float32 with the reason: declared by the model or measured."""
-    if precision == "fp32" or precision in EIGHT_BIT:
-        return run_pytorch(model, spec, inputs), dict(model.keep_fp32) if precision in EIGHT_BIT else {}
+    if precision != "fp16":
+        return Reference("PyTorch", run_pytorch(model, model.spec, samples)), dict(model.keep_fp32)
     with watch_ranges(model) as largest:
-        expected = run_pytorch(model, spec, inputs)
-    return expected, {**model.keep_fp32, **overflowing(largest)}
-
-
-def _checked(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
-    raw = spec.raw_inputs
-    if set(samples) != set(raw):
-        raise InputError(f"samples are {', '.join(sorted(samples))}: this model takes {', '.join(sorted(raw))}")
-    counts = {len(array) for array in samples.values()}
-    if len(counts) != 1 or min(counts) < MIN_SAMPLES:
-        raise InputError(f"{sorted(counts)} samples: give at least {MIN_SAMPLES}, as many of each input")
-    for name, tensor in raw.items():
-        if samples[name].shape[1:] != tensor.shape[1:] or samples[name].dtype != tensor.dtype:
-            found = f"{samples[name].dtype} {list(samples[name].shape)}"
-            raise InputError(f"sample {name} is {found}: this model takes {tensor.dtype} {list(tensor.shape)}")
-    return dict(samples)
+        tensors = run_pytorch(model, model.spec, samples)
+    return Reference("PyTorch", tensors), {**model.keep_fp32, **overflowing(largest)}
 
 
 def _file(graph: str) -> str:
     return f"{graph}.onnx"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
-    found = {name: version(name) for name in packages}
-    return {"rsvl": rsvl.__version__, "python": platform.python_version(), **found, "opset": str(OPSET)}

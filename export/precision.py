@@ -15,12 +15,13 @@ import copy
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from rsvl.export.keep_fp32 import matching
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 """What can be exported. bf16 is not: ONNX Runtime has no bfloat16 kernels on the CPU to verify it with."""
@@ -54,11 +55,6 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
         if keep or is_layer(module):
             module.register_forward_pre_hook(_casting(torch.float32 if keep else dtype), with_kwargs=True)
     return _HalfInside(converted, dtype)
-
-
-def matching(path: str, kept: Mapping[str, str]) -> str | None:
-    """The first of the patterns that names the submodule at `path` or a part that it lies in."""
-    return next((p for p in kept if path and (fnmatchcase(path, p) or fnmatchcase(path, f"{p}.*"))), None)
 
 
 def is_layer(module: nn.Module) -> bool:

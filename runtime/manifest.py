@@ -172,9 +172,10 @@ class Manifest:
         precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``fp8``.
         files: SHA-256 (hex) of every other file of the bundle, by POSIX path relative to the bundle.
         source: where the weights came from: ``{"weights": name or "random", "sha256": …}``.
-        kept_fp32: names of parts kept in float32 in a bundle of another precision, with the reason.
+        kept_fp32: names of parts that must stay float32 in other precisions, with the reason; in a bundle of another
+            precision also those that were found to need it.
         quantization: how an int8 or fp8 bundle came to that; None for other precisions.
-        verification: what the export measured against PyTorch.
+        verification: what was compared with PyTorch, or with the float32 bundle that an 8-bit one was made from.
         metrics: accuracy figures known for these weights, by name.
         versions: versions of the packages that made it.
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.settings import Images
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.loading import load
+from rsvl.runtime.progress import Progress
 from rsvl.tasks import evaluation_of
 
 
@@ -47,14 +47,14 @@ class Feeds:
                 yield dict(arrays)
 
 
-def collect(bundle: Bundle, images: Images, folder: Path, report: Report) -> Feeds:
+def collect(bundle: Bundle, images: Images, folder: Path, progress: Progress) -> Feeds:
     """Asks a float32 bundle about images and keeps what its graphs are given, one run of each graph an image.
 
     Args:
         bundle: in float32. It is loaded anew: a runner does not encode again the sentences that it knows.
         images: what it is asked about.
         folder: an empty one.
-        report: told how far it is.
+        progress: called as the work goes on.
 
     Raises:
         DatasetError: there are no images, or nothing is asked about them.
@@ -72,7 +72,7 @@ def collect(bundle: Bundle, images: Images, folder: Path, report: Report) -> Fee
 
     def next_image(done: int, total: int) -> None:
         seen.clear()
-        report(done, total, "calibrating: asking about images")
+        progress(done, total, "calibrating: asking about images")
 
     runner.watch(watch)
     evaluation.evaluate(evaluation.runner_predictor(runner), dataset, images.count, progress=next_image)

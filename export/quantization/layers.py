@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from rsvl.export.keep_fp32 import matching
 from rsvl.export.nodes import every_node
-from rsvl.export.precision import matching
 from rsvl.export.quantization.types import INT8, EightBit
 
 LEAST_WEIGHTS = 1024

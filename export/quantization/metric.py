@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsvl.export.quantization.calibration_data import collect
-from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.settings import Images
 from rsvl.runtime import tasks
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.loading import load
+from rsvl.runtime.progress import Progress
 from rsvl.runtime.tasks.runner import Runner
 from rsvl.tasks import evaluation_of
 from rsvl.tasks.contract import Seen
@@ -47,20 +47,20 @@ class Figure(Protocol):
 class TaskFigure:
     """The task's own figure on labelled images."""
 
-    def __init__(self, bundle: Bundle, labelled: Images, report: Report) -> None:
+    def __init__(self, bundle: Bundle, labelled: Images, progress: Progress) -> None:
         """Measures float32.
 
         Args:
             bundle: in float32.
             labelled: what it is asked.
-            report: told how far the measuring is.
+            progress: called as the measuring goes on.
 
         Raises:
             DatasetError: no images, or no labels.
             UsageError: a data set of another task, or of a sensor that the model does not know.
         """
         runner = load(bundle, provider="cpu")
-        self._evaluation, self._report = evaluation_of(runner.spec.task), report
+        self._evaluation, self._progress = evaluation_of(runner.spec.task), progress
         self._dataset, self._count = labelled.open(runner.spec.task), labelled.count
         self.name, self.images = self._evaluation.BEST, min(len(self._dataset), labelled.count)
         self._seen: list[Seen] = []
@@ -82,12 +82,12 @@ class TaskFigure:
             yield json.dumps(dataclasses.asdict(each), sort_keys=True).encode()
 
     def _ask(self, runner: Runner, what: str, seen: list[Seen]) -> float | None:
-        def progress(done: int, total: int) -> None:
-            self._report(done, total, f"measuring {what}")
+        def next_image(done: int, total: int) -> None:
+            self._progress(done, total, f"measuring {what}")
 
         predict = self._evaluation.runner_predictor(runner)
         found: dict[str, Any] = self._evaluation.evaluate(
-            predict, self._dataset, self._count, progress=progress, observe=seen.append
+            predict, self._dataset, self._count, progress=next_image, observe=seen.append
         ).to_dict()
         value = found[self._evaluation.BEST]
         return None if value is None or math.isnan(value) else float(value)
@@ -98,21 +98,21 @@ class Agreement:
 
     name, baseline = "agreement", 1.0
 
-    def __init__(self, bundle: Bundle, images: Images, report: Report) -> None:
+    def __init__(self, bundle: Bundle, images: Images, progress: Progress) -> None:
         """Keeps what the float32 bundle is given when it is asked about images, one question each, and what it gives.
 
         Args:
             bundle: in float32.
             images: what it is asked about.
-            report: told how far the measuring is.
+            progress: called as the measuring goes on.
 
         Raises:
             DatasetError: no images, or nothing is asked about them.
             UsageError: a data set of another task, or of a sensor that the model does not know.
         """
-        self._spec, self._report = bundle.manifest.model, report
+        self._spec, self._progress = bundle.manifest.model, progress
         with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-            feeds = collect(bundle, images, Path(folder), report)
+            feeds = collect(bundle, images, Path(folder), progress)
             raw, kept = self._spec.raw_inputs, dict[str, list[np.ndarray]]()
             for graph in self._spec.graphs:
                 taken = [tensor.name for tensor in graph.inputs if tensor.name in raw]
@@ -139,6 +139,6 @@ class Agreement:
         """Outputs by name, [N, …]; an image at a time, as memory is for one."""
         answers = []
         for number in range(self.images):
-            self._report(number, self.images, f"measuring {what}")
+            self._progress(number, self.images, f"measuring {what}")
             answers.append(runner.run(**{name: values[number : number + 1] for name, values in self._samples.items()}))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}

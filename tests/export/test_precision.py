@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.export.graphs import write_graph
-from rsvl.export.precision import OVERFLOW_MARGIN, in_precision, matching, overflowing, watch_ranges
+from rsvl.export.keep_fp32 import matching
+from rsvl.export.precision import OVERFLOW_MARGIN, in_precision, overflowing, watch_ranges
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
 

@@ -13,14 +13,13 @@ from pathlib import Path
 import onnx
 
 from rsvl.export.bundle import write_manifest
-from rsvl.export.graphs import replace_graph
+from rsvl.export.graph_files import replace_graph
 from rsvl.export.quantization.calibration_data import Feeds, collect
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.measurement_cache import Meter
 from rsvl.export.quantization.metric import Agreement, TaskFigure
 from rsvl.export.quantization.mixed_precision_search import Mix, Part, choose
-from rsvl.export.quantization.progress import Report
 from rsvl.export.quantization.qdq import quantized
 from rsvl.export.quantization.ranges import Seen, ranges
 from rsvl.export.quantization.settings import QuantizationSettings
@@ -29,6 +28,7 @@ from rsvl.export.quantization.types import INT8, EightBit
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
+from rsvl.runtime.progress import Progress
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
 
 
@@ -53,11 +53,11 @@ class _Graph:
     smoothed: int = 0
 
 
-def quantize(
+def quantize_in_place(
     directory: Path,
     settings: QuantizationSettings,
     kept: Mapping[str, str],
-    report: Report,
+    progress: Progress,
     agrees: Callable[[Path], bool] = lambda _: True,
     kind: EightBit = INT8,
 ) -> Quantization:
@@ -67,7 +67,7 @@ def quantize(
         directory: the bundle's folder, with its manifest.
         settings: how.
         kept: submodules that stay float: path or pattern → reason.
-        report: told how far it is.
+        progress: called as the work goes on.
         agrees: whether the bundle in a folder passes the export's verification: where the choice is measured, a mix
             that does not is not chosen. By default all pass.
         kind: the type; for what is measured in fp8 the manifest must say so already.
@@ -86,20 +86,20 @@ def quantize(
         raise UsageError(
             f"{bundle.manifest.model.name} has no layers that {kind.name} is for: export it in fp32 or fp16"
         )
-    calibration = _calibrated(graphs, bundle, settings, report)
+    calibration = _calibrated(graphs, bundle, settings, progress)
     multiply_adds = {layer: layer.multiply_adds(graph.numbers) for graph in graphs for layer in graph.layers}
     cost = multiply_adds if any(multiply_adds.values()) else {layer: layer.size for layer in layers}
     parts = grouped(layers, cost)
 
     def write(mix: Mix, folder: Path) -> None:
-        _copy(bundle, folder)
+        copy_without_graphs(bundle, folder)
         _write(graphs, (layer for name in mix for layer in parts[name]), folder, kind)
         write_manifest(folder, bundle.manifest)
 
     meter = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, report)
+        figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, progress)
         meter = Meter(figure, _identity(graphs, parts, kind), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
         chosen, drops = _chosen(meter, gains, settings, agrees)
@@ -124,15 +124,15 @@ def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: EightBit) -> list[_Gr
 
 
 def _calibrated(
-    graphs: Sequence[_Graph], bundle: Bundle, settings: QuantizationSettings, report: Report
+    graphs: Sequence[_Graph], bundle: Bundle, settings: QuantizationSettings, progress: Progress
 ) -> Measured | None:
     """Calibrates the graphs, and tells on what; None where only weights are wanted."""
     if settings.calibration is None:
         return None
     with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-        feeds = collect(bundle, settings.calibration, Path(folder), report)
+        feeds = collect(bundle, settings.calibration, Path(folder), progress)
         for done, graph in enumerate(graphs):
-            report(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
+            progress(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
             _calibrate(graph, feeds, settings.calibrator)
     return Measured(settings.calibration.data, settings.calibration.split, feeds.images)
 
@@ -198,8 +198,8 @@ def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind
         replace_graph(quantized(graph.model, own, graph.largest, kind), folder, graph.spec)
 
 
-def _copy(bundle: Bundle, folder: Path) -> None:
-    """The files of a bundle that are not its graphs."""
+def copy_without_graphs(bundle: Bundle, folder: Path) -> None:
+    """Copies the files of a bundle that are not its graphs."""
     graphs = [file for graph in bundle.manifest.model.graphs for file in graph.files]
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
