@@ -36,11 +36,6 @@ def export(
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
 
-    Example::
-
-        exported = export(rsvl.load("cd2fsan-tiny"), "tiny.bundle", precision="fp16")
-        print(*exported.verification.measures)
-
     Args:
         model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
@@ -59,6 +54,20 @@ def export(
         InputError: fewer than 8 samples, or samples that are not those the model takes.
         VerificationError: the exported graphs disagree with PyTorch; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
+
+    Examples:
+        A model of three lines, declared and exported; `rsvl.load("cd2fsan-tiny")` gives one that ships.
+
+        >>> from rsvl.runtime.manifest import GraphSpec, ModelSpec, TensorSpec
+        >>> class Doubler(ExportableModel):
+        ...     graphs = (GraphSpec("double", (TensorSpec("x", ("batch", 2)),), (TensorSpec("y", ("batch", 2)),)),)
+        ...     spec = ModelSpec("doubler", "doubling", "none", (), None, graphs)
+        ...
+        ...     def double(self, x):
+        ...         return (2 * x,)
+        >>> exported = export(Doubler(), "doubler.bundle", precision="fp16")
+        >>> exported.verification.measures[0].passed
+        True
     """
     spec: ModelSpec = model.spec
     _check_precision(precision, quantization, spec)

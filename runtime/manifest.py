@@ -178,6 +178,12 @@ class Manifest:
         verification: what was compared with PyTorch, or with the float32 bundle that an 8-bit one was made from.
         metrics: known accuracy metrics of these weights, by name.
         versions: versions of the packages that made it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> manifest = Manifest.from_json(Path("tiny.bundle/manifest.json").read_text())
+        >>> list(manifest.model.raw_inputs), list(manifest.model.final_outputs)
+        (['image', 'tokens'], ['mask_logits'])
     """
 
     model: ModelSpec

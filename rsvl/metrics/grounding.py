@@ -58,7 +58,15 @@ def box_names(group: GroupMetrics) -> dict[str, Any]:
 
 
 class GroundingMetrics(GroupedOverlaps):
-    """Accumulates (image, sentence) pairs."""
+    """Accumulates (image, sentence) pairs.
+
+    Examples:
+        >>> metrics = GroundingMetrics()
+        >>> sample = metrics.update([0, 0, 10, 10], [0, 0, 10, 8], "ship")
+        >>> report = metrics.compute()
+        >>> report.pr50, report.overall.miou
+        (1.0, 0.8)
+    """
 
     def update(
         self,

@@ -48,7 +48,14 @@ class ZeroShotReport:
 
 
 class ZeroShotMetrics:
-    """Accumulates images one at a time."""
+    """Accumulates images one at a time.
+
+    Examples:
+        >>> metrics = ZeroShotMetrics(("farmland", "harbour"))
+        >>> sample = metrics.update(np.array([0.2, 0.8]), "harbour")
+        >>> metrics.compute().top1
+        1.0
+    """
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         """`classes`: the names, in the order of the scores."""
@@ -142,7 +149,13 @@ def retrieval_ranks(similarity: np.ndarray, image_of_text: np.ndarray) -> tuple[
 
 
 def retrieval(image_ranks: np.ndarray, text_ranks: np.ndarray) -> RetrievalReport:
-    """Recall in both directions, from what `retrieval_ranks` gives: the share of ranks that are at most K."""
+    """Recall in both directions, from what `retrieval_ranks` gives: the share of ranks that are at most K.
+
+    Examples:
+        >>> ranks = retrieval_ranks(np.array([[0.9, 0.1], [0.8, 0.7]]), np.array([0, 1]))
+        >>> retrieval(*ranks).image_to_text[1]
+        0.5
+    """
     to_text, to_image = ({k: float(np.mean(ranks <= k)) for k in RECALLED_AT} for ranks in (image_ranks, text_ranks))
     return RetrievalReport(len(image_ranks), len(text_ranks), to_text, to_image)
 

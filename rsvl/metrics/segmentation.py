@@ -68,7 +68,18 @@ class SegmentationReport(GroupedReport):
 
 
 class SegmentationMetrics(GroupedOverlaps):
-    """Accumulates (image, sentence) pairs."""
+    """Accumulates (image, sentence) pairs.
+
+    Examples:
+        >>> metrics = SegmentationMetrics()
+        >>> target = np.zeros((8, 8), bool)
+        >>> target[:4] = True
+        >>> predicted = target.copy()
+        >>> predicted[3] = False
+        >>> sample = metrics.update(predicted, target, "ship")
+        >>> metrics.compute().miou
+        0.75
+    """
 
     def __init__(self, empty_below: int = EMPTY_BELOW) -> None:
         """`empty_below`: a predicted mask of fewer pixels counts as empty for N-acc and T-acc."""

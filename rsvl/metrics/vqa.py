@@ -69,7 +69,15 @@ class VQAReport:
 
 
 class VQAMetrics:
-    """Accumulates answers one at a time; memory does not grow with their number."""
+    """Accumulates answers one at a time; memory does not grow with their number.
+
+    Examples:
+        >>> metrics = VQAMetrics()
+        >>> for given, true in (("yes", "yes"), ("no", "yes")):
+        ...     sample = metrics.update(given, true, type="presence")
+        >>> metrics.compute().oa
+        0.5
+    """
 
     def __init__(self) -> None:
         # (type, condition) → true answers, and those of them that were given

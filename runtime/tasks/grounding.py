@@ -119,6 +119,11 @@ class Grounder(Runner):
         Raises:
             InputError: an image that cannot be read, a sentence that is empty.
             UsageError: an option out of range, or a sensor that the model does not know.
+
+        Examples:
+            >>> grounder = Grounder.open("grounder.bundle")
+            >>> grounder.ground("quarters.png", "the red square").box
+            (0.0, 0.0, 8.0, 8.0)
         """
         spec = self.image_for(sensor)
 
@@ -169,6 +174,13 @@ class Grounder(Runner):
         Raises:
             InputError: as `ground`.
             UsageError: as `ground`; or the model fuses image and sentence too early for it.
+
+        Examples:
+            >>> grounder = Grounder.open("grounder.bundle")
+            >>> for found in grounder.match("quarters.png", ["the red square", "the blue square"], least=0.9):
+            ...     print(found.text, found.box)
+            the red square (0.0, 0.0, 8.0, 8.0)
+            the blue square (8.0, 8.0, 16.0, 16.0)
         """
         spec = self.image_for(sensor)
         check_range("least", least, -1, 1)

@@ -54,6 +54,12 @@ class Matcher(Runner):
         Raises:
             InputError: an image that cannot be read, a label that is empty.
             UsageError: no label, or the same one twice.
+
+        Examples:
+            >>> matcher = Matcher.open("matcher.bundle")
+            >>> found = matcher.classify("quarters.png", ["red", "green", "blue"])
+            >>> {label: round(probability, 3) for label, probability in found.probabilities.items()}
+            {'red': 0.5, 'blue': 0.5, 'green': 0.0}
         """
         if not labels or len(set(labels)) != len(labels):
             raise UsageError("labels must be given, each of them once")
@@ -77,6 +83,11 @@ class Matcher(Runner):
 
         Raises:
             InputError: an image that cannot be read, a text that is empty.
+
+        Examples:
+            >>> matcher = Matcher.open("matcher.bundle")
+            >>> [match.index for match in matcher.retrieve(["squares.png", "quarters.png"], "the blue square")]
+            [1, 0]
         """
         similarity = self.similarity(images, [text])[:, 0]
         order = np.argsort(-similarity, kind="stable")[:limit]

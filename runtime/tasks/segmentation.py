@@ -108,6 +108,13 @@ class Segmenter(Runner):
         Raises:
             InputError: an image that cannot be read, a sentence that is empty.
             UsageError: a threshold, tile or overlap out of range.
+
+        Examples:
+            >>> segmenter = Segmenter.open("tiny.bundle")
+            >>> found = segmenter.segment("squares.png", "the red square")
+            >>> found.box, found.area, f"{found.score:.2f}"
+            ((10, 5, 20, 15), 100, '1.00')
+            >>> found.save("red.png")
         """
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences:

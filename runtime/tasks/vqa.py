@@ -64,6 +64,14 @@ class Answerer(Runner):
         Raises:
             InputError: no image at all, an unreadable one, a pair of different sizes, a question that is empty.
             UsageError: no question, or an image of a sensor that the model does not take.
+
+        Examples:
+            >>> answerer = Answerer.open("vqa.bundle")
+            >>> answer = answerer.answer("the red square", optical="quarters.png")
+            >>> answer.answer, f"{answer.probability:.2f}", answer.warning
+            ('yes', '0.98', 'no sar image: answered from optical alone')
+            >>> answerer.answer("the red square", optical="quarters.png", sar="sar.png").answer
+            'bright'
         """
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:

@@ -85,6 +85,11 @@ def write(
     Raises:
         UsageError: when the numbers do not fit each other, the task has no such pictures or the folder is in use.
         OutputError: when the disk refuses.
+
+    Examples:
+        >>> written = write("ships", scenes=4, size=64, val=1, test=1)
+        >>> written.scenes
+        {'train': 2, 'val': 1, 'test': 1}
     """
     root = Path(root)
     splits = _splits(scenes, val, test)
