@@ -89,6 +89,14 @@ def create(name: str, ablation: str | None = None) -> Any:
     Raises:
         UsageError: no such preset (the nearest are suggested), or it has no such ablation; or a module that cannot be
             imported or built.
+
+    Examples:
+        >>> from rsvl import registry
+        >>> "cd2fsan-tiny" in registry.names()
+        True
+        >>> model = registry.create("cd2fsan-tiny")
+        >>> model.spec.text.tokens
+        22
     """
     if is_user_factory(name):
         return _user_model(name)

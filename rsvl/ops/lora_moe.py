@@ -47,6 +47,12 @@ def lora_moe(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, gate: Tensor) -> T
 
     Raises:
         UsageError: shapes that do not fit each other, or a dtype that is not floating point.
+
+    Examples:
+        >>> x, weight = torch.ones(1, 4), torch.eye(4)
+        >>> a, b = torch.ones(2, 1, 4), torch.ones(2, 4, 1)
+        >>> lora_moe(x, weight, a, b, torch.tensor([[1.0, 0.0]])).tolist()
+        [[5.0, 5.0, 5.0, 5.0]]
     """
     _check(x, weight, a, b, gate)
     if torch.onnx.is_in_onnx_export():

@@ -89,6 +89,15 @@ def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode:
     Raises:
         UsageError: shapes that do not fit each other, a dtype that is not floating point, an unknown mode, an even k,
             or ``arc`` with k other than 3.
+
+    Examples:
+        A quarter turn takes the right tap to the top, so the output is the pixel above.
+
+        >>> kernel = torch.zeros(1, 1, 1, 3, 3)
+        >>> kernel[..., 1, 2] = 1
+        >>> x = torch.arange(9.0).view(1, 1, 3, 3)
+        >>> rotated_conv2d(x, kernel, torch.full((1, 1), torch.pi / 2), torch.ones(1, 1)).round()[0, 0].tolist()
+        [[0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     """
     _check(x, weight, theta, gate, mode)
     if torch.onnx.is_in_onnx_export():
