@@ -81,14 +81,22 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class TextSpec:
-    """How a sentence becomes the `tokens` tensor, padded to `tokens` ids with `pad`; `tokenizer` is the bundle's file.
+    """How a sentence becomes the `tokens` tensor, padded to `tokens` ids with `pad`.
 
-    `tokens` counts the start and end tokens in. A sentence with more is cut, keeping the end token, with a warning.
+    Attributes:
+        tokens: start and end token included; a sentence with more is cut, with a warning.
+        pad: the id of padding.
+        tokenizer: the bundle's file.
+        keep_end: whether a sentence that is cut keeps its end token in the last place.
+        marks: kinds of words that a caller may mark in a sentence; a model with any takes them as the raw input `marks`
+            int64 [batch, kinds, tokens]: 1 for marked tokens, 0 for others, -1 where nobody marked any.
     """
 
     tokens: int
     pad: int = 0
     tokenizer: str = "tokenizer.json"
+    keep_end: bool = True
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -259,7 +267,13 @@ def _image(data: dict[str, Any]) -> ImageSpec:
 
 
 def _text(data: dict[str, Any]) -> TextSpec:
-    spec = TextSpec(int(data["tokens"]), int(data["pad"]), str(data["tokenizer"]))
+    spec = TextSpec(
+        int(data["tokens"]),
+        int(data["pad"]),
+        str(data["tokenizer"]),
+        bool(data.get("keep_end", True)),  # bundles of rsvl before it have neither
+        tuple(str(kind) for kind in data.get("marks", ())),
+    )
     if spec.tokens < 3:
         raise ValueError("text: tokens must have room for start, word and end")
     return spec

@@ -4,18 +4,20 @@ Lei et al., "Exploring Fine-Grained Image-Text Alignment for Referring Remote Se
 2025 (public code: Shaosifan/FIANet). What all models of this family share is in `rsvl.modules.bases.early_fusion`.
 Training: AdamW, 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 
-Chosen:
+This is what the released code computes. There the decoder gets a stage's context branch alone, and nothing reads the last
+stage's other branches: they are left out. A sentence that names no object silences the object branch, and with it the
+place's; one that names no place has all its words for it.
 
-* The public code finds the object's words by a dataset's class names and the place's by a part-of-speech tagger
-  before the model runs. Here `OBJECT_WORDS` and `PLACE_WORDS` mark both in the tokenizer's own vocabulary, so that the
-  text graph takes tokens and nothing else. Without such words all of them are taken.
-* What the decoder gets of a stage is all that FIAM adds to it. The public code gives it the context branch alone, so
-  that the last stage's other branches never train; its unused linear layer after the object branch is left out.
+Before its model runs, the released code finds the object's words by the dataset's class names and the place's by a
+part-of-speech tagger. Here a caller gives them as marks of the tokens; where none are given, `OBJECT_WORDS` and
+`PLACE_WORDS` mark both in the tokenizer's own vocabulary, which is not the same (docs/models.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from tokenizers import Tokenizer
@@ -23,11 +25,13 @@ from torch import Tensor, nn
 
 from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.bases.early_fusion import Preset as BasePreset
+from rsvl.modules.key_rules import Rules
 from rsvl.modules.layers.attention import padding_bias
-from rsvl.modules.layers.cross_scale import CrossScale
+from rsvl.modules.layers.cross_scale import CROSS_SCALE_KEYS, CrossScale
 from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, PixelWordAttention
 from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.registry import register
+from rsvl.runtime.errors import CheckpointError
 from rsvl.runtime.manifest import TensorSpec
 
 #: Words of the class names of RRSIS-D, RefSegRS and of `rsvl synth`.
@@ -58,7 +62,7 @@ class Preset(BasePreset):
 
 
 class FIAM(nn.Module):
-    """Fine-grained image-text alignment of a stage: context, object and place branches, channel modulation.
+    """Fine-grained image-text alignment of a stage: object and place branches beside the context, channel modulation.
 
     Args:
         width: channels of the pixels.
@@ -67,7 +71,6 @@ class FIAM(nn.Module):
 
     def __init__(self, width: int, words: int) -> None:
         super().__init__()
-        self.context = PWAM(width, words)
         self.context_gate = LanguageGate(width)
         self.object = PixelWordAttention(width, words)
         self.object_gate = LanguageGate(width)
@@ -77,13 +80,23 @@ class FIAM(nn.Module):
             nn.Linear(width, width // 8), nn.ReLU(), nn.Linear(width // 8, width), nn.Sigmoid()
         )
 
-    def forward(self, x: Tensor, side: int, text: tuple[Tensor, ...]) -> Tensor:
-        """Tokens [B, N, C] of a side×side map and the text graph's features → [B, N, C], to be added to them."""
-        words, padding, object_words, object_bias, place_words, place_bias = text
-        context = self.context_gate(self.context(x, words, padding))
-        placed = self.object_gate(self.object(x, object_words, object_bias))
+    def forward(self, x: Tensor, context: Tensor, side: int, text: tuple[Tensor, ...]) -> Tensor:
+        """What is added to a stage's tokens.
+
+        Args:
+            x: the tokens of a side×side map [B, N, C].
+            context: what they attend to in the whole sentence [B, N, C].
+            side: of the map.
+            text: the text graph's features.
+
+        Returns:
+            [B, N, C].
+        """
+        _, _, object_words, object_bias, place_words, place_bias = text
+        named = (object_bias.amax(1) > -1).to(x.dtype)[:, None, None]  # whether there is a word for the object
+        placed = self.object_gate(self.object(x, object_words, object_bias) * named)
         placed = placed * self._where(self.place(x, place_words, place_bias), side)
-        return (context + placed) * self.channels(x.mean(1, keepdim=True))
+        return (self.context_gate(context) + placed) * self.channels(x.mean(1, keepdim=True))
 
     def _where(self, place: Tensor, side: int) -> Tensor:
         """How well each pixel's place fits, in (0, 1), [B, N, 1] for [B, N, C]."""
@@ -113,6 +126,24 @@ class TextAwareBlock(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, x.shape[-2:])
 
 
+_RELEASED: Rules = (
+    (r"^backbone\.layers\.(\d)\.context_pixel_attn\.", r"context.\1."),
+    (r"^backbone\.layers\.([012])\.context_tanh_gate\.", r"fiam.\1.context_gate.mlp."),
+    (r"^backbone\.layers\.([012])\.object_position_align_blk\.", r"fiam.\1."),
+    (r"^(fiam\.\d)\.go_cross_attn\.", r"\1.object."),
+    (r"^(fiam\.\d)\.sp_cross_attn\.", r"\1.place."),
+    (r"^(fiam\.\d)\.go_tanh_gating\.", r"\1.object_gate.mlp."),
+    (r"^(fiam\.\d)\.conv1\.", r"\1.place_conv."),
+    (r"^backbone\.layers\.([012])\.fc1\.", r"fiam.\1.channels.0."),
+    (r"^backbone\.layers\.([012])\.fc2\.", r"fiam.\1.channels.2."),
+    (r"^backbone\.tmem\.", "tmem."),
+    *CROSS_SCALE_KEYS,
+    (r"^(tmem\.blocks\.\d)\.tma\.", r"\1.attention."),
+    (r"^(tmem\.blocks\.\d)\.ff\.net\.0\.", r"\1.feed_forward.0."),
+    (r"^(tmem\.blocks\.\d)\.ff\.net\.3\.", r"\1.feed_forward.2."),
+)
+
+
 @register("fianet", presets={"fianet": Preset(), "fianet-tiny": Preset(**TINY, enhancements=1)})
 class FIANet(EarlyFusionSegmenter):
     """The network of Figure 2: FIAM in four stages, TMEM, a top-down decoder.
@@ -123,14 +154,19 @@ class FIANet(EarlyFusionSegmenter):
     """
 
     paper = "FIANet: Exploring Fine-Grained Image-Text Alignment for RRSIS (IEEE TGRS 2025)"
+    marks = ("object", "place")
+    released_parts = frozenset({"backbone.tmem."})
+    released_keys = _RELEASED
+    unread = r"^backbone\.layers\.3\.(context_tanh_gate|object_position_align_blk|fc[12])\.|^fiam\.\d\.go_embedding\."
     is_object: Tensor
     is_place: Tensor
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__(name, preset)
         widths, words = preset.swin.widths, preset.bert.width
-        self.fiam = nn.ModuleList(FIAM(width, words) for width in widths)
-        self.tmem = CrossScale(widths, [TextAwareBlock(sum(widths) // 4, words) for _ in range(preset.enhancements)])
+        self.context = nn.ModuleList(PWAM(width, words) for width in widths)
+        self.fiam = nn.ModuleList(FIAM(width, words) for width in widths[:-1])
+        self.tmem = self._tmem(preset.enhancements)
 
     def text_features(self) -> list[TensorSpec]:
         """Words and bias thrice: of the whole sentence, of the object's words, of the place's."""
@@ -141,17 +177,35 @@ class FIANet(EarlyFusionSegmenter):
             for tensor in (words, bias)
         ]
 
-    def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """BERT's words [B, T, D] and their bias [B, T] when it reads all words, the object's only, the place's only."""
+    def encode_text(self, tokens: Tensor, marks: Tensor | None = None) -> tuple[Tensor, ...]:
+        """BERT's words [B, T, D] and their bias [B, T] when it reads all words, the object's only, the place's only.
+
+        Args:
+            tokens: int64 [B, T].
+            marks: int64 [B, 2, T], 1 for the object's and for the place's words, 0 for others, -1 for what the built-in
+                lists are to tell, as without marks.
+        """
         is_word = tokens != self.spec.words.pad
-        parts = [is_word, *(_or_all(is_word & marks[tokens], is_word) for marks in (self.is_object, self.is_place))]
+        parts = [is_word]
+        for index, listed in enumerate((self.is_object, self.is_place)):
+            part = (
+                listed[tokens]
+                if marks is None
+                else torch.where(marks[:, index] < 0, listed[tokens], marks[:, index] > 0)
+            )
+            parts.append(is_word & part)
+        parts[-1] = _or_all(parts[-1], is_word)
         biases = [padding_bias(part) for part in parts]
         return tuple(tensor for bias in biases for tensor in (self.text_encoder(tokens, bias), bias))
 
-    def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """FIAM."""
-        aligned = self.fiam[index](x, self.image_encoder.sides[index], text)
-        return aligned, x + aligned, text
+    def fuse(
+        self, index: int, entering: Tensor, x: Tensor, text: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """The context goes to the decoder; FIAM adds it to the tokens with what the object's and the place's words find."""
+        context = self.context[index](x, *text[:2])
+        if index < len(self.fiam):
+            x = x + self.fiam[index](x, context, self.image_encoder.sides[index], text)
+        return context, x, text
 
     def refine(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> list[Tensor]:
         """TMEM, which attends to the whole sentence."""
@@ -160,6 +214,24 @@ class FIANet(EarlyFusionSegmenter):
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy (class weights 0.9 and 1.1) + 0.1 Dice."""
         return cross_entropy_and_dice(logits, masks)
+
+    @contextmanager
+    def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
+        """Takes as many blocks of the multi-scale enhancement as a checkpoint has: the datasets' trainings differ there."""
+        blocks = {key.split(".")[2] for key in state if key.startswith("tmem.blocks.")}
+        kept = self.preset, self.tmem
+        if blocks and len(blocks) != self.preset.enhancements:
+            self.preset = replace(self.preset, enhancements=len(blocks))
+            self.tmem = self._tmem(len(blocks)).to(self.classes.weight)
+        try:
+            yield
+        except CheckpointError:
+            self.preset, self.tmem = kept
+            raise
+
+    def _tmem(self, enhancements: int) -> CrossScale:
+        widths, words = self.preset.swin.widths, self.preset.bert.width
+        return CrossScale(widths, [TextAwareBlock(sum(widths) // 4, words) for _ in range(enhancements)])
 
     def on_tokenizer_changed(self, tokenizer_json: str) -> None:
         """Marks the ids of `OBJECT_WORDS` and `PLACE_WORDS`."""

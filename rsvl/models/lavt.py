@@ -1,8 +1,8 @@
 """LAVT: words enter each stage of Swin through pixel–word attention and a language gate.
 
 Yang et al., "LAVT: Language-Aware Vision Transformer for Referring Image Segmentation", CVPR 2022 (public code:
-yz93/LAVT-RIS). What all models of this family share, and what was chosen for the tiny presets, is in
-`rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 40 epochs.
+yz93/LAVT-RIS), which this computes. What all models of this family share, and what was chosen for the tiny presets, is
+in `rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 40 epochs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter, Preset
+from rsvl.modules.key_rules import Rules
 from rsvl.modules.layers.pixel_word import PWAM, LanguageGate
 from rsvl.modules.losses.masks import weighted_cross_entropy
 from rsvl.registry import register
+
+KEYS: Rules = (
+    (r"^backbone\.layers\.(\d)\.fusion\.", r"pwam.\1."),
+    (r"^backbone\.layers\.([012])\.res_gate\.", r"gates.\1.mlp."),
+)
+"""The released names of PWAM and of the gates; nothing reads the last stage's gate."""
 
 
 @register("lavt", presets={"lavt": Preset(), "lavt-tiny": Preset(**TINY)})
@@ -25,6 +32,7 @@ class LAVT(EarlyFusionSegmenter):
     """
 
     paper = "LAVT: Language-Aware Vision Transformer for Referring Image Segmentation (CVPR 2022)"
+    released_keys = KEYS
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__(name, preset)
@@ -32,7 +40,9 @@ class LAVT(EarlyFusionSegmenter):
         self.pwam = nn.ModuleList(PWAM(width, preset.bert.width) for width in widths)
         self.gates = nn.ModuleList(LanguageGate(width) for width in widths[:-1])  # nothing reads the last stage's
 
-    def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def fuse(
+        self, index: int, entering: Tensor, x: Tensor, text: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """PWAM gives F_i to the decoder; the gate lets some of it into the stage's own tokens V_i."""
         words, padding = text
         fused = self.pwam[index](x, words, padding)

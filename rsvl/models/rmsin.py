@@ -3,18 +3,45 @@
 Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024 (public
 code: Lsan2401/RMSIN). What all models of this family share is in `rsvl.modules.bases.early_fusion`. Training: AdamW,
 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
+
+The released code's CIM reads its attention's result without transposing it (`CrossScaleAttention`); its weights were
+trained so. `rmsin` computes the same. `rmsin-paper` and `rmsin-tiny`, whose shipped weights were trained before, have the
+attention of the paper.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter, Preset
-from rsvl.modules.layers.cross_scale import CIMBlock, CrossScale
+from rsvl.models.lavt import KEYS
+from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
+from rsvl.modules.bases.early_fusion import Preset as BasePreset
+from rsvl.modules.key_rules import Rules
+from rsvl.modules.layers.cross_scale import CROSS_SCALE_KEYS, CIMBlock, Computation, CrossScale
 from rsvl.modules.layers.pixel_word import PWAM, LanguageGate
 from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.registry import register
+
+
+@dataclass(frozen=True)
+class Preset(BasePreset):
+    """Sizes of an RMSIN.
+
+    Attributes:
+        computation: CIM's, "released" or "paper".
+    """
+
+    computation: Computation = "released"
+
+
+PRESETS = {
+    "rmsin": Preset(),
+    "rmsin-paper": Preset(computation="paper"),
+    "rmsin-tiny": Preset(**TINY, computation="paper"),
+}
 
 
 class VariousReceptive(nn.Module):
@@ -47,7 +74,31 @@ class _Branches(nn.Module):
         return self.same(x) + self.conv1(x) + self.conv3(x)
 
 
-@register("rmsin", presets={"rmsin": Preset(), "rmsin-tiny": Preset(**TINY)})
+_BRANCHES = {
+    "identity": "same",
+    "1x1": "conv1",
+    "3x3": "conv3",
+    "conv": "0",
+    "bn": "1",
+    "conv1": "0",
+    "bn1": "1",
+    "conv2": "2",
+    "bn2": "3",
+}
+_RELEASED: Rules = (
+    *KEYS,
+    (r"^backbone\.layers\.([012])\.visual_gate\.", r"visual_gates.\1.mlp."),
+    (
+        r"^backbone\.layers\.([012])\.visual_residual\.repblock\.brb_(identity|1x1|3x3)(_2)?\.",
+        lambda m: f"various_receptive.{m[1]}.{'second' if m[3] else 'first'}.{_BRANCHES[m[2]]}.",
+    ),
+    (r"^(various_receptive.*\.conv[13])\.((?:conv|bn)[12]?)\.", lambda m: f"{m[1]}.{_BRANCHES[m[2]]}."),
+    (r"^backbone\.cim\.", "cim."),
+    *CROSS_SCALE_KEYS,
+)
+
+
+@register("rmsin", presets=PRESETS)
 class RMSIN(EarlyFusionSegmenter):
     """The network of Figure 3: intra-scale interaction (IIM), cross-scale interaction (CIM), oriented decoder (OAD).
 
@@ -58,6 +109,9 @@ class RMSIN(EarlyFusionSegmenter):
 
     paper = "RMSIN: Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation (CVPR 2024)"
     rotated = True
+    released_parts = frozenset({"backbone.cim."})
+    released_keys = _RELEASED
+    unread = r"^backbone\.layers\.3\.(res_gate|visual_gate|visual_residual)\."
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__(name, preset)
@@ -67,9 +121,12 @@ class RMSIN(EarlyFusionSegmenter):
         self.gates = nn.ModuleList(LanguageGate(width) for width in inner)
         self.various_receptive = nn.ModuleList(VariousReceptive() for _ in inner)
         self.visual_gates = nn.ModuleList(LanguageGate(width) for width in inner)
-        self.cim = CrossScale(widths, [CIMBlock(widths, self.image_encoder.sides[-1])])
+        cim = CIMBlock(widths, self.image_encoder.sides[-1], computation=preset.computation)
+        self.cim = CrossScale(widths, [cim])
 
-    def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def fuse(
+        self, index: int, entering: Tensor, x: Tensor, text: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """IIM: the stage's tokens take up what the words say and what wider receptive fields see, both gated."""
         words, padding = text
         fused = self.pwam[index](x, words, padding)

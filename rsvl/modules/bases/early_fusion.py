@@ -4,6 +4,8 @@ The graphs: `image` is all before the first word enters, Swin's first stage; `te
 
 Choices, where the papers' public codes differ from each other or from what a tiny preset needs:
 
+* Published checkpoints load (`published`), and what is computed with them is what their authors' code computes. Where the
+  paper says otherwise, a preset or class of its own has the paper's computation, under a name that says so.
 * Full presets have the papers' losses, and their two-class logits at a quarter of the image's side are enlarged to it.
   `mask_logits` is the difference of the two classes' logits, whose sigmoid is the softmax's foreground.
 * Tiny presets are trained from scratch on small images: a convolutional stem embeds patches of 8 pixels and a finer map
@@ -25,13 +27,17 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from rsvl.modules.bases.released import FAMILY_KEYS, RELEASED_PARTS, from_released
 from rsvl.modules.bases.segmentation import ReferringSegmenter, segmentation_graphs
 from rsvl.modules.encoders.bert import BERT_BASE, BertSizes, BertWords
 from rsvl.modules.encoders.stem import ConvStem
 from rsvl.modules.encoders.swin import IMAGENET_MEAN, IMAGENET_STD, SWIN_B, SwinEncoder, SwinSizes
+from rsvl.modules.key_rules import Rules
+from rsvl.modules.layers.adaptive_rotation import ADAPTIVE_ROTATION_KEYS
 from rsvl.modules.layers.attention import padding_bias
+from rsvl.modules.layers.fine_detail import FineDetail
 from rsvl.modules.layers.mask_decoder import MaskDecoder
-from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
+from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_loss
 from rsvl.modules.tokenizers.bert import bert_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
 from rsvl.runtime.errors import UsageError
@@ -66,6 +72,11 @@ class Preset:
         return 2 ** len(self.stem) if self.stem else 4
 
     @property
+    def keep_end(self) -> bool:
+        """Whether a sentence that is cut keeps its end token; the authors' code cuts it off like any other."""
+        return bool(self.stem)
+
+    @property
     def mask_size(self) -> int:
         """Side of the mask logits in pixels."""
         return 4 * self.image_size // self.patch if self.stem else self.image_size
@@ -95,10 +106,19 @@ class EarlyFusionSegmenter(ReferringSegmenter):
     Attributes:
         paper: the paper's title.
         rotated: whether the decoder's blocks rotate their kernels.
+        marks: kinds of words that a caller may mark for the model (`TextSpec.marks`).
+        gives_patches: whether the image graph also gives the patches that enter the first stage, as its last output.
+        released_parts: which of `RELEASED_PARTS` the model's released checkpoints hold.
+        released_keys: renames of their entries beside those that the family shares.
     """
 
     paper: ClassVar[str]
     rotated: ClassVar[bool] = False
+    marks: ClassVar[tuple[str, ...]] = ()
+    gives_patches: ClassVar[bool] = False
+    released_parts: ClassVar[frozenset[str]] = frozenset()
+    released_keys: ClassVar[Rules] = ()
+    unread: ClassVar[str] = r"^backbone\.layers\.3\.res_gate\."
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
@@ -107,18 +127,21 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self.text_encoder = BertWords(p.bert)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in p.swin.widths)
         self.decoder = MaskDecoder(p.swin.widths, p.decoder, self.rotated)
-        self.fine = FineDetail(p) if p.stem else None
+        self.fine = _fine_detail(p) if p.stem else None
         self.classes = _classes(p)
         self.keep_fp32 = {"classes": "a mask's border is where two logits cross"}
-        self.spec = _spec(name, p, self.paper, self.text_features())
+        self.spec = self._spec(name)
         self._set_tokenizer(None)
 
     @abstractmethod
-    def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def fuse(
+        self, index: int, entering: Tensor, x: Tensor, text: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Conditions a stage on the words.
 
         Args:
             index: the stage, from 0.
+            entering: the tokens that entered its blocks [B, N, C]; for stage 0 the last output of the image graph.
             x: its tokens [B, N, C].
             text: what the text graph gives, as the stage before left it.
 
@@ -144,10 +167,15 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         ]
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Swin's first stage [B, N, C]; with a stem also the finer map [B, c, h, w] that joins after the decoder."""
+        """Swin's first stage [B, N, C]; with a stem also the finer map [B, c, h, w] that joins after the decoder.
+
+        And, where the model `gives_patches`, the patches that enter the first stage [B, N, C].
+        """
         x, maps = self.image_encoder.embed(image)
-        stage = self.image_encoder.stage(0, x)
-        return (stage,) if self.fine is None else (stage, self.fine.detail(maps[-1]))
+        features = [self.image_encoder.blocks(0, x)]
+        if self.fine is not None:
+            features.append(self.fine.detail(maps[-1]))
+        return (*features, x) if self.gives_patches else tuple(features)
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """BERT's words [B, T, D] and the padding bias [B, T]."""
@@ -158,11 +186,12 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         """The stages with the words in them, and the decoder."""
         image = features[: len(self.spec.graphs[0].outputs)]
         text = features[len(image) :]
-        x, levels = image[0], []
+        entering, x, levels = image[-1], image[0], []
         for index, norm in enumerate(self.norms):
             if index:
-                x = self.image_encoder.stage(index, x)
-            level, x, text = self.fuse(index, x, text)
+                entering = self.image_encoder.merge(index, x)
+                x = self.image_encoder.blocks(index, entering)
+            level, x, text = self.fuse(index, entering, x, text)
             levels.append(self.image_encoder.map(index, norm(level)))
         x = self.decode(self.refine(levels, text), text)
         if self.fine is None:
@@ -195,6 +224,19 @@ class EarlyFusionSegmenter(ReferringSegmenter):
     @abstractmethod
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """The paper's loss of logits and masks float [N, 1, h, w], a scalar."""
+
+    @classmethod
+    def reads(cls, state: Mapping[str, Tensor]) -> bool:
+        """Whether these are a released checkpoint of this model and of no other of the family."""
+        parts = {part for part in RELEASED_PARTS if any(key.startswith(part) for key in state)}
+        return "classifier.conv1_4.weight" in state and parts == cls.released_parts
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The whole model from its authors' file (`rsvl.modules.bases.released`)."""
+        if not self.reads(state):
+            return None
+        rules = (*self.released_keys, *FAMILY_KEYS, *(ADAPTIVE_ROTATION_KEYS if self.rotated else ()))
+        return from_released(state, rules, self.image_encoder, self.text_encoder)
 
     def use_tokenizer(self, path: str | Path) -> None:
         """Takes BERT's tokenizer from a Hugging Face directory, a tokenizer.json or a vocab.txt.
@@ -244,6 +286,26 @@ class EarlyFusionSegmenter(ReferringSegmenter):
             self._set_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
         return overhead_tokenizer_json()
 
+    def _spec(self, name: str) -> ModelSpec:
+        p = self.preset
+        image = ImageSpec(size=p.image_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        side = p.image_size // p.patch
+        image_features = [TensorSpec("stage1", ("batch", side**2, p.swin.embed))]
+        if p.stem:
+            image_features.append(TensorSpec("detail", ("batch", p.decoder[-1], 2 * side, 2 * side)))
+        if self.gives_patches:
+            image_features.append(TensorSpec("patches", ("batch", side**2, p.swin.embed)))
+        return ModelSpec(
+            name=name,
+            task=SEGMENTATION,
+            paper=self.paper,
+            images=(image,),
+            text=TextSpec(tokens=p.tokens, keep_end=p.keep_end, marks=self.marks),
+            graphs=segmentation_graphs(
+                image, p.tokens, image_features, self.text_features(), p.mask_size, len(self.marks)
+            ),
+        )
+
     @property
     def _ships_tokenizer(self) -> bool:
         return self.preset.bert.vocabulary == _SHIPPED_VOCABULARY
@@ -258,34 +320,8 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self.on_tokenizer_changed(used)
 
 
-class FineDetail(nn.Module):
-    """Tiny presets' last step before the classes: a finer map of the stem, multiplied with the sentence, joins.
-
-    Args:
-        p: the preset, with a stem.
-    """
-
-    def __init__(self, p: Preset) -> None:
-        super().__init__()
-        width, words = p.decoder[-1], p.bert.width
-        self.size = p.mask_size // _SHUFFLE
-        self.detail = nn.Conv2d(p.stem[-2], width, 1)
-        self.detail_gain = nn.Linear(words, width)
-        self.stage_gain = nn.Linear(words, p.swin.embed, bias=False)
-        self.contrast_bias = nn.Parameter(torch.tensor(PRIOR_LOGIT))
-        self.conv = nn.Conv2d(width, width // 2, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width // 2)
-        nn.init.ones_(self.detail_gain.bias)
-
-    def forward(self, x: Tensor, detail: Tensor, sentence: Tensor) -> Tensor:
-        """Decoded map [B, C, H, W], detail [B, C, 2·H, 2·W], sentence [B, D] → [B, C / 2, 2·H, 2·W]."""
-        x = F.interpolate(x, scale_factor=2, mode="bilinear") + detail * self.detail_gain(sentence)[:, :, None, None]
-        return F.relu(self.norm(self.conv(x)))
-
-    def contrast(self, features: tuple[Tensor, ...], sentence: Tensor) -> Tensor:
-        """Text-to-pixel logits [N, B, h, w] of sentences [N, D] at the first stage's map and the detail of B images."""
-        gains = (self.stage_gain, self.detail_gain)
-        return contrast_logits(features, gains, sentence, self.contrast_bias, self.size)
+def _fine_detail(p: Preset) -> FineDetail:
+    return FineDetail(p.decoder[-1], p.stem[-2], p.swin.embed, p.bert.width, p.mask_size // _SHUFFLE)
 
 
 def _classes(p: Preset) -> nn.Conv2d:
@@ -296,19 +332,3 @@ def _classes(p: Preset) -> nn.Conv2d:
     prior = torch.tensor([-PRIOR_LOGIT / 2, PRIOR_LOGIT / 2])
     layer.bias = nn.Parameter(prior.repeat_interleave(_SHUFFLE**2))
     return layer
-
-
-def _spec(name: str, p: Preset, paper: str, text_features: list[TensorSpec]) -> ModelSpec:
-    image = ImageSpec(size=p.image_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    side = p.image_size // p.patch
-    image_features = [TensorSpec("stage1", ("batch", side**2, p.swin.embed))]
-    if p.stem:
-        image_features.append(TensorSpec("detail", ("batch", p.decoder[-1], 2 * side, 2 * side)))
-    return ModelSpec(
-        name=name,
-        task=SEGMENTATION,
-        paper=paper,
-        images=(image,),
-        text=TextSpec(tokens=p.tokens),
-        graphs=segmentation_graphs(image, p.tokens, image_features, text_features, p.mask_size),
-    )

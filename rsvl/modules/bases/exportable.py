@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -25,10 +26,12 @@ class ExportableModel(nn.Module):
     Attributes:
         spec: the model's declaration.
         keep_fp32: submodules that stay in float32 in half-precision exports: module path → reason.
+        unread: a regular expression for the entries of published checkpoints that no output depends on.
     """
 
     spec: ModelSpec
     keep_fp32: Mapping[str, str] = MappingProxyType({})
+    unread: ClassVar[str] = "(?!)"
 
     def graph(self, name: str) -> nn.Module:
         """The module to export as graph `name` of `spec.graphs`.
@@ -42,16 +45,21 @@ class ExportableModel(nn.Module):
             raise KeyError(f"{type(self).__name__} has no graph {name!r}")
         return _Graph(self, method)
 
+    @classmethod
+    def reads(cls, state: Mapping[str, Tensor]) -> bool:
+        """Whether a file is in one of the model's published layouts, by the names of its tensors; none by default."""
+        return False
+
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The model's own state dict from the tensors of a file in a layout that others publish for this model.
 
-        Entries that are not known keep their names. The sizes are the checkpoint's (`resized`).
+        Entries that have no place in the model keep their names. The sizes are the checkpoint's (`resized`).
 
         Args:
             state: the tensors, by the names that the file gives them.
 
         Returns:
-            None where the file is in none of the model's published layouts, which is so unless a model overrides this.
+            None where the file is in none of the model's published layouts (`reads`).
         """
         return None
 

@@ -97,14 +97,30 @@ class ReferringSegmenter(ExportableModel, ABC):
 
 
 def segmentation_graphs(
-    image: ImageSpec, tokens: int, image_features: list[TensorSpec], text_features: list[TensorSpec], mask_size: int
+    image: ImageSpec,
+    tokens: int,
+    image_features: list[TensorSpec],
+    text_features: list[TensorSpec],
+    mask_size: int,
+    marks: int = 0,
 ) -> tuple[GraphSpec, ...]:
-    """The graphs of a referring segmenter from the features that its encoders give and its mask's side in pixels."""
+    """The graphs of a referring segmenter.
+
+    Args:
+        image: the image input.
+        tokens: ids in a sentence.
+        image_features: what the image graph gives.
+        text_features: what the text graph gives.
+        mask_size: side of the mask logits in pixels.
+        marks: kinds of words that a caller may mark (`TextSpec.marks`).
+    """
     pixels = TensorSpec(image.name, ("batch", image.channels, image.size, image.size))
-    ids = TensorSpec("tokens", ("batch", tokens), "int64")
+    words = [TensorSpec("tokens", ("batch", tokens), "int64")]
+    if marks:
+        words.append(TensorSpec("marks", ("batch", marks, tokens), "int64"))
     logits = TensorSpec("mask_logits", ("batch", 1, mask_size, mask_size))
     return (
         GraphSpec("image", (pixels,), tuple(image_features)),
-        GraphSpec("text", (ids,), tuple(text_features)),
+        GraphSpec("text", tuple(words), tuple(text_features)),
         GraphSpec("head", (*image_features, *text_features), (logits,)),
     )

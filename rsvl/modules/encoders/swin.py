@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -19,6 +19,7 @@ from transformers.models.swin.modeling_swin import SwinEmbeddings, SwinPatchMerg
 
 from rsvl.modules.encoders.position import grid_position
 from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.key_rules import Rules, renamed
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -95,22 +96,15 @@ class SwinEncoder(nn.Module):
         maps = self.stem(image)
         return self._tokens(maps[-1]) + self.position, maps[:-1]
 
-    def stage(self, index: int, x: Tensor) -> Tensor:
-        """Runs stage `index`, counted from 0: merges the stage before's patches (from 1 on), then its blocks.
+    def merge(self, index: int, x: Tensor) -> Tensor:
+        """Merges patches: the tokens [B, 4·N, C / 2] of the stage before become those that enter `index` [B, N, C]."""
+        before = self.sides[index - 1]
+        return self._stages[index - 1].downsample(x, (before, before))
 
-        Args:
-            index: the stage.
-            x: the patch embeddings [B, N, C] for stage 0, else the tokens of the stage before [B, 4·N, C / 2].
-
-        Returns:
-            [B, N, C].
-        """
-        stages = cast(Sequence[Any], self.stages)  # transformers' own modules, which do not tell what they hold
-        if index:
-            before = self.sides[index - 1]
-            x = stages[index - 1].downsample(x, (before, before))
+    def blocks(self, index: int, x: Tensor) -> Tensor:
+        """Passes the tokens [B, N, C] that enter stage `index`, counted from 0, through its blocks."""
         side = self.sides[index]
-        for block in stages[index].blocks:
+        for block in self._stages[index].blocks:
             x, _ = block(x, (side, side), always_partition=True)
         return x
 
@@ -124,6 +118,10 @@ class SwinEncoder(nn.Module):
         None where the tensors are of something else.
         """
         return fit_windows(convert_swin(state), self.state_dict()) if is_swin(state) else None
+
+    @property
+    def _stages(self) -> Sequence[Any]:
+        return cast(Sequence[Any], self.stages)  # transformers' own modules, which do not tell what they hold
 
     def _tokens(self, patches: Tensor) -> Tensor:
         return self.embeddings.norm(patches.flatten(2).transpose(1, 2))
@@ -176,9 +174,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 _TABLE = "relative_position_bias_table"
-_Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-
-_HUGGING_FACE: _Rules = (
+_HUGGING_FACE: Rules = (
     (r"encoder\.layers\.", "stages."),
     (r"\.attention\.self\.(query|key|value)\.", lambda match: f".attention.{match[1][0]}_proj."),
     (r"\.attention\.self\.(?=relative)", ".attention.relative_position_bias."),
@@ -186,12 +182,12 @@ _HUGGING_FACE: _Rules = (
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
-_TIMM: _Rules = (
+_TIMM: Rules = (
     (r"^patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
     (r"^patch_embed\.norm\.", "embeddings.norm."),
     (r"^layers\.", "stages."),
 )
-_TORCHVISION: _Rules = (
+_TORCHVISION: Rules = (
     (r"^features\.0\.0\.", "embeddings.patch_embeddings.projection."),
     (r"^features\.0\.2\.", "embeddings.norm."),
     (r"^features\.(\d*[13579])\.", lambda match: f"stages.{int(match[1]) // 2}.blocks."),
@@ -199,7 +195,7 @@ _TORCHVISION: _Rules = (
     (r"\.mlp\.0\.", ".mlp.fc1."),
     (r"\.mlp\.3\.", ".mlp.fc2."),
 )
-_IN_BLOCK: _Rules = (
+_IN_BLOCK: Rules = (
     (r"\.norm1\.", ".layernorm_before."),
     (r"\.norm2\.", ".layernorm_after."),
     (r"\.attn\.proj\.", ".attention.o_proj."),
@@ -241,7 +237,7 @@ def convert_swin(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {key.removeprefix("swin."): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if not _NOT_WEIGHTS.match(key)}
     if any(key.startswith("features.") for key in state):
-        rules: _Rules = (*_TORCHVISION, *_IN_BLOCK)
+        rules: Rules = (*_TORCHVISION, *_IN_BLOCK)
     elif any(key.startswith("patch_embed.") for key in state):
         rules = (*_TIMM, *_IN_BLOCK)
         if not any(key.startswith("layers.0.downsample.") for key in state):
@@ -250,9 +246,7 @@ def convert_swin(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         rules = _HUGGING_FACE
     converted: dict[str, Tensor] = {}
     for key, value in state.items():
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        converted.update(_split(key, value))
+        converted.update(_split(renamed(key, rules), value))
     return converted
 
 

@@ -7,6 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rsvl.modules.key_rules import Rules
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
 
 LARGEST_ANGLE = math.radians(40)
@@ -41,3 +42,13 @@ class AdaptiveRotatedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, C, H, W]."""
         return self.conv(x, *self.route(x))
+
+
+ADAPTIVE_ROTATION_KEYS: Rules = (
+    (r"^(decoder\.blocks\.\d\.conv2)\.weight$", r"\1.conv.taps"),
+    (r"\.rounting_func\.dwc\.", ".depthwise."),
+    (r"\.rounting_func\.norm\.norm\.", ".route_norm."),
+    (r"\.rounting_func\.fc_alpha\.", ".gate."),
+    (r"\.rounting_func\.fc_theta\.", ".angle."),
+)
+"""RMSIN's released names in the mask decoder; the base kernels are `[n, Cout, Cin, k, k]` there."""

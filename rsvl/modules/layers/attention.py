@@ -13,13 +13,14 @@ class Attention(nn.Module):
     Args:
         width: channels of queries, context and output.
         heads: number of heads; divides `width`.
+        bias: whether queries, keys and values have one.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.query = nn.Linear(width, width, bias)
+        self.key_value = nn.Linear(width, 2 * width, bias)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,16 +1,22 @@
 """Interaction between the stages of a pyramid: all pooled to the coarsest, worked on together, given back to each.
 
-RMSIN's cross-scale interaction module (CIM) is `CrossScale` with a `CIMBlock`; CADFormer's public code has it too.
+RMSIN's cross-scale interaction module (CIM) is `CrossScale` with a `CIMBlock`; CADFormer's released code has it too.
 FIANet's text-aware multi-scale enhancement is `CrossScale` with blocks that attend to the words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from rsvl.modules.key_rules import Rules
+
+Computation: TypeAlias = Literal["paper", "released"]
+"""As the paper describes it, or as the authors' released code computes it where the two differ."""
 
 
 class CrossScale(nn.Module):
@@ -71,15 +77,23 @@ class CIMBlock(nn.Module):
         side: side of the pooled map.
         heads: attention heads.
         key: channels of a head's queries and keys; its values have twice as many.
+        computation: of its attention, see `CrossScaleAttention`.
     """
 
-    def __init__(self, widths: tuple[int, ...], side: int, heads: int = 8, key: int = 32) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        side: int,
+        heads: int = 8,
+        key: int = 32,
+        computation: Computation = "released",
+    ) -> None:
         super().__init__()
         self.parts = tuple(width // 4 for width in widths)
         width = sum(self.parts)
-        self.attention1 = CrossScaleAttention(width, side, heads, key)
+        self.attention1 = CrossScaleAttention(width, side, heads, key, computation)
         self.part_feed_forwards = nn.ModuleList(ConvFeedForward(part) for part in self.parts)
-        self.attention2 = CrossScaleAttention(width, side, heads, key)
+        self.attention2 = CrossScaleAttention(width, side, heads, key, computation)
         self.feed_forward = ConvFeedForward(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,18 +110,22 @@ class CrossScaleAttention(nn.Module):
     """Attention between the cells of a map at its own size, at a half and at a third of it.
 
     The result is brought back to the map's own cells by a linear layer over the positions, and a depthwise convolution
-    of the values is added to it.
+    of the values is added to it. In the released code both take memory that is ordered [cells, channels] for memory
+    ordered [channels, cells], without transposing it. Which channel a value goes to then depends on its cell, so that no
+    permutation of the weights turns one computation into the other.
 
     Args:
         width: channels.
         side: side of the map.
         heads: attention heads.
         key: channels of a head's queries and keys; its values have twice as many.
+        computation: "paper" transposes, "released" does not.
     """
 
-    def __init__(self, width: int, side: int, heads: int, key: int) -> None:
+    def __init__(self, width: int, side: int, heads: int, key: int, computation: Computation) -> None:
         super().__init__()
         self.side, self.heads, self.sizes = side, heads, (key, key, 2 * key)
+        self.computation = computation
         values = 2 * key * heads
         cells = side**2 + (-(-side // 2)) ** 2 + (-(-side // 3)) ** 2
         self.norm = nn.BatchNorm2d(width)
@@ -128,14 +146,19 @@ class CrossScaleAttention(nn.Module):
         mixed = self.query_key_value_norm(self.query_key_value(cells).transpose(1, 2)).transpose(1, 2)
         query, key, value = mixed.unflatten(2, (self.heads, -1)).transpose(1, 2).split(self.sizes, dim=-1)
         attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # [B, cells, values]
-        attended = self.positions(attended.transpose(1, 2)) + self._convolved(value)  # [B, values, h·w]
+        attended = self.positions(self._by_channel(attended)) + self._convolved(value)  # [B, values, h·w]
         out = self.out(attended.transpose(1, 2)).transpose(1, 2).unflatten(2, (self.side, self.side))
         return self.out_conv(F.hardswish(self.out_norm(out)))
 
     def _convolved(self, value: Tensor) -> Tensor:
         """The map's own values [B, heads, cells, d] after a depthwise convolution, [B, heads·d, h·w]."""
-        own = value[:, :, : self.side**2].transpose(2, 3).flatten(1, 2)
-        return self.value_conv(F.hardswish(own.unflatten(2, (self.side, self.side)))).flatten(2)
+        own = self._by_channel(value[:, :, : self.side**2].flatten(0, 1))  # [B·heads, d, h·w]
+        own = own.reshape(len(value), -1, self.side, self.side)
+        return self.value_conv(F.hardswish(own)).flatten(2)
+
+    def _by_channel(self, x: Tensor) -> Tensor:
+        """[B, cells, C] → [B, C, cells]: transposed, or the same memory read in that shape."""
+        return x.transpose(1, 2) if self.computation == "paper" else x.reshape(len(x), x.shape[2], x.shape[1])
 
 
 class ConvFeedForward(nn.Module):
@@ -166,3 +189,38 @@ def _conv_norm(width: int) -> nn.Sequential:
 def _depthwise(width: int, kernel: int, stride: int) -> nn.Sequential:
     conv = nn.Conv2d(width, width, kernel, stride=stride, padding=kernel // 2, groups=width)
     return nn.Sequential(conv, nn.BatchNorm2d(width))
+
+
+_ATTENTION = {
+    "bn1": "norm",
+    "DWConv1": "scale2",
+    "DWConv2": "scale3",
+    "attention.qkv.c": "query_key_value",
+    "attention.qkv.bn": "query_key_value_norm",
+    "attention.parallel_conv": "value_conv",
+    "attention.proj": "positions",
+    "attention.to_out": "out",
+    "bn4": "out_norm",
+    "conv": "out_conv",
+}
+_GATE = {
+    "local_embedding": "local.0",
+    "bn1": "local.1",
+    "global_embedding": "added.0",
+    "bn2": "added.1",
+    "global_act": "gate.0",
+    "bn3": "gate.1",
+}
+_OUTER = {"down_channel": "reduce", "bn": "norm", "up_channel": "expand"}
+_MODULE = r"^((?:cim|tmem)\.)"
+CROSS_SCALE_KEYS: Rules = (
+    (_MODULE + r"(down_channel|bn|up_channel)\.", lambda m: f"{m[1]}{_OUTER[m[2]]}."),
+    (_MODULE + r"fusion\.(\d)\.(\w+)\.", lambda m: f"{m[1]}gates.{m[2]}.{_GATE[m[3]]}."),
+    (_MODULE + r"block\.(\d)\.", r"\1blocks.\2."),
+    (r"\.parallel_conv\.1\.", ".parallel_conv."),
+    (r"\.csa([12])\.m\.([\w.]+?)\.((?:[01]\.)?\w+)$", lambda m: f".attention{m[1]}.{_ATTENTION[m[2]]}.{m[3]}"),
+    (r"\.intra_ff\.m\.ff(\d)\.m\.", lambda m: f".part_feed_forwards.{int(m[1]) - 1}."),
+    (r"\.ff\.m\.(?=bn|conv)", ".feed_forward."),
+    (r"(feed_forwards?(?:\.\d)?)\.bn(\d)\.", r"\1.norm\2."),
+)
+"""RMSIN's released names below `cim`, and FIANet's, which shares the outer ones, below `tmem`."""

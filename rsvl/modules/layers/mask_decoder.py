@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rsvl.modules.key_rules import Rules
 from rsvl.modules.layers.adaptive_rotation import AdaptiveRotatedConv2d
 
 
@@ -55,3 +56,14 @@ class MaskDecoder(nn.Module):
         for block, level in zip(self.blocks, levels[-2::-1], strict=True):
             x = block(x, level)
         return x
+
+
+_LAYERS = {"conv": "conv", "bn": "norm"}
+MASK_DECODER_KEYS: Rules = (
+    (
+        r"^classifier\.(conv|bn)([12])_([432])\.",
+        lambda m: f"decoder.blocks.{4 - int(m[3])}.{_LAYERS[m[1]]}{m[2]}.",
+    ),
+    (r"^classifier\.conv1_1\.", "classes."),
+)
+"""LAVT's released names: the block that joins the map of stage 3, 2 or 1 is called 4, 3 or 2; 1 gives the classes."""

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rsvl.modules.key_rules import Rules
+
 _EPS = 1e-5
 
 
@@ -98,3 +100,13 @@ class LanguageGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, C] → [B, N, C]."""
         return self.mlp(x) * x
+
+
+PIXEL_WORD_KEYS: Rules = (
+    (r"\.vis_project\.0\.", ".project."),
+    (r"\.(image_lang|lang_image)_att\.", ".attention."),
+    (r"\.f_(query|key|value)\.0\.", r".\1."),
+    (r"\.W\.0\.", ".out."),
+    (r"\.project_mm\.0\.", ".merge."),
+)
+"""The names in LAVT's released code and all that followed it."""
