@@ -38,7 +38,7 @@ def test_script_for_a_device_needs_no_tensorrt(rsvl: Rsvl, own: Path, monkeypatc
 
 WRONG = {
     "unknown target": (("--target", "jetson"), 2, "jetson-orin"),
-    "best batch too large": (("--max-batch", "2", "--best-batch", "4"), 2, "--best-batch"),
+    "batch to optimize for too large": (("--max-batch", "2", "--opt-batch", "4"), 2, "--opt-batch"),
     "no batch": (("--max-batch", "0"), 2, "--max-batch"),
     "range of nothing": (("--range", "height=1:2:3"), 2, "height"),
     "range that is none": (("--range", "height"), 2, "LEAST:BEST:LARGEST"),
