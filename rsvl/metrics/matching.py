@@ -73,7 +73,7 @@ class ZeroShotMetrics:
             The image as a sample, whose score is 1 where its own class scores best, else 0.
 
         Raises:
-            ValueError: not one score a class, a score that is not a number, or an unknown class.
+            ValueError: not one score per class, a score that is not a number, or an unknown class.
         """
         found = np.asarray(scores, np.float64)
         if found.shape != (len(self.classes),) or np.isnan(found).any() or label not in self.classes:
@@ -127,7 +127,7 @@ class RetrievalReport:
 def retrieval_ranks(similarity: np.ndarray, image_of_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rank at which each image finds a text of its own, int [images], and each text its image, int [texts].
 
-    As in the papers (RSICD, RSITMD with five sentences an image), an image finds the best of its own texts.
+    As in the papers (RSICD, RSITMD with five sentences per image), an image finds the best of its own texts.
 
     Args:
         similarity: of each image with each text, [images, texts]; larger is more alike.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
 
 SCORES, BOXES = "scores", "found_boxes"
-LEAST_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
-LARGEST_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+MIN_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
+MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 
 REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
 
@@ -268,7 +268,7 @@ def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
     """The least IoU of the best boxes over the samples, and the largest difference of the best probabilities."""
-    limit = allowed(LARGEST_DIFFERENCE, precision)
+    limit = allowed(MAX_DIFFERENCE, precision)
     ious, differences = [], []
     for row in range(len(expected[SCORES])):
         best, found = sigmoid(expected[SCORES][row]).max(), sigmoid(actual[SCORES][row])
@@ -277,7 +277,7 @@ def compare(
         ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
         differences.append(abs(best - found.max()))
     return (
-        Measure("box IoU", float(min(ious)), allowed(LEAST_IOU, precision), at_least=True),
+        Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
     )
 

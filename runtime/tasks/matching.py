@@ -22,7 +22,7 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
 
 SIMILARITY = "similarity"
-LARGEST_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
+MAX_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
 
 IMAGE_EMBEDDING, TEXT_EMBEDDING = "image_embedding", "text_embedding"
 
@@ -133,7 +133,7 @@ def compare(
 ) -> tuple[Measure, ...]:
     """The largest difference of a similarity."""
     difference = float(np.abs(expected[SIMILARITY].astype(np.float64) - actual[SIMILARITY]).max())
-    return (Measure("similarity difference", difference, allowed(LARGEST_DIFFERENCE, precision)),)
+    return (Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),)
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
