@@ -96,7 +96,7 @@ def test_bundle_is_quantized_verified_and_shown(
     shown = rsvl("quantize", float32, *options)
     assert shown.code == 0, shown.err
     assert Path("toy-int8.bundle").is_dir() and Path("toy-int8.bundle.rsvl").is_file() and Path("parts.svg").is_file()
-    assert "inputs against toy.bundle" in shown.out and "layers' multiply-adds in int8" in shown.out
+    assert "inputs against toy.bundle" in shown.out and "layers' MACs in int8" in shown.out
     assert rsvl("check", "toy-int8.bundle").code == 0
     found = rsvl("quantize", float32, "--to", "int8-weights", "-o", "small", "--json").json
     assert (found["bundle"], found["precision"], found["verification"]["reference"]) == ("small", "int8", "toy.bundle")
@@ -116,7 +116,7 @@ def test_bundle_of_another_precision_exits_2(rsvl: Rsvl, tmp_path: Path) -> None
 def test_parts_are_shown_with_their_share_what_they_lose_and_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
     show(FOUND, "int8")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "40.0% of the layers' multiply-adds in int8"
+    assert lines[0] == "40.0% of the layers' MACs in int8"
     (layers,) = [line.split() for line in lines if "encoder.layers.0-2" in line]
     assert layers == ["encoder.layers.0-2", "18", "60.0%", "+0.0431", "no"]
     assert lines[-1] == ("mIoU 0.6680, in float32 0.6700, at least 0.6633 allowed (60 images of rrsis-d val)")
