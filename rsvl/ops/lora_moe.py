@@ -16,7 +16,7 @@ It is computed densely, as two wide products over all experts' ranks and a mask 
 
 so its time grows with the experts' total rank E·r and not with their number; there is no gather, scatter or loop, and
 shapes do not depend on what was chosen. A sparse execution would multiply only k of E experts:
-`rsvl.modules.layers.lora_moe.LoRAMoE.idle_multiply_adds` says how much that would spare.
+`rsvl.modules.layers.lora_moe.LoRAMoE.idle_macs` says how much that would spare.
 """
 
 from __future__ import annotations
