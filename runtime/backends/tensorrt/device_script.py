@@ -121,7 +121,7 @@ def _options(ranges: Ranges, workspace: int | None) -> str:
     options = []
     for name, r in ranges.items():
         if name == "batch":
-            options += ["--max-batch", str(r.largest), "--best-batch", str(r.best)]
+            options += ["--max-batch", str(r.largest), "--opt-batch", str(r.best)]
         else:
             options += ["--range", f"{name}={r.least}:{r.best}:{r.largest}"]
     if workspace is not None:

@@ -46,7 +46,7 @@ def batch_range(max_batch: int = MAX_BATCH, best: int = 1) -> Range:
         UsageError: a batch below 1, or a best one above the largest.
     """
     if max_batch < 1 or not 1 <= best <= max_batch:
-        raise UsageError(f"a batch of up to {max_batch}, fastest at {best}: give 1 ≤ --best-batch ≤ --max-batch")
+        raise UsageError(f"a batch of up to {max_batch}, fastest at {best}: give 1 ≤ --opt-batch ≤ --max-batch")
     return Range(1, best, max_batch)
 
 
