@@ -74,7 +74,7 @@ def collect(bundle: Bundle, images: Images, folder: Path, report: Report) -> Fee
         seen.clear()
         report(done, total, "calibrating: asking about images")
 
-    runner.watch(watch)
+    runner.set_input_hook(watch)
     evaluation.evaluate(evaluation.runner_predictor(runner), dataset, images.count, progress=next_image)
     for graph in runner.spec.graphs:
         if next(feeds.of(graph.name), None) is None:
