@@ -16,7 +16,7 @@ from rsvl.runtime.backends.tensorrt.tensorrt_api import TensorRTApi
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
-from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.progress import Progress, part, silent
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ def build_engines(
 ) -> list[BuiltEngine]:
     """Builds an engine for each graph of a bundle into its `engines/`; those that are there and whole are kept.
 
-    Example::
-
-        config = BuildConfig(find_tensorrt())
-        build_engines(Bundle("tiny.bundle"), config, {"batch": batch_range(max_batch=4)})
-
     Args:
         bundle: a bundle's folder, opened.
         config: with what, and for which GPU.
@@ -89,6 +84,13 @@ def build_engines(
         EngineError: a graph that TensorRT cannot parse or build; no GPU where it needs one; a GPU without the bundle's
             precision.
         OutputError: disk full, no permission.
+
+    Examples:
+        >>> from rsvl.runtime.backends.tensorrt import BuildConfig, batch_range, find_tensorrt
+        >>> config = BuildConfig(find_tensorrt())
+        >>> built = build_engines(Bundle("tiny.bundle"), config, {"batch": batch_range(max_batch=4)})
+        >>> [engine.reused for engine in built]
+        [False, False, False]
     """
     if bundle.packed:
         raise UsageError(
@@ -100,14 +102,14 @@ def build_engines(
     builder, store = config.builder, EngineStore(bundle)
     built = []
     for number, graph in enumerate(graphs):
-        report = _part_of(progress, number, len(graphs), f"building {graph.name} with {builder.backend}")
+        report = part(progress, number, len(graphs))
         shapes = profile(graph, ranges)
         key = engine_key(bundle, graph, builder, shapes, config.plugins)
         engine = None if rebuild else store.find_exact(key)
         if engine is not None:
             built.append(BuiltEngine(engine, reused=True))
             continue
-        report(0, 1)
+        report(0, 1, f"building {graph.name} with {builder.backend}")
         why = "" if rebuild else _why_again(store.find(graph, builder), config)
         built.append(BuiltEngine(_build(bundle, store, config, key, graph, report), reused=False, why=why))
         report(1, 1)
@@ -194,15 +196,6 @@ def _build(
     if network.timing_cache:
         store.write_cache(timings, network.timing_cache)
     return store.write(key, network.engine, network.layers, time.perf_counter() - started)
-
-
-def _part_of(progress: Progress, number: int, count: int, label: str) -> Progress:
-    """Passes one graph's progress on as a part of all graphs'."""
-
-    def report(done: float, total: float, stage: str = "", detail: str = "") -> None:
-        progress(number + done / total, count, label, detail)
-
-    return report
 
 
 def _same_sizes(graph: GraphSpec, earlier: StoredEngine | None) -> dict[str, tuple[Shape, Shape, Shape]] | None:
