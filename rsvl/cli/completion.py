@@ -39,8 +39,10 @@ def tables(incomplete: str) -> list[str]:
 def providers(incomplete: str) -> list[str]:
     """Names that --provider takes."""
     from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS
+    from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
+    from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 
-    return _starting(["engines", "openvino", "openvino-bf16", *(each.name for each in PROVIDERS)], incomplete)
+    return _starting([ENGINES_PROVIDER, *OPENVINO_PROVIDERS, *(each.name for each in PROVIDERS)], incomplete)
 
 
 def targets(incomplete: str) -> list[str]:
