@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import pydoc
 import re
 import shlex
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 import rsvl.cli
 
@@ -63,16 +65,44 @@ def test_version_is_written_once_and_packaged() -> None:
 def imports(source: str) -> Iterator[str]:
     """The modules that a program imports: other people's by their top package, ours by room."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"rsvl.{a.name}" for a in node.names] if node.module == "rsvl" else [str(node.module)]
-        else:
-            continue
-        for name in names:
+        for name in imported(node):
             top, *rest = name.split(".")
             if top not in sys.stdlib_module_names:
-                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest else top
+                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest and rest[0] else top
+
+
+def imported(node: ast.AST) -> list[str]:
+    """What a statement or a call imports, by full names; ``rsvl.room`` from ``from rsvl import room``."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"rsvl.{a.name}" for a in node.names] if node.module == "rsvl" else [str(node.module)]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+        return [beginning(node.args[0])] if beginning(node.args[0]) else []
+    return []
+
+
+def beginning(text: ast.expr) -> str:
+    """A string as far as it stands in the source: all of a plain one, the first part of an f-string, else nothing."""
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch.nn", ["torch"]),
+        ("from rsvl import registry", ["rsvl.registry"]),
+        ("from rsvl.plugins.driver import kernels", ["rsvl.plugins"]),
+        ("import_module('rsvl.plugins').register()", ["rsvl.plugins"]),
+        ("importlib.import_module(f'rsvl.tasks.{name}.training')", ["rsvl.tasks"]),
+        ("import_module(f'cuda.bindings.{name}')", ["cuda"]),
+        ("import_module(name)", []),
+        ("import os", []),
+    ],
+)
+def test_imports_are_seen_in_statements_and_in_strings(source: str, expected: list[str]) -> None:
+    assert list(imports(source)) == expected
 
 
 RULES = re.findall(r"^\| `(\S+)/` \| `(\S+)` \| .* \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
@@ -93,6 +123,78 @@ def test_room_imports_only_what_its_rule_names(folder: str, package: str, allowe
     assert files and not broken
 
 
+MODULES = {
+    package if file.stem == "__init__" else f"{package}.{file.stem}": file.read_text()
+    for package, folder in PACKAGES.items()
+    for file in folder.glob("*.py")
+}
+
+
+class RunTimeImports(ast.NodeVisitor):
+    """Collects what a module imports at any time, without what only type checkers see and a package's lazy names."""
+
+    def __init__(self, source: str, lazy_names: bool) -> None:
+        self.names: list[str] = []
+        self._lazy_names = lazy_names
+        self.visit(ast.parse(source))
+
+    def visit_If(self, node: ast.If) -> None:
+        for each in node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else ast.iter_child_nodes(node):
+            self.visit(each)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if not (self._lazy_names and node.name == "__getattr__"):  # PEP 562
+            self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.ImportFrom):
+            self.names += [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            self.names += imported(node)
+        super().generic_visit(node)
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, the first twice; none where there is no circle.
+
+    A module imports what it names and the packages around that, but for those that it lies in itself.
+    """
+    packages = {name.rpartition(".")[0] for name in sources}
+    graph: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        found = set()
+        for target in RunTimeImports(source, name in packages).names:
+            module = target if target in sources else target.rpartition(".")[0]
+            around = {module[: match.start()] for match in re.finditer(r"\.", module)}
+            found |= {module} | {package for package in around if not f"{name}.".startswith(f"{package}.")}
+        graph[name] = (found & sources.keys()) - {name}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"a": "import b", "b": "import c", "c": "from a import x"}, True),
+        ({"a": "import b", "b": "def f():\n    import a"}, True),
+        ({"a": "import b", "b": "import importlib\nimportlib.import_module('a')"}, True),
+        ({"a": "import p.b", "p": "import a", "p.b": ""}, True),
+        ({"a": "import b", "b": "if TYPE_CHECKING:\n    import a\nelse:\n    import c", "c": ""}, False),
+        ({"p": "from p.a import x", "p.a": "from p import b", "p.b": ""}, False),
+        ({"p": "def __getattr__(name):\n    import p.a", "p.a": "from p import x"}, False),
+    ],
+)
+def test_circles_are_found(sources: dict[str, str], found: bool) -> None:
+    assert bool(circle(sources)) == found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(MODULES) == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_relative_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"(?:\]\(|src=\")([^)\"\s]+)", document.read_text())
@@ -103,7 +205,8 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
 def commands(text: str) -> Iterator[list[str]]:
     """What follows `rsvl` in each command line of code blocks, code spans and Makefile recipes."""
     for line in re.findall(r"(?:^|`|/|\$ )rsvl ([^`\n]+)", text.replace("\\\n", " "), re.MULTILINE):
-        yield shlex.split(line.partition(" # ")[0])
+        if not line.startswith("-"):  # an option of the command itself
+            yield shlex.split(line.partition(" # ")[0])
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile"], ids=lambda path: path.name)
@@ -119,11 +222,13 @@ def test_commands_and_options_exist(document: Path) -> None:
     assert unknown == []
 
 
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     command = re.compile(r"(?:^|`)make ([\w-]+)", re.MULTILINE)
     named = {name for document in DOCUMENTS for name in command.findall(document.read_text())}
-    assert {"demo", "test"} <= named <= targets
+    assert {"demo", "test"} <= named <= TARGETS
 
 
 def test_python_examples_name_what_exists() -> None:
@@ -133,3 +238,35 @@ def test_python_examples_name_what_exists() -> None:
     nodes = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)]
     names = {name for name in map(ast.unparse, nodes) if re.fullmatch(r"rsvl(\.\w+)+", name)}
     assert names and [name for name in names if pydoc.locate(name) is None] == []
+
+
+#: Where a link may lead: pages of other projects that are known to exist. rsvl has no pages of its own.
+KNOWN_PAGES = (
+    "https://github.com/openai/CLIP",
+    "https://github.com/mlfoundations/open_clip",
+    "http://www.apache.org/licenses/",
+)
+
+
+def test_links_lead_to_known_pages_only() -> None:
+    rooms = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+    suffixes = {".py", ".md", ".json", ".toml", ".txt", ".yml", ".yaml", ""}
+    texts = [file for folder in [*rooms, ROOT / "docs", ROOT / "examples"] for file in folder.rglob("*")]
+    texts += [file for file in ROOT.iterdir() if not file.name.startswith(".git")]
+    links = {
+        link
+        for file in texts
+        if file.is_file() and file.suffix in suffixes
+        for link in re.findall(r"https?://[^\s)>\"'`,]+", file.read_text(encoding="utf-8"))
+    }
+    assert links and [link for link in sorted(links) if not link.startswith(KNOWN_PAGES)] == []
+
+
+def test_commit_hooks_need_nothing_but_the_project() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    assert hooks and {hook["language"] for hook in hooks} == {"system"}
+    programs = [shlex.split(hook["entry"]) for hook in hooks]
+    assert {program for program, *_ in programs} <= {"make", ".venv/bin/ruff", ".venv/bin/python"}
+    assert {target for program, target, *_ in programs if program == "make"} <= TARGETS

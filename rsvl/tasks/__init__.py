@@ -1,6 +1,7 @@
 """What training and evaluation need to know about a task, looked up by a model's declaration.
 
-Each task has a folder with the same two files, whose functions `rsvl.tasks.contract` describes:
+Each task has a folder by its stem (`rsvl.runtime.tasks.Task.stem`) with the same two files, whose functions
+`rsvl.tasks.contract` describes:
 
     evaluation.py   asks a model everything that a dataset knows, and compares; imports no PyTorch
     training.py     a dataset as batches, and a PyTorch model as something that `evaluation.evaluate` can ask
@@ -18,17 +19,10 @@ from typing import Any, cast
 from rsvl.data.catalog import DATASETS, open_dataset
 from rsvl.data.records import Split
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
+from rsvl.runtime.tasks import TASKS
 from rsvl.tasks.contract import EvalOptions, Evaluation, Training
 
 __all__ = ["EvalOptions", "Evaluation", "Training", "evaluation_of", "open_split", "training_of"]
-
-_FOLDERS = {
-    SEGMENTATION: "segmentation",
-    GROUNDING: "grounding",
-    VQA: "vqa",
-    MATCHING: "matching",
-}
 
 
 def evaluation_of(task: str) -> Evaluation:
@@ -69,6 +63,6 @@ def open_split(task: str, data: str, root: str | Path, split: str) -> Split[Any]
 
 
 def _module(task: str, part: str) -> object:
-    if task not in _FOLDERS:
-        raise UsageError(f"rsvl does not know how to train or evaluate {task!r}: it knows {', '.join(_FOLDERS)}")
-    return importlib.import_module(f"rsvl.tasks.{_FOLDERS[task]}.{part}")
+    if task not in TASKS:
+        raise UsageError(f"rsvl does not know how to train or evaluate {task!r}: it knows {', '.join(TASKS)}")
+    return importlib.import_module(f"rsvl.tasks.{TASKS[task].stem}.{part}")
