@@ -11,8 +11,8 @@ from rsvl.data.synth import Scene, generate
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.images.rgb import to_rgb
-from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec
-from rsvl.runtime.tasks.features import TOKENS
+from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
+from rsvl.runtime.tasks.features import MARKS, TOKENS
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.runtime.tasks.vqa import ORDER, SENSORS
 
@@ -42,6 +42,8 @@ def default_samples(spec: ModelSpec, tokenizer_json: str | None = None) -> dict[
             samples[name] = _pictures(rng, scenes, images[name])
         elif name == TOKENS and spec.text is not None and tokenizer_json is not None:
             samples[name] = _sentences(rng, scenes, Tokenizer.from_file(tokenizer_json, spec.text))
+        elif name == MARKS and spec.text is not None and spec.text.marks:
+            samples[name] = _marks(rng, spec.text)
         elif name == SENSORS:
             samples[name] = np.array([[1, 1], [1, 0], [0, 1], [1, 1]] * 2, np.float32)
         elif tensor.dtype.startswith("float"):
@@ -92,6 +94,13 @@ def _sentences(rng: np.random.Generator, scenes: list[Scene], tokenizer: Tokeniz
         warnings.simplefilter("ignore")  # a short-worded model may cut a sentence: it is the same for both sides
         tokens = tokenizer([_naming_the_largest(scene) for scene in scenes])
     return np.concatenate([tokens, _random_tokens(rng, tokenizer, tokens[0])])
+
+
+def _marks(rng: np.random.Generator, spec: TextSpec) -> np.ndarray:
+    """None for the sentences of the scenes, where the model's own lists tell; any for the random words."""
+    marks = np.full((SCENES + RANDOM, len(spec.marks), spec.tokens), -1, np.int64)
+    marks[SCENES:] = rng.integers(0, 2, marks[SCENES:].shape)
+    return marks
 
 
 def _naming_the_largest(scene: Scene) -> str:

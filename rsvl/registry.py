@@ -121,6 +121,13 @@ def ablations(name: str) -> dict[str, Any]:
     return dict(declare(found.preset)) if declare else {}
 
 
+def readers(state: Mapping[str, Any]) -> list[str]:
+    """The families whose published layout these tensors are in, by their names (`ExportableModel.reads`)."""
+    _discover()
+    builders = {entry.build: entry.family for entry in _ENTRIES.values()}
+    return sorted(family for build, family in builders.items() if hasattr(build, "reads") and build.reads(state))
+
+
 def is_user_factory(name: str) -> bool:
     """Whether a name is ``package.module:callable`` and not a preset's."""
     return ":" in name

@@ -19,6 +19,7 @@ from rsvl.runtime.results.matching import Classification, Match
 from rsvl.runtime.results.segmentation import Segmentation
 from rsvl.runtime.results.vqa import Answer
 from rsvl.runtime.tasks.grounding import Grounder
+from rsvl.runtime.tasks.marked_text import MarkedText
 from rsvl.runtime.tasks.matching import Matcher
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.raw import RawRunner
@@ -32,6 +33,7 @@ __all__ = [
     "Classification",
     "Grounder",
     "Grounding",
+    "MarkedText",
     "Match",
     "Matcher",
     "Query",

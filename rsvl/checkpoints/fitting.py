@@ -70,6 +70,21 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], sourc
         raise CheckpointError(f"{source} does not fit {target} ({report}): give a checkpoint of the same architecture")
 
 
+def check_finite(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """Raises a `CheckpointError` that names the entries with NaN or infinity; the model's own constants may have them.
+
+    Args:
+        given: a checkpoint's tensors.
+        expected: the model's.
+        source: what the message calls the checkpoint.
+    """
+    broken = [key for key, value in given.items() if not value.isfinite().all() and expected[key].isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{source} holds NaN or infinity ({some_of(broken)}): its training diverged, or it is damaged"
+        )
+
+
 def some_of(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - _SHOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.activation import activation_of, warn_of_another_activation
-from rsvl.checkpoints.fitting import COUNTER, adapted, check_fit, name_of, some_of
+from rsvl.checkpoints.fitting import COUNTER, adapted, check_finite, check_fit, name_of, some_of
 from rsvl.checkpoints.state_dicts import Checkpoint, read_checkpoint, weight_files
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.modules.encoders.published import PublishedEncoder
@@ -101,12 +102,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """
     checkpoint = read_checkpoint(path)
     state = _published(model, checkpoint.tensors)
-    ours = not checkpoint.tensors.keys().isdisjoint(model.state_dict())
-    if state is None and not ours and (encoders := _published_encoders(model, checkpoint.tensors)):
+    if state is not None:
+        _fill_published(model, checkpoint, state)
+    elif not checkpoint.tensors.keys().isdisjoint(model.state_dict()):
+        _fill(model, checkpoint, checkpoint.tensors)
+    elif encoders := _published_encoders(model, checkpoint.tensors):
         _fill_encoders(model, checkpoint, encoders)
         warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
+    elif others := registry.readers(checkpoint.tensors):
+        raise CheckpointError(
+            f"{path} is a checkpoint of {' or '.join(others)}, not of {name_of(model)}: use --model {others[0]}"
+        )
     else:
-        _fill(model, checkpoint, checkpoint.tensors if state is None else state)
+        _fill(model, checkpoint, checkpoint.tensors)
 
 
 def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
@@ -129,7 +137,7 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     checkpoint = read_checkpoint(path)
     state = _published(model, checkpoint.tensors)
     if state is not None:
-        _fill(model, checkpoint, state)
+        _fill_published(model, checkpoint, state)
         return
     kinds = dict.fromkeys(encoder.kind for encoder in _encoders(model).values())
     if not kinds:
@@ -191,12 +199,35 @@ def _published_encoders(model: nn.Module, state: Mapping[str, Tensor]) -> dict[s
     return found
 
 
-def _fill(model: nn.Module, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> None:
-    """Fills a model whole, all or nothing, and sets the extra state that was saved with the weights."""
+def _fill(model: nn.Module, checkpoint: Checkpoint, state: Mapping[str, Tensor], leave_over: bool = False) -> None:
+    """Fills a model whole, all or nothing, and sets the extra state that was saved with the weights.
+
+    Args:
+        model: the model.
+        checkpoint: where the weights come from.
+        state: the weights, in the model's names.
+        leave_over: whether entries that have no place in the model may be left over.
+    """
     activation = _activation(checkpoint)
     with adapted(model, state, {**checkpoint.metadata, **activation}):
-        check_fit(state, model.state_dict(), str(checkpoint), name_of(model))
+        weights = model.state_dict()
+        if leave_over:
+            state = {key: value for key, value in state.items() if key in weights}
+        check_fit(state, weights, str(checkpoint), name_of(model))
+        check_finite(state, weights, str(checkpoint))
     model.load_state_dict(state, strict=False)
+
+
+def _fill_published(model: Any, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> None:
+    """Fills a model from a file of others, with a warning that names what has no place in it."""
+    _fill(model, checkpoint, state, leave_over=True)
+    left = [key for key in state if key not in model.state_dict()]
+    unread = [key for key in left if re.match(model.unread, key)]
+    unknown = [key for key in left if not re.match(model.unread, key)]
+    kinds = (("that no output depends on", unread), ("unknown", unknown))
+    named = "; ".join(f"{len(keys)} {kind} ({some_of(keys)})" for kind, keys in kinds if keys)
+    if named:
+        warnings.warn(f"{checkpoint.path}: entries left out, {named}", stacklevel=3)
 
 
 def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -207,6 +238,7 @@ def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Ma
     with adapted(model, state, activation):
         expected = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
         check_fit(state, expected, str(checkpoint), f"{' and '.join(encoders)} of {name_of(model)}")
+        check_finite(state, expected, str(checkpoint))
     model.load_state_dict(state, strict=False)
     warn_of_another_activation(model, activation.get("activation"), checkpoint.path)
     if "text_encoder" in encoders and hasattr(model, "use_tokenizer") and holds_bert_tokenizer(checkpoint.path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,9 @@ _DIRECTORY_FILES = (
     "open_clip_pytorch_model.bin",
 )
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+_AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")  # of the weights over the steps of a training
+_APART = ("bert_model",)  # an encoder that LAVT's training code saves beside `model`
+_SAFE = [argparse.Namespace]  # a training's options; reading one fills its attributes and calls nothing of the file's
 _PREFIXES = ("module.", "_orig_mod.")  # left by data-parallel training and by torch.compile
 _SAVE_PLAIN = "save its tensors alone, with safetensors.torch.save_file(model.state_dict(), …)"
 
@@ -56,7 +62,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Formats, told apart by content: safetensors; PyTorch files, read with ``weights_only=True``; TorchScript archives
     (OpenAI's releases), of which only the tensors are read; Hugging Face directories, sharded or not. A state dict
     nested under ``state_dict``, ``model_state_dict``, ``model`` or ``module`` is taken out, and a ``module.`` or
-    ``_orig_mod.`` in front of every key is taken off. What is not a tensor is left out.
+    ``_orig_mod.`` in front of every key is taken off; a ``bert_model`` beside it is kept below that name. Of weights
+    and their moving average the average is taken, with a warning. What is not a tensor is left out. PyTorch's files are
+    mapped, not read: what is not asked for, such as an optimizer's state, takes no memory.
 
     Raises:
         CheckpointError: missing, truncated, of another type, holding no tensors, or needing code to be run.
@@ -67,7 +75,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         data, beside = _read_file(file)
         tensors.update(_plain_tensors(data, file))
         metadata.update(beside)
-    return Checkpoint(Path(path), _without_prefix(tensors), metadata)
+    return Checkpoint(Path(path), tensors, metadata)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -123,7 +131,8 @@ def _read_file(path: Path) -> tuple[Any, dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         if is_torchscript(path):
             return read_torchscript(path), {}
-        return torch.load(path, map_location="cpu", weights_only=True), {}
+        with torch.serialization.safe_globals(_SAFE):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)), {}
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|names ([\w.]+)", str(error))
         if named is None:
@@ -147,18 +156,42 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 
 def _plain_tensors(data: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(data, Mapping) and (
-        inner := next((w for w in _WRAPPERS if isinstance(data.get(w), Mapping)), None)
-    ):
-        data = data[inner]
-    tensors = {k: v for k, v in data.items() if isinstance(v, Tensor)} if isinstance(data, Mapping) else {}
-    if not tensors or not all(isinstance(key, str) for key in tensors):
+    """The tensors by name in what a file holds, however they are wrapped."""
+    apart: dict[str, Tensor] = {}
+    while isinstance(data, Mapping) and (wrapper := _wrapper(data, path)):
+        for name in _APART:
+            apart |= {f"{name}.{key}": value for key, value in _tensors_of(data.get(name)).items()}
+        data = data[wrapper]
+    tensors = _tensors_of(data)
+    if not tensors:
         raise CheckpointError(f"{path} holds no named tensors: {_SAVE_PLAIN}")
-    return tensors
+    return tensors | apart
+
+
+def _wrapper(data: Mapping[Any, Any], path: Path) -> str | None:
+    """Under which name the weights are nested in a mapping, if they are."""
+    raw = next((name for name in _WRAPPERS if isinstance(data.get(name), Mapping)), None)
+    average = next((name for name in _AVERAGES if _tensors_of(data.get(name))), None)
+    if raw and average:
+        warnings.warn(
+            f"{path} holds weights ({raw}) and their moving average ({average}): the average is taken; save the "
+            "others alone to take them",
+            stacklevel=2,
+        )
+    return average or raw
+
+
+def _tensors_of(data: Any) -> dict[str, Tensor]:
+    """The tensors of a state dict, without what data-parallel training and compiling left before their names."""
+    if not isinstance(data, Mapping):
+        return {}
+    tensors = {key: value for key, value in data.items() if isinstance(value, Tensor) and isinstance(key, str)}
+    tensors.pop("n_averaged", None)  # of torch.optim.swa_utils
+    return _without_prefix(tensors)
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in tensors):
+        if tensors and all(key.startswith(prefix) for key in tensors):
             return _without_prefix({key.removeprefix(prefix): value for key, value in tensors.items()})
     return tensors

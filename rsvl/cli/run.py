@@ -28,6 +28,14 @@ def run(
         list[str] | None,
         typer.Option("--text", "-t", metavar="TEXT", help="What to find or answer, or a label; repeatable."),
     ] = None,
+    mark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mark",
+            metavar="KIND=PHRASE",
+            help="Which words of the sentences are which, for a model that asks: object=ship; repeatable.",
+        ),
+    ] = None,
     sar: Annotated[
         list[Path] | None,
         typer.Option(
@@ -84,12 +92,13 @@ def run(
     flags = {"geotiff": geotiff, "geojson": geojson, "mask": mask}
     flags |= {"threshold": threshold is not None, "tile": side != "auto"}
     given = [name for name, is_given in flags.items() if is_given]
+    sentences = _marked(text or [], mark or [])
     answers = []
     for place in places:
         name = " and ".join(str(path) for path in place.values())
         first = next(iter(place.values()))
         with progress(f"running on {first.name}") as report:
-            found = dispatch(runner, Query(place, text or [], threshold, side, report), output, first.stem, given)
+            found = dispatch(runner, Query(place, sentences, threshold, side, report), output, first.stem, given)
         paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
         answers.append({"image": None} | paths | found.to_dict())
         if not json:
@@ -107,6 +116,25 @@ def _tile(value: str) -> Any:
         return int(value)
     except ValueError:
         raise UsageError(f"--tile must be auto, whole or a number of pixels, not {value!r}") from None
+
+
+def _marked(sentences: list[str], marks: list[str]) -> list[str]:
+    """The sentences, each with those phrases marked that it contains.
+
+    Raises:
+        UsageError: a mark that is not KIND=PHRASE, or a phrase that is in none of them.
+    """
+    from rsvl.runtime import MarkedText
+
+    phrases: list[dict[str, list[str]]] = [{} for _ in sentences]
+    for mark in marks:
+        kind, _, phrase = mark.partition("=")
+        marked = [found for text, found in zip(sentences, phrases, strict=True) if phrase.lower() in text.lower()]
+        if not kind.isidentifier() or not phrase.strip() or not marked:
+            raise UsageError(f"--mark {mark}: write KIND=PHRASE with words of a --text, such as object=ship")
+        for found in marked:
+            found.setdefault(kind, []).append(phrase)
+    return [MarkedText(text, **found) if found else text for text, found in zip(sentences, phrases, strict=True)]
 
 
 def _places(images: list[Path], sar: list[Path]) -> list[dict[str, Path]]:

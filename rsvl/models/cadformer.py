@@ -10,8 +10,8 @@ The released code is another computation than the paper's text, in eight places 
 `cadformer-tiny`, whose shipped weights it has) follows the text. Between alignment and decoding the stages of both
 interact as in RMSIN (CIM): it is in the public code, not in the text.
 
-Where the text is open, `PaperCADFormer` has what meets the parameters and the operations of Table VI, which the released
-code does not (its decoder alone has twice the operations that the table leaves for it):
+Where the text is open, `PaperCADFormer` has what meets the parameters and the operations of Table VI, which the
+released code does not (its decoder alone has twice the operations that the table leaves for it):
 
 * "Language features from different stages" (IV.A): BERT's layers are shared out between the stages. L_i has passed the
   first i quarters of them, and eq. 9 changes it before the next quarter. The text graph ends where the first stage
@@ -80,7 +80,7 @@ class ReleasedWordPixelAttention(WordPixelAttention):
 
     The queries are multiplied with the padding bias. A word's become zero: it attends to all pixels alike, and what it
     gets is the mean of a map that is instance-normed, which is zero. Padding attends to hardly more than one pixel. The
-    last norm is over all tokens, so that its padding is what a sentence of fewer words than `tokens` gets of the pixels.
+    last norm is over all tokens, so that what padding attended to reaches the words through their mean and variance.
     """
 
     def forward(self, words: Tensor, x: Tensor, bias: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class CADFormer(EarlyFusionSegmenter):
 
     @abstractmethod
     def memory(self, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
-        """What the decoder attends to of the words [B, T, D] and their padding bias [B, T]: both, or the words alone."""
+        """What the decoder attends to: the words [B, T, D] and the bias [B, T] that hides padding, or None."""
 
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy + 0.1 Dice (equation 13; class weights 0.9 and 1.1 as in the public code)."""

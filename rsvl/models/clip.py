@@ -191,13 +191,18 @@ class CLIP(ExportableModel):
         for layer in (layer for tower in towers for layer in tower.encoder.layers):
             layer.mlp.activation_fn = ACT2FN[activation]  # type: ignore[union-attr]
 
+    @classmethod
+    def reads(cls, state: Mapping[str, Tensor]) -> bool:
+        """Whether these are a CLIP with a vision transformer."""
+        return is_clip(state)
+
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The whole model from a published CLIP with a vision transformer.
 
         Positions are fitted to the model's image and sentence where all other sizes are its own. A file without a logit
         scale leaves the model's.
         """
-        if not is_clip(state):
+        if not self.reads(state):
             return None
         converted = convert_clip(state)
         if _alike(self.preset, clip_sizes(converted)):

@@ -4,9 +4,9 @@ Lei et al., "Exploring Fine-Grained Image-Text Alignment for Referring Remote Se
 2025 (public code: Shaosifan/FIANet). What all models of this family share is in `rsvl.modules.bases.early_fusion`.
 Training: AdamW, 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 
-This is what the released code computes. There the decoder gets a stage's context branch alone, and nothing reads the last
-stage's other branches: they are left out. A sentence that names no object silences the object branch, and with it the
-place's; one that names no place has all its words for it.
+This is what the released code computes. There the decoder gets a stage's context branch alone, and nothing reads the
+last stage's other branches: they are left out. A sentence that names no object silences the object branch, and with it
+the place's; one that names no place has all its words for it.
 
 Before its model runs, the released code finds the object's words by the dataset's class names and the place's by a
 part-of-speech tagger. Here a caller gives them as marks of the tokens; where none are given, `OBJECT_WORDS` and
@@ -129,7 +129,7 @@ class TextAwareBlock(nn.Module):
 _RELEASED: Rules = (
     (r"^backbone\.layers\.(\d)\.context_pixel_attn\.", r"context.\1."),
     (r"^backbone\.layers\.([012])\.context_tanh_gate\.", r"fiam.\1.context_gate.mlp."),
-    (r"^backbone\.layers\.([012])\.object_position_align_blk\.", r"fiam.\1."),
+    (r"^backbone\.layers\.([012])\.object_position_align_blk\.(?!go_embedding)", r"fiam.\1."),
     (r"^(fiam\.\d)\.go_cross_attn\.", r"\1.object."),
     (r"^(fiam\.\d)\.sp_cross_attn\.", r"\1.place."),
     (r"^(fiam\.\d)\.go_tanh_gating\.", r"\1.object_gate.mlp."),
@@ -157,7 +157,10 @@ class FIANet(EarlyFusionSegmenter):
     marks = ("object", "place")
     released_parts = frozenset({"backbone.tmem."})
     released_keys = _RELEASED
-    unread = r"^backbone\.layers\.3\.(context_tanh_gate|object_position_align_blk|fc[12])\.|^fiam\.\d\.go_embedding\."
+    unread = (
+        r"^backbone\.layers\.3\.(context_tanh_gate|object_position_align_blk|fc[12])\.|"
+        r"^backbone\.layers\.\d\.object_position_align_blk\.go_embedding\."
+    )
     is_object: Tensor
     is_place: Tensor
 
@@ -188,11 +191,9 @@ class FIANet(EarlyFusionSegmenter):
         is_word = tokens != self.spec.words.pad
         parts = [is_word]
         for index, listed in enumerate((self.is_object, self.is_place)):
-            part = (
-                listed[tokens]
-                if marks is None
-                else torch.where(marks[:, index] < 0, listed[tokens], marks[:, index] > 0)
-            )
+            part = listed[tokens]
+            if marks is not None:
+                part = torch.where(marks[:, index] < 0, part, marks[:, index] > 0)
             parts.append(is_word & part)
         parts[-1] = _or_all(parts[-1], is_word)
         biases = [padding_bias(part) for part in parts]
@@ -201,7 +202,7 @@ class FIANet(EarlyFusionSegmenter):
     def fuse(
         self, index: int, entering: Tensor, x: Tensor, text: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """The context goes to the decoder; FIAM adds it to the tokens with what the object's and the place's words find."""
+        """The context goes to the decoder; FIAM adds it and what object and place find to the tokens."""
         context = self.context[index](x, *text[:2])
         if index < len(self.fiam):
             x = x + self.fiam[index](x, context, self.image_encoder.sides[index], text)
@@ -217,7 +218,7 @@ class FIANet(EarlyFusionSegmenter):
 
     @contextmanager
     def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
-        """Takes as many blocks of the multi-scale enhancement as a checkpoint has: the datasets' trainings differ there."""
+        """Takes as many blocks of multi-scale enhancement as a checkpoint has, where the datasets' trainings differ."""
         blocks = {key.split(".")[2] for key in state if key.startswith("tmem.blocks.")}
         kept = self.preset, self.tmem
         if blocks and len(blocks) != self.preset.enhancements:

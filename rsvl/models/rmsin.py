@@ -5,8 +5,8 @@ code: Lsan2401/RMSIN). What all models of this family share is in `rsvl.modules.
 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 
 The released code's CIM reads its attention's result without transposing it (`CrossScaleAttention`); its weights were
-trained so. `rmsin` computes the same. `rmsin-paper` and `rmsin-tiny`, whose shipped weights were trained before, have the
-attention of the paper.
+trained so. `rmsin` computes the same. `rmsin-paper` and `rmsin-tiny`, whose shipped weights were trained with it, have
+the attention of the paper.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
-TOKENS = "tokens"
+TOKENS, MARKS = "tokens", "marks"
 _SENTENCES_KEPT = 256
 
 Tensors: TypeAlias = dict[str, Any]
@@ -32,7 +32,7 @@ class FeatureCache:
     def __init__(self, session: Session, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
         self._session, self._tokenizer = session, tokenizer
         self._image_stages = {image.name: session.runnable_graphs([image.name]) for image in spec.images}
-        self._text_stage = session.runnable_graphs([TOKENS])
+        self._text_stage = session.runnable_graphs([TOKENS, MARKS] if spec.text and spec.text.marks else [TOKENS])
         alone = [*self._text_stage, *(name for stage in self._image_stages.values() for name in stage)]
         self._joint_stage = session.runnable_graphs(spec.raw_inputs, without=alone)
         self._last_image: dict[str, tuple[bytes, Tensors]] = {}
@@ -67,14 +67,15 @@ class FeatureCache:
         """FeatureCache of sentences, each as tensors by name with batch 1. New ones are computed in one batch.
 
         Raises:
-            InputError: a sentence that is empty or not text.
+            InputError: a sentence that is empty or not text, or has marks that the model does not know.
         """
         assert self._tokenizer is not None
         with self._lock:
             known = {text: self._sentences[text] for text in texts if text in self._sentences}
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
-            raw = {TOKENS: self._tokenizer(new)}
+            raw, marks = {TOKENS: self._tokenizer(new)}, self._tokenizer.marks(new)
+            raw |= {MARKS: marks} if marks.shape[1] else {}
             batch = raw | {k: to_numpy(v) for k, v in self._session.run(raw, self._text_stage).items()}
             known |= {text: {k: v[i : i + 1] for k, v in batch.items()} for i, text in enumerate(new)}
         with self._lock:

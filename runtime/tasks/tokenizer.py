@@ -11,12 +11,14 @@ import tokenizers
 
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import TextSpec
+from rsvl.runtime.tasks.marked_text import MarkedText
 
 
 class Tokenizer:
     """Turns sentences into the `tokens` tensor that a model's text graph takes.
 
-    The last token that is not padding is the end token. No other convention of ids holds for every tokenizer.
+    The last token that is not padding is the end token, unless the sentence was cut and the model's spec does without.
+    No other convention of ids holds for every tokenizer.
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, spec: TextSpec) -> None:
@@ -48,8 +50,8 @@ class Tokenizer:
         """Encodes sentences.
 
         Args:
-            texts: N sentences. One with more tokens than the model takes is cut, keeping its end token; all those cut
-                in one call share one warning.
+            texts: N sentences. One with more tokens than the model takes is cut, keeping its end token where the spec
+                says so; all those cut in one call share one warning.
 
         Returns:
             int64 [N, T], T being the spec's `tokens`, padded with the spec's `pad`.
@@ -61,10 +63,10 @@ class Tokenizer:
         tokens = np.full((len(texts), length), self.spec.pad, dtype=np.int64)
         cut = []
         for row, text in zip(tokens, texts, strict=True):
-            ids = self._encode(text)
+            ids = self._encode(text).ids
             if len(ids) > length:
                 cut.append(text)
-                ids = [*ids[: length - 1], ids[-1]]
+                ids = [*ids[: length - 1], ids[-1]] if self.spec.keep_end else ids[:length]
             row[: len(ids)] = ids
         if cut:
             others = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
@@ -73,6 +75,33 @@ class Tokenizer:
                 stacklevel=2,
             )
         return tokens
+
+    def marks(self, texts: Sequence[str]) -> np.ndarray:
+        """What callers marked in sentences, for a model that takes marks.
+
+        Args:
+            texts: N sentences; those of class `MarkedText` have marks.
+
+        Returns:
+            int64 [N, kinds, T] as the spec's `marks` describes: a token of which a part is marked is marked.
+
+        Raises:
+            InputError: a sentence has marks of a kind that the model does not know.
+        """
+        kinds, length = self.spec.marks, self.spec.tokens
+        marks = np.full((len(texts), len(kinds), length), -1, np.int64)
+        for row, text in zip(marks, texts, strict=True):
+            for kind in text.marks if isinstance(text, MarkedText) else ():
+                if kind not in kinds:
+                    raise InputError(
+                        f"words are marked as {kind}: this model takes {' and '.join(kinds) or 'no'} marks"
+                    )
+                spans = text.spans(kind)
+                row[kinds.index(kind)] = 0
+                for place, (start, end) in enumerate(self._encode(text).offsets[:length]):
+                    if any(start < last and first < end for first, last in spans):
+                        row[kinds.index(kind), place] = 1
+        return marks
 
     @property
     def vocabulary_size(self) -> int:
@@ -99,18 +128,18 @@ class Tokenizer:
                 unknown.append(written)
         return unknown
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> tokenizers.Encoding:
         if not isinstance(text, str):
             raise InputError(f"a sentence must be a string, not {type(text).__name__}")
         if not text.strip():
             raise InputError("the sentence is empty: say what to look for, such as 'the white ship by the pier'")
         try:
-            encoding = self._tokenizer.encode(text)
+            encoding = self._tokenizer.encode(str(text))
         except (TypeError, UnicodeError) as error:  # lone surrogates
             raise InputError(f"the sentence is not valid Unicode text: {text[:48]!a}") from error
         if all(encoding.special_tokens_mask):
             raise InputError(f"the sentence has no character that the model's tokenizer knows: {text[:48]!r}")
-        return encoding.ids
+        return encoding
 
 
 def _first_line(error: Exception) -> str:

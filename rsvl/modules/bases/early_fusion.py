@@ -4,8 +4,8 @@ The graphs: `image` is all before the first word enters, Swin's first stage; `te
 
 Choices, where the papers' public codes differ from each other or from what a tiny preset needs:
 
-* Published checkpoints load (`published`), and what is computed with them is what their authors' code computes. Where the
-  paper says otherwise, a preset or class of its own has the paper's computation, under a name that says so.
+* Released checkpoints load (`published`), and what is computed with them is what their authors' code computes. Where
+  the paper says otherwise, a preset of its own has the paper's computation, under a name that says so.
 * Full presets have the papers' losses, and their two-class logits at a quarter of the image's side are enlarged to it.
   `mask_logits` is the difference of the two classes' logits, whose sigmoid is the softmax's foreground.
 * Tiny presets are trained from scratch on small images: a convolutional stem embeds patches of 8 pixels and a finer map
@@ -38,12 +38,12 @@ from rsvl.modules.layers.attention import padding_bias
 from rsvl.modules.layers.fine_detail import FineDetail
 from rsvl.modules.layers.mask_decoder import MaskDecoder
 from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_loss
-from rsvl.modules.tokenizers.bert import bert_tokenizer_json
+from rsvl.modules.tokenizers.bert import VOCABULARY_SIZE, bert_tokenizer_json, wordpiece_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
-_SHIPPED_VOCABULARY = 1024
+_SMALL_VOCABULARY = 1024
 _SHUFFLE = 2  # tiny presets' classes are predicted for this many pixels along each side of a cell
 
 
@@ -86,7 +86,7 @@ TINY: Mapping[str, Any] = {
     "image_size": 256,
     "tokens": 22,
     "swin": SwinSizes(embed=36, depths=(4, 2, 2, 2), heads=(2, 4, 8, 16), window=8, mlp_ratio=2),
-    "bert": BertSizes(width=96, layers=4, heads=4, vocabulary=_SHIPPED_VOCABULARY, positions=22, dropout=0.0),
+    "bert": BertSizes(width=96, layers=4, heads=4, vocabulary=_SMALL_VOCABULARY, positions=22, dropout=0.0),
     "decoder": (48, 40, 24),
     "stem": (24, 32, 36),
 }
@@ -236,22 +236,22 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         if not self.reads(state):
             return None
         rules = (*self.released_keys, *FAMILY_KEYS, *(ADAPTIVE_ROTATION_KEYS if self.rotated else ()))
-        return from_released(state, rules, self.image_encoder, self.text_encoder)
+        return from_released(state, rules, self)
 
     def use_tokenizer(self, path: str | Path) -> None:
-        """Takes BERT's tokenizer from a Hugging Face directory, a tokenizer.json or a vocab.txt.
+        """Takes the tokenizer of another BERT from a Hugging Face directory, a tokenizer.json or a vocab.txt.
 
         Raises:
             InputError: not a tokenizer of this BERT.
-            UsageError: the preset has the tokenizer that ships.
+            UsageError: the preset has a vocabulary of its own.
         """
-        if self._ships_tokenizer:
+        if self._small_vocabulary:
             raise UsageError(f"{self.spec.name} brings its own tokenizer: leave --tokenizer out")
         self._set_tokenizer(bert_tokenizer_json(path, self.preset.bert.vocabulary))
 
     def extra_state(self) -> dict[str, str]:
-        """The tokenizer that was given."""
-        return {} if self._ships_tokenizer else {"tokenizer": self._tokenizer or ""}
+        """The tokenizer that was given, if any."""
+        return {} if self._small_vocabulary else {"tokenizer": self._tokenizer or ""}
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
         """Sets the tokenizer that was saved with the weights.
@@ -259,31 +259,31 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         Raises:
             ValueError: it is not a tokenizer.
         """
-        if "tokenizer" in extra and not self._ships_tokenizer:
+        if "tokenizer" in extra and not self._small_vocabulary:
             self._set_tokenizer(extra["tokenizer"] or None)
 
     def on_tokenizer_changed(self, tokenizer_json: str) -> None:
         """Callback, called with the tokenizer and whenever it changes, for models that look words up in it."""
 
     def tokenizer_json(self) -> str:
-        """BERT's tokenizer as it was given; for a small vocabulary the one that ships.
+        """The tokenizer that was given; else the one that ships for this vocabulary, small or of the uncased BERTs.
 
-        A BERT with random weights knows no words: it gets the small one too, with a warning.
+        A BERT of another vocabulary with random weights knows no words: it gets the small one, with a warning.
 
         Raises:
-            UsageError: BERT has trained weights and no tokenizer was given.
+            UsageError: a BERT of another vocabulary has trained weights and no tokenizer was given.
         """
-        if self._tokenizer is not None:
-            return self._tokenizer
-        if not self._ships_tokenizer:
-            source = getattr(self, "source", {"weights": "random"})
-            if source != {"weights": "random"}:
-                raise UsageError(
-                    f"{self.spec.name} has trained words and no tokenizer: add --tokenizer with the folder or the "
-                    "vocab.txt of its BERT (bert-base-uncased)"
-                )
-            warnings.warn(f"{self.spec.name} has random weights: it gets the small tokenizer that ships", stacklevel=2)
-            self._set_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
+        known = self._tokenizer or self._shipped_tokenizer()
+        if known is not None:
+            return known
+        source = getattr(self, "source", {"weights": "random"})
+        if source != {"weights": "random"}:
+            raise UsageError(
+                f"{self.spec.name} has trained words and no tokenizer: add --tokenizer with the folder or the "
+                "vocab.txt of its BERT"
+            )
+        warnings.warn(f"{self.spec.name} has random weights: it gets the small tokenizer that ships", stacklevel=2)
+        self._set_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
         return overhead_tokenizer_json()
 
     def _spec(self, name: str) -> ModelSpec:
@@ -307,11 +307,17 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         )
 
     @property
-    def _ships_tokenizer(self) -> bool:
-        return self.preset.bert.vocabulary == _SHIPPED_VOCABULARY
+    def _small_vocabulary(self) -> bool:
+        return self.preset.bert.vocabulary == _SMALL_VOCABULARY
+
+    def _shipped_tokenizer(self) -> str | None:
+        """The one that ships for the preset's vocabulary, if there is one."""
+        if self.preset.bert.vocabulary == VOCABULARY_SIZE:
+            return wordpiece_tokenizer_json()
+        return overhead_tokenizer_json() if self._small_vocabulary else None
 
     def _set_tokenizer(self, tokenizer_json: str | None) -> None:
-        used = tokenizer_json or overhead_tokenizer_json()
+        used = tokenizer_json or self._shipped_tokenizer() or overhead_tokenizer_json()
         try:
             Tokenizer.from_str(used)
         except Exception as error:  # the library raises bare Exception

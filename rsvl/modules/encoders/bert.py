@@ -81,8 +81,10 @@ class BertWords(nn.Module):
         """The encoder's weights from a published BERT (`convert_bert`); None where it is something else."""
         if not is_bert(state):
             return None
-        positions = len(self.bert.embeddings.position_embeddings.weight)
-        return {f"bert.{key}": value for key, value in convert_bert(state, positions).items()}
+        own = convert_bert(state, len(self.bert.embeddings.position_embeddings.weight))
+        if not self.bert.encoder.layer:  # the embeddings alone
+            own = {key: value for key, value in own.items() if key.startswith("embeddings.")}
+        return {f"bert.{key}": value for key, value in own.items()}
 
 
 _WORDS = "embeddings.word_embeddings.weight"

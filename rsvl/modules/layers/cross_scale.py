@@ -111,8 +111,8 @@ class CrossScaleAttention(nn.Module):
 
     The result is brought back to the map's own cells by a linear layer over the positions, and a depthwise convolution
     of the values is added to it. In the released code both take memory that is ordered [cells, channels] for memory
-    ordered [channels, cells], without transposing it. Which channel a value goes to then depends on its cell, so that no
-    permutation of the weights turns one computation into the other.
+    ordered [channels, cells], without transposing it. Which channel a value goes to then depends on its cell, so that
+    no permutation of the weights turns one computation into the other.
 
     Args:
         width: channels.

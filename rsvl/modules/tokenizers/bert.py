@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -9,8 +12,19 @@ from tokenizers.implementations import BertWordPieceTokenizer
 
 from rsvl.runtime.errors import InputError
 
+VOCABULARY_SIZE = 30522
+"""Of the uncased BERTs."""
+
 _FILES = ("tokenizer.json", "vocab.txt")
 _SPECIALS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]")
+
+
+@cache
+def wordpiece_tokenizer_json() -> str:
+    """The tokenizer of the uncased BERTs, which ships, as JSON text."""
+    lines = gzip.decompress(files(__package__).joinpath("bert_wordpiece.txt.gz").read_bytes()).decode().splitlines()
+    vocabulary = {token: index for index, token in enumerate(lines)}
+    return str(BertWordPieceTokenizer(vocabulary, lowercase=True).to_str())
 
 
 def bert_tokenizer_json(path: str | Path, vocabulary: int) -> str:
