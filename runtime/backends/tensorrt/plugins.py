@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rsvl.runtime.errors import MissingComponentError
 
-GROUP = "rsvl.tensorrt_plugins"
+GROUP = "rsvl_tensorrt_plugins"
 
 
 class PluginProvider(Protocol):
