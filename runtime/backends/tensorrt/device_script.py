@@ -121,7 +121,7 @@ def _options(ranges: Ranges, workspace: int | None) -> str:
     options = []
     for name, r in ranges.items():
         if name == "batch":
-            options += ["--max-batch", str(r.max), "--best-batch", str(r.opt)]
+            options += ["--max-batch", str(r.max), "--opt-batch", str(r.opt)]
         else:
             options += ["--range", f"{name}={r.min}:{r.opt}:{r.max}"]
     if workspace is not None:
