@@ -1,11 +1,14 @@
-# make test, lint, gate, demo, train-tiny: each sets up .venv first, when it is missing or its requirements changed.
+# make test, lint, docs, gate, demo, train-tiny: each sets up .venv first, when it is missing or its requirements changed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test lint gate train-tiny constraints clean kernels plugins gpu
+# What the runtime's tests need beside the light installation: onnx writes the toy bundles.
+LIGHT_TESTS := pytest pytest-xdist onnx
+
+.PHONY: demo test test-runtime lint types docs rooms gate train-tiny constraints clean kernels plugins gpu
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -19,20 +22,37 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
-lint: $(READY) build/rooms
+# The runtime's and the command's tests with the light installation alone: PYTHON=python3.10, EXTRAS=geo for rasterio, too.
+# What needs more is skipped.
+test-runtime: VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+test-runtime: LIGHT = build/light-$(VERSION)
+test-runtime:
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet -c $(or $(wildcard constraints-$(VERSION).txt),constraints.txt) \
+		-e '.$(EXTRAS:%=[%])' $(LIGHT_TESTS)
+	OMP_NUM_THREADS=1 $(LIGHT)/bin/python -m pytest -n auto --maxprocesses 8 tests/runtime tests/cli
+
+lint: types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(READY) rooms
 	MYPYPATH=build/rooms $(BIN)/mypy -p rsvl
 
-# The rooms as the one package that they install as, for programs that do not follow setuptools' package-dir.
-build/rooms: $(wildcard rsvl/*)
-	rm -rf $@ && mkdir -p $@/rsvl
-	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) $@/rsvl/
-	touch $@
+# The documentation as web pages in build/site. A link, a cross-reference or an API page that leads nowhere fails the build.
+docs: $(READY) rooms
+	rm -rf build/pages && mkdir -p build/pages
+	ln -s $(addprefix ../../,$(wildcard *.md) docs examples benchmarks rsvl) build/pages/
+	$(BIN)/mkdocs build --strict
+
+# mypy and mkdocs do not follow setuptools' package-dir: build/rooms shows them the rooms as the one package they install as.
+rooms:
+	rm -rf build/rooms && mkdir -p build/rooms/rsvl
+	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) build/rooms/rsvl/
 
 # All that a machine with an NVIDIA GPU can tell, in eight minutes, by its own Python and without installing anything.
 gpu: PYTHON := python3
-gpu: build/rooms
+gpu: rooms
 	PYTHONPATH=$(CURDIR)/build/rooms $(PYTHON) benchmarks/laboratory/gpu
 
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
@@ -52,6 +72,14 @@ constraints:
 	( echo '# The exact versions that .venv gets; pyproject.toml has the ranges. Renewed by: make constraints'; \
 	  build/newest/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' ) > build/constraints.txt
 	mv build/constraints.txt constraints.txt
+
+# The same for the light installation on a Python that cannot have the above: rm constraints-3.10.txt, then make it.
+constraints-%.txt:
+	rm -rf build/newest-$* && python$* -m venv build/newest-$*
+	build/newest-$*/bin/python -m pip install --quiet -e '.[geo]' $(LIGHT_TESTS)
+	( echo '# The exact versions that make test-runtime gets on Python $*. Renewed by: rm $@ && make $@'; \
+	  build/newest-$*/bin/python -m pip freeze --exclude-editable ) > build/$@
+	mv build/$@ $@
 
 # Every CUDA source for every GPU, by nvcc and by NVRTC as far as they are here: some minutes.
 kernels: $(READY)

@@ -3,14 +3,14 @@
 The model stands on PyTorch's meta device: it has shapes and no weights, so counting takes about a second and no memory.
 Every operator that gets there is counted by PyTorch's own formula for it. Composite ones have by then become what they
 are made of: `rsvl::rotated_conv2d` is a product that combines the kernels, and a convolution. A custom operator that is
-not composite counts once it has a formula (`torch.utils.flop_counter.register_flop_formula`).
+not composite counts once it has a formula (``torch.utils.flop_counter.register_flop_formula``).
 
 Publications count differently, so two sums are kept apart: products with weights (linear and convolution layers), and
 products of activations with each other (attention: queries with keys, scores with values). An operation is a
 multiplication or an addition: a multiply-add is two.
 
 Of what is computed, some may be for nothing: a mixture of experts multiplies all of them and masks those not chosen. A
-module that has `idle_multiply_adds` (which takes what its `forward` takes) says how much; a sparse execution would do
+module that has `idle_macs` (which takes what its `forward` takes) says how much; a sparse execution would do
 without. `rsvl.modules.layers.lora_moe.LoRAMoE` is one.
 """
 
@@ -157,8 +157,8 @@ class _Counter(TorchDispatchMode):
 
     def _enter(self, name: str, module: Any, inputs: tuple[Any, ...]) -> None:
         self._running.append(name)
-        if hasattr(module, "idle_multiply_adds"):
-            self._add(MultiplyAdds(idle=module.idle_multiply_adds(*inputs)))
+        if hasattr(module, "idle_macs"):
+            self._add(MultiplyAdds(idle=module.idle_macs(*inputs)))
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         self._running.pop()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
+import rsvl
+from rsvl.export.verify import Verification
 from rsvl.runtime.bundle import MANIFEST, sha256
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.manifest import Manifest
@@ -31,6 +35,23 @@ _CANNOT_WRITE = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was written.
+
+    Attributes:
+        path: the bundle's directory.
+        packed: the same as one file, where that was asked for.
+        manifest: what `manifest.json` says.
+        verification: how the graphs compare with their reference.
+    """
+
+    path: Path
+    packed: Path | None
+    manifest: Manifest
+    verification: Verification
 
 
 @contextmanager
@@ -81,6 +102,12 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     manifest = replace(manifest, files={path.relative_to(directory).as_posix(): sha256(path) for path in files})
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def versions(*modules: str) -> dict[str, str]:
+    """The versions of rsvl, of Python and of modules: several distributions bring `onnxruntime`."""
+    found = {name: str(import_module(name).__version__) for name in modules}
+    return {"rsvl": rsvl.__version__, "python": platform.python_version(), **found}
 
 
 def _refuse_to_replace(output: Path, pack: bool) -> None:

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import onnxscript  # noqa: F401  # torch.onnx.export needs it
 import torch
 from torch import Tensor, nn
 
 import rsvl
 from rsvl.export.batch_norms import fold_batch_norms
+from rsvl.export.graph_files import lie_beside
 from rsvl.export.symbolics import add_functions
 from rsvl.export.winograd_convs import to_winograd
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
@@ -22,10 +24,6 @@ from rsvl.runtime.manifest import GraphSpec, TensorSpec
 OPSET = 20
 """The first that has GELU as one node. Its formula reads its input twice: ONNX Runtime would leave the layout that its
 convolutions like to compute it, and in int8 would not see that a convolution's output is quantized."""
-
-BESIDE_BYTES = 2**25
-"""Weights move to a file beside the graph from here on. ONNX Runtime maps such a file into memory, where it copies what
-lies in the graph's own: less memory, and a faster start. (From 2 GiB on they must: there a protobuf file ends.)"""
 
 _EXAMPLE_BATCH = 2  # torch.export takes sizes 0 and 1 for constants
 
@@ -36,7 +34,7 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool =
     Args:
         module: takes and returns the tensors of the declaration, in its order.
         spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
-        path: the file to write; weights of more than `BESIDE_BYTES` go to `path` with ``.data`` appended.
+        path: the file to write; weights of many bytes (`lie_beside`) go to `path` with ``.data`` appended.
         winograd: whether large float32 convolutions take their form of fewer multiplications.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
@@ -56,7 +54,7 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool =
     if winograd:
         to_winograd(program.model.graph)
     weights = program.model.graph.initializers.values()
-    program.save(path, external_data=sum(w.const_value.nbytes for w in weights if w.const_value) > BESIDE_BYTES)
+    program.save(path, external_data=lie_beside(sum(w.const_value.nbytes for w in weights if w.const_value)))
     del program, weights
     gc.collect()  # the exporter's objects refer to each other and to the weights
     proto = onnx.load_model(path, load_external_data=False)
@@ -64,14 +62,6 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool =
     add_functions(proto)
     onnx.save_model(proto, path)
     onnx.checker.check_model(path, full_check=True)
-
-
-def replace_graph(model: onnx.ModelProto, folder: Path, spec: GraphSpec) -> None:
-    """Writes a graph in the place of another, weights of more than `BESIDE_BYTES` beside it; the model loses these."""
-    file, weights = spec.files
-    (folder / weights).unlink(missing_ok=True)  # onnx would append
-    large = model.ByteSize() > BESIDE_BYTES
-    onnx.save_model(model, folder / file, save_as_external_data=large, location=weights)
 
 
 class _Positional(nn.Module):

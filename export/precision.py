@@ -15,12 +15,13 @@ import copy
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from rsvl.export.keep_fp32 import matching_pattern
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 """What can be exported. bf16 is not: ONNX Runtime has no bfloat16 kernels on the CPU to verify it with."""
@@ -36,7 +37,7 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
         graph: a module made of the model's submodules, float32.
         model: the model, whose submodules' paths name the parts to keep.
         precision: a key of `DTYPES`.
-        kept: what stays float32: a submodule's path, with all below it, or a pattern (`fnmatch`) → reason.
+        kept: what stays float32: a submodule's path, with all below it, or a pattern (``fnmatch``) → reason.
 
     Returns:
         For ``fp32`` the graph itself, else a copy of it that takes and gives float32.
@@ -48,17 +49,12 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
     originals = list(graph.modules())
     converted = copy.deepcopy(graph)
     for original, module in zip(originals, converted.modules(), strict=True):
-        keep = matching(paths.get(id(original), ""), kept) is not None
+        keep = matching_pattern(paths.get(id(original), ""), kept) is not None
         if is_layer(module) and not keep:
             _convert(module, dtype)
         if keep or is_layer(module):
             module.register_forward_pre_hook(_casting(torch.float32 if keep else dtype), with_kwargs=True)
     return _HalfInside(converted, dtype)
-
-
-def matching(path: str, kept: Mapping[str, str]) -> str | None:
-    """The first of the patterns that names the submodule at `path` or a part that it lies in."""
-    return next((p for p in kept if path and (fnmatchcase(path, p) or fnmatchcase(path, f"{p}.*"))), None)
 
 
 def is_layer(module: nn.Module) -> bool:

@@ -1,8 +1,9 @@
-"""The inputs that an export is verified with: synthetic scenes with their sentences, and noise with random words."""
+"""The inputs that a bundle is verified with: synthetic scenes with their sentences, and noise with random words."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.runtime.tasks.vqa import ORDER, SENSORS
 
 SCENES, RANDOM = 5, 3
+MIN_SAMPLES = 8
 _SEED = 20_250_101
 _SIDES = (64, 2048)
 """The least and the largest scene that the generator draws."""
@@ -47,6 +49,25 @@ def default_samples(spec: ModelSpec, tokenizer_json: str | None = None) -> dict[
         else:
             raise InputError(f"no samples can be made of input {name} ({tensor.dtype}): give export() its own samples")
     return _without_missing(samples, spec)
+
+
+def checked_samples(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    """The samples, if they are those that a model takes.
+
+    Raises:
+        InputError: fewer than 8, not as many of each input, or of other names, shapes or dtypes.
+    """
+    raw = spec.raw_inputs
+    if set(samples) != set(raw):
+        raise InputError(f"samples are {', '.join(sorted(samples))}: this model takes {', '.join(sorted(raw))}")
+    counts = {len(array) for array in samples.values()}
+    if len(counts) != 1 or min(counts) < MIN_SAMPLES:
+        raise InputError(f"{sorted(counts)} samples: give at least {MIN_SAMPLES}, as many of each input")
+    for name, tensor in raw.items():
+        if samples[name].shape[1:] != tensor.shape[1:] or samples[name].dtype != tensor.dtype:
+            found = f"{samples[name].dtype} {list(samples[name].shape)}"
+            raise InputError(f"sample {name} is {found}: this model takes {tensor.dtype} {list(tensor.shape)}")
+    return dict(samples)
 
 
 def _scenes(spec: ModelSpec) -> list[Scene]:

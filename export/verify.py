@@ -1,7 +1,8 @@
-"""Running the exported graphs in ONNX Runtime against the model in PyTorch float32, before a bundle exists.
+"""Running a bundle's graphs in ONNX Runtime against a reference, before the bundle is put in its place.
 
-Every output of every graph is compared by its largest absolute difference, to be read by people; what decides is how
-far the final outputs agree by the task's own rules (`rsvl.runtime.tasks.agreement`).
+The reference of an export is the model in PyTorch float32 (`rsvl.export.pytorch_reference`); that of another precision
+of a bundle is the bundle. Every output of every graph is compared by its largest absolute difference, to be read by
+people; what decides is how far the final outputs agree by the task's own rules (`rsvl.runtime.tasks.agreement`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime import tasks
 from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
@@ -29,17 +28,38 @@ Runner = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What the graphs of a bundle are compared with.
+
+    Attributes:
+        name: what gave the outputs: PyTorch, or a bundle.
+        tensors: raw inputs and every output of every graph, [N, …] each, by name.
+        sha256: SHA-256 (hex) of the manifest of a bundle; empty for PyTorch.
+        golden: how many of the first samples are a golden test's: they must agree by themselves too.
+    """
+
+    name: str
+    tensors: Tensors
+    sha256: str = ""
+    golden: int = 0
+
+
+@dataclass(frozen=True)
 class Verification:
     """What the comparison found.
 
     Attributes:
+        reference: the name of what the graphs were compared with.
+        reference_sha256: its hash; see `Reference`.
         inputs: number of samples.
         batches: the batch sizes in which they were run.
         largest_difference: of each output, absolute, by name.
-        largest_value: the largest magnitude of each output in PyTorch, to read the difference against.
+        largest_value: the largest magnitude of each output of the reference, to read the difference against.
         measures: how far the final outputs agree, by the task's own rules.
     """
 
+    reference: str
+    reference_sha256: str
     inputs: int
     batches: tuple[int, ...]
     largest_difference: dict[str, float]
@@ -47,23 +67,11 @@ class Verification:
     measures: tuple[Measure, ...]
 
 
-def run_pytorch(model: ExportableModel, spec: ModelSpec, samples: Mapping[str, np.ndarray]) -> Tensors:
-    """Every output of every graph of the model in PyTorch, float32, as arrays [N, …] by name."""
-    tensors: Tensors = dict(samples)
-    with torch.no_grad():
-        for graph in spec.graphs:
-            module = model.graph(graph.name)
+def run_bundle(bundle: Bundle, samples: Mapping[str, np.ndarray]) -> Tensors:
+    """Every output of every graph in ONNX Runtime on the CPU, as arrays [N, …] by name, beside the samples.
 
-            def run(inputs: Sequence[np.ndarray], module: torch.nn.Module = module) -> list[np.ndarray]:
-                return [output.numpy() for output in module(*(torch.from_numpy(x) for x in inputs))]
-
-            tensors.update(_run_in_batches(graph, tensors, run))
-    return tensors
-
-
-def run_bundle(directory: Path, samples: Mapping[str, np.ndarray]) -> Tensors:
-    """The same of a bundle's graphs in ONNX Runtime on the CPU, loaded and wired as the runtime does it."""
-    bundle = Bundle(directory, check=False)
+    The graphs are loaded and wired as the runtime does it.
+    """
     session = Session(bundle, provider="cpu")
     tensors: Tensors = dict(samples)
     for graph in bundle.manifest.model.graphs:
@@ -73,47 +81,62 @@ def run_bundle(directory: Path, samples: Mapping[str, np.ndarray]) -> Tensors:
             outputs = session.run(dict(zip(names, inputs, strict=True)), [graph.name])
             return [to_numpy(outputs[tensor.name]) for tensor in graph.outputs]
 
-        tensors.update(_run_in_batches(graph, tensors, run))
+        tensors.update(run_in_batches(graph, tensors, run))
     return tensors
 
 
-def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str) -> Verification:
-    """Compares what both gave.
+def compare(spec: ModelSpec, reference: Reference, actual: Tensors, precision: str) -> Verification:
+    """Compares what the graphs gave with the reference.
 
     Raises:
         VerificationError: an output of another shape, values that are not finite, or outputs that agree less than
             `rsvl.runtime.tasks.agreement` allows for the precision.
     """
-    outputs = [tensor.name for graph in spec.graphs for tensor in graph.outputs]
+    expected, outputs = reference.tensors, [tensor.name for graph in spec.graphs for tensor in graph.outputs]
     for name in outputs:
-        _check_output(name, expected[name], actual[name])
+        _check_output(name, reference, actual[name])
     count = len(expected[outputs[0]])
     found = Verification(
+        reference=reference.name,
+        reference_sha256=reference.sha256,
         inputs=count,
         batches=tuple(stop - start for start, stop in _batches(count)),
         largest_difference={name: float(np.abs(expected[name] - actual[name]).max()) for name in outputs},
         largest_value={name: float(np.abs(expected[name]).max()) for name in outputs},
         measures=tasks.compare(spec, expected, actual, precision),
     )
-    failed = [str(measure) for measure in found.measures if not measure.passed]
+    measures = found.measures
+    if reference.golden:  # where masks are cut depends on the samples that are compared together
+        first, other = ({name: each[name][: reference.golden] for name in expected} for each in (expected, actual))
+        measures += tasks.compare(spec, first, other, precision)
+    failed = [str(measure) for measure in measures if not measure.passed]
     if failed:
         raise VerificationError(
-            f"the exported graphs disagree with PyTorch in {precision}: {', '.join(failed)}, nothing was written: name "
-            "the parts that lose accuracy in the model's keep_fp32, or export in fp32"
+            f"the exported graphs disagree with {reference.name} in {precision}: {', '.join(failed)}, nothing was "
+            "written: name the parts that lose accuracy in the model's keep_fp32, or stay with fp32"
         )
     return found
 
 
-def verifies(spec: ModelSpec, expected: Tensors, samples: Tensors, precision: str, directory: Path) -> bool:
-    """Whether the bundle in a folder gives on the samples what `compare` lets pass."""
+def verify(directory: Path, reference: Reference, precision: str) -> Verification:
+    """Runs the bundle in a folder on the samples of a reference and compares; raises as `compare` does."""
+    bundle = Bundle(directory, check=False)
+    spec = bundle.manifest.model
+    samples = {name: reference.tensors[name] for name in spec.raw_inputs}
+    return compare(spec, reference, run_bundle(bundle, samples), precision)
+
+
+def verifies(directory: Path, reference: Reference, precision: str) -> bool:
+    """Whether `verify` lets the bundle in a folder pass."""
     try:
-        compare(spec, expected, run_bundle(directory, samples), precision)
+        verify(directory, reference, precision)
     except VerificationError:
         return False
     return True
 
 
-def _run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:
+def run_in_batches(graph: GraphSpec, tensors: Tensors, run: Runner) -> Tensors:
+    """One graph's outputs by name, run in the batches of `BATCHES` on what `tensors` has of its inputs."""
     inputs = [tensors[tensor.name] for tensor in graph.inputs]
     parts = [run([x[start:stop] for x in inputs]) for start, stop in _batches(len(inputs[0]))]
     names = [tensor.name for tensor in graph.outputs]
@@ -129,13 +152,14 @@ def _batches(count: int) -> Iterator[tuple[int, int]]:
         start, turn = stop, turn + 1
 
 
-def _check_output(name: str, expected: np.ndarray, actual: np.ndarray) -> None:
+def _check_output(name: str, reference: Reference, actual: np.ndarray) -> None:
+    expected = reference.tensors[name]
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         raise VerificationError(
-            f"output {name} of the exported graph is {actual.dtype} {list(actual.shape)}, PyTorch gives "
+            f"output {name} of the exported graph is {actual.dtype} {list(actual.shape)}, {reference.name} gives "
             f"{expected.dtype} {list(expected.shape)}: the model's declaration or its export is wrong"
         )
-    for values, where in ((expected, "PyTorch in float32"), (actual, "the exported graph")):
+    for values, where in ((expected, f"{reference.name} in float32"), (actual, "the exported graph")):
         if not np.isfinite(values).all():
             raise VerificationError(
                 f"output {name} of {where} has values that are not finite: check the weights, or keep the part that "

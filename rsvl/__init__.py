@@ -2,11 +2,20 @@
 
 `rsvl.load("cd2fsan-tiny")` gives the PyTorch model (needs the `train` extra); `rsvl.runtime.load("x.bundle")` runs an
 exported bundle without PyTorch.
+
+Examples:
+    >>> import rsvl
+    >>> model = rsvl.load("cd2fsan-tiny")
+    >>> model.spec.task, model.spec.image.size
+    ('referring-segmentation', 256)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rsvl.checkpoints import load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -33,6 +33,11 @@ class Bundle:
         source: the directory or the `.rsvl` file.
         root: the folder that holds its files; temporary for a packed bundle, removed with this object.
         manifest: what it says of itself.
+
+    Examples:
+        >>> bundle = Bundle("tiny.bundle")
+        >>> bundle.manifest.precision, [graph.name for graph in bundle.manifest.model.graphs]
+        ('fp32', ['image', 'text', 'head'])
     """
 
     def __init__(self, source: str | Path, check: bool = True) -> None:
@@ -145,8 +150,11 @@ def safe_name(name: str, source: str | Path) -> PurePosixPath:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -117,7 +117,12 @@ def read(name: str) -> PublishedTable:
     """
     if name not in tables():
         raise UsageError(f"no table {name!r}: choose one of {', '.join(tables())}")
-    text = resources.files("rsvl.benchmarks.papers").joinpath("tables", f"{name}.json").read_text(encoding="utf-8")
+    text = (
+        resources.files("rsvl.benchmarks.papers")
+        .joinpath("tables")
+        .joinpath(f"{name}.json")
+        .read_text(encoding="utf-8")
+    )
     data = json.loads(text)
     rows = tuple(Published(**row) for row in data.pop("rows", ()))
     figures = tuple(Figure(**figure) for figure in data.pop("figures", ()))

@@ -109,7 +109,7 @@ def turned_kernels(form: Form) -> str:
 
 
 def convolve(form: Form) -> str:
-    """From x and `kernels` [B or 1, p², Cout, Cin] to y, as the text of ONNX nodes; `last_two` holds [-2, -1].
+    """From x and `kernels` [B or 1, p², Cout, Cin] to y, as the text of ONNX nodes; ``last_two`` holds [-2, -1].
 
     The third dimension of the strided convolution is the channels, each alone: so its result, [B, p², Cin, …], is
     already what the products take.

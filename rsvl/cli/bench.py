@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,14 +24,14 @@ _OF_SPEED = {"rounds", "threads"}
 _OF_PICTURE = {"abscissa", "ordinate"}
 
 
-class Abscissa(StrEnum):
+class Abscissa(str, Enum):
     """What a picture's bubbles are placed by from left to right."""
 
     FPS = "fps"
     FLOPS = "flops"
 
 
-class Ordinate(StrEnum):
+class Ordinate(str, Enum):
     """What they are placed by from bottom to top."""
 
     OIOU = "oiou"

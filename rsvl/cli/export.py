@@ -91,7 +91,7 @@ def export(
             precision,
             pack=pack,
             quantization=settings,
-            progress=lambda what, done: report(done, 1, what),
+            progress=report,
         )
     if sensitivity is not None:
         quantizing.draw(exported.manifest, sensitivity)
@@ -122,12 +122,16 @@ def _print(exported: Exported) -> None:
         [name, f"{difference:.3g}", f"{found.largest_value[name]:.3g}"]
         for name, difference in found.largest_difference.items()
     ]
-    print_table(["output", "largest difference", "largest value"], rows, title=f"{found.inputs} inputs against PyTorch")
+    print_table(
+        ["output", "largest difference", "largest value"],
+        rows,
+        title=f"{found.inputs} inputs against {found.reference}",
+    )
     for measure in found.measures:
         typer.echo(f"worst {measure}")
     if manifest.quantization is not None:
         quantizing.show(manifest.quantization, manifest.precision)
-    for name, reason in manifest.kept_fp32.items():
+    for name, reason in manifest.kept_fp32.items() if manifest.precision != "fp32" else ():
         print_note(f"kept in float32: {name} ({reason})")
     for path in (exported.path, exported.packed):
         if path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +43,7 @@ Data = Annotated[
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds the data set's files as published.")]
 
 
-class Sensor(StrEnum):
+class Sensor(str, Enum):
     """What took the images."""
 
     OPTICAL = "optical"

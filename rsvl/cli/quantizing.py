@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.quantization import Quantization
 
 
-class Method(StrEnum):
+class Method(str, Enum):
     """How an activation's range follows from the values that were seen."""
 
     ENTROPY = "entropy"
@@ -28,7 +28,7 @@ class Method(StrEnum):
     MINMAX = "minmax"
 
 
-class Metric(StrEnum):
+class Metric(str, Enum):
     """What may drop."""
 
     TASK = "task"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from rsvl.cli import options
 from rsvl.cli.console import print_json, progress
 
 
-class Task(StrEnum):
+class Task(str, Enum):
     """Tasks that there are synthetic labels for."""
 
     REFERRING_SEGMENTATION = "referring-segmentation"
@@ -23,7 +23,7 @@ class Task(StrEnum):
     CAPTIONS = "captions"
 
 
-class Sensor(StrEnum):
+class Sensor(str, Enum):
     """What the pictures show."""
 
     OPTICAL = "optical"

@@ -31,7 +31,7 @@ class Georeference:
     Attributes:
         crs: ``EPSG:…``, or WKT for a system without a code.
         transform: (a, b, c, d, e, f) with x = a·column + b·row + c and y = d·column + e·row + f, in the order of
-            `affine.Affine`; columns and rows count from the upper left corner of the upper left pixel.
+            ``affine.Affine``; columns and rows count from the upper left corner of the upper left pixel.
         metres: length of the system's unit in metres; None when it is an angle.
     """
 

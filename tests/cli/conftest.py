@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from rsvl.cli import main
-from rsvl.data.synth import write
 from tests.support.outcome import Outcome, Rsvl
 from tests.support.toy_bundle import write_bundle
 
@@ -45,6 +44,9 @@ def image(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a synthetic data set: 4 images to train on, 2 to validate, 2 to test."""
+    pytest.importorskip("cv2")
+    from rsvl.data.synth import write
+
     root = tmp_path_factory.mktemp("synth") / "root"
     write(root, 8, seed=1, size=64, val=2, test=2)
     return root

@@ -9,9 +9,11 @@ import pytest
 
 from rsvl.benchmarks.bundle import speed
 from rsvl.benchmarks.bundle.ceilings import Ceilings
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
 
+@needs("matplotlib")
 def test_bundle_is_measured_and_reported_in_every_form(
     rsvl: Rsvl, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

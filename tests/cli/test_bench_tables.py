@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from rsvl.benchmarks.machine import hardware
-from rsvl.benchmarks.papers import published, table_speed
+from rsvl.benchmarks.papers import published
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles
 from tests.support.outcome import Rsvl
+
+pytest.importorskip("torch")
+from rsvl.benchmarks.papers import table_speed
 
 
 def test_list_names_every_table(rsvl: Rsvl) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,22 +95,39 @@ WRONG_USAGE = {
 }
 
 
+#: What a command needs before it can look at its arguments.
+NEEDS = {"synth": "cv2", "train": "torch", "export": "torch", "eval": "torch"}
+
+
+@pytest.fixture
+def filled(bundle: Path, image: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., list[str]]:
+    """Puts places for the capital words of a command, which is skipped where what it needs is not installed."""
+
+    def fill(arguments: tuple[str, ...]) -> list[str]:
+        if (module := NEEDS.get(arguments[0])) is not None:
+            pytest.importorskip(module)
+        places = {"BUNDLE": bundle, "IMAGE": image, "OUT": tmp_path / "out"}
+        if "DATA" in arguments:
+            places["DATA"] = request.getfixturevalue("dataset")
+        for name, place in places.items():
+            arguments = tuple(argument.replace(name, str(place)) for argument in arguments)
+        return list(arguments)
+
+    return fill
+
+
 @pytest.mark.parametrize(("arguments", "says"), WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
 def test_wrong_usage_and_unusable_input_exit_2(
     rsvl: Rsvl,
     arguments: tuple[str, ...],
     says: str,
-    bundle: Path,
-    image: Path,
-    dataset: Path,
+    filled: Callable[[tuple[str, ...]], list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    arguments = filled(arguments)
     before = sorted(tmp_path.rglob("*"))
-    places = {"BUNDLE": str(bundle), "IMAGE": str(image), "DATA": str(dataset), "OUT": str(tmp_path / "out")}
-    for name, place in places.items():
-        arguments = tuple(argument.replace(name, place) for argument in arguments)
     outcome = rsvl(*arguments)
     assert outcome.code == 2
     assert says in outcome.error
@@ -142,12 +160,9 @@ def test_changed_byte_in_a_bundle_exits_2(rsvl: Rsvl, bundle: Path, image: Path,
     ],
 )
 def test_place_that_cannot_be_written_is_found_before_the_work(
-    rsvl: Rsvl, arguments: tuple[str, ...], bundle: Path, image: Path, dataset: Path
+    rsvl: Rsvl, arguments: tuple[str, ...], filled: Callable[[tuple[str, ...]], list[str]]
 ) -> None:
-    places = {"BUNDLE": bundle, "IMAGE": image, "DATA": dataset}
-    for name, place in places.items():
-        arguments = tuple(argument.replace(name, str(place)) for argument in arguments)
-    outcome = rsvl(*arguments)
+    outcome = rsvl(*filled(arguments))
     assert outcome.code == 1 and len(outcome.err.splitlines()) == 1
     assert "choose another folder with" in outcome.error or "make it first" in outcome.error
 

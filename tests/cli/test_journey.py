@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from rsvl import registry
-from rsvl.models.cd2fsan import CD2FSAN, TINY
 from tests.support.outcome import Rsvl
+
+torch = pytest.importorskip("torch")
+from rsvl.models.cd2fsan import CD2FSAN, TINY  # noqa: E402
 
 SMALL = replace(
     TINY,

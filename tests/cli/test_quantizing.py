@@ -10,6 +10,7 @@ from PIL import Image
 from rsvl.benchmarks.sensitivity import draw
 from rsvl.cli.quantizing import show
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
 FOUND = Quantization(
@@ -61,12 +62,13 @@ def test_options_that_do_not_fit_together_are_refused_at_once(
 def test_parts_are_shown_with_their_share_what_they_lose_and_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
     show(FOUND, "int8")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "40.0% of the layers' multiply-adds in int8"
+    assert lines[0] == "40.0% of the layers' MACs in int8"
     (layers,) = [line.split() for line in lines if "encoder.layers.0-2" in line]
     assert layers == ["encoder.layers.0-2", "18", "60.0%", "+0.0431", "no"]
     assert lines[-1] == ("mIoU 0.6680, in float32 0.6700, at least 0.6633 allowed (60 images of rrsis-d val)")
 
 
+@needs("matplotlib")
 def test_parts_are_drawn(tmp_path: Path) -> None:
     draw("toy", FOUND, tmp_path / "parts.png")
     with Image.open(tmp_path / "parts.png") as picture:

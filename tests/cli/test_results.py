@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
-from rasterio import Affine
 
 import rsvl as package
 from rsvl import registry
 from rsvl.cli.console import one_line_warnings, print_table, progress
 from rsvl.cli.train import EpochTable
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
 
@@ -53,6 +52,7 @@ def test_run_writes_a_picture_and_says_what_it_found(rsvl: Rsvl, bundle: Path, i
     assert str(tmp_path / "out" / "square-overlay.png") in outcome.out
 
 
+@needs("rasterio")
 def test_run_writes_every_form_that_is_asked_for(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
     asked = ("--mask", "--geotiff", "--geojson", "--tile", "whole", "--json")
     found = rsvl("run", bundle, image, "-t", "red", "-t", "blue", *asked, "-o", tmp_path / "out").json
@@ -68,8 +68,9 @@ def test_run_writes_every_form_that_is_asked_for(rsvl: Rsvl, bundle: Path, image
 
 
 def test_run_keeps_a_georeference_unasked(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
     planes = np.moveaxis(np.asarray(Image.open(image)), 2, 0)
-    scene, transform = tmp_path / "scene.tif", Affine(10, 0, 500_000, 0, -10, 4_000_000)
+    scene, transform = tmp_path / "scene.tif", rasterio.Affine(10, 0, 500_000, 0, -10, 4_000_000)
     profile = {"driver": "GTiff", "count": 3, "height": 32, "width": 32, "dtype": "uint8"}
     with rasterio.open(scene, "w", crs="EPSG:32618", transform=transform, **profile) as file:
         file.write(planes)
@@ -111,6 +112,7 @@ def test_doctor_gives_one_object(rsvl: Rsvl) -> None:
     assert "onnxruntime" in rsvl("doctor").out
 
 
+@needs("torch")
 def test_models_lists_the_registry_with_counted_parameters(rsvl: Rsvl) -> None:
     models = {model["name"]: model for model in rsvl("models", "--json").json["models"]}
     assert sorted(models) == registry.names()
@@ -119,6 +121,7 @@ def test_models_lists_the_registry_with_counted_parameters(rsvl: Rsvl) -> None:
     assert models["cd2fsan-tiny"]["image_size"] == tiny.spec.image.size
 
 
+@needs("cv2")
 def test_synth_counts_what_it_wrote(rsvl: Rsvl, tmp_path: Path) -> None:
     found = rsvl(
         "synth", tmp_path / "d", "-n", 4, "--size", 64, "--val", 0.25, "--test", 1, "--sensor", "both", "--json"
@@ -148,8 +151,8 @@ def test_progress_in_a_log_is_a_line_a_stage(capsys: pytest.CaptureFixture[str])
 
 
 def test_epoch_table_keeps_its_columns_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    table = EpochTable(lambda *_: None, 2, lambda row: {"image to text R@1": row["r"], "mR": None}, shown=True)
-    table.epoch({"epoch": 1, "loss": 11.5529, "r": 0.25, "seconds": 130.0})
+    table = EpochTable(lambda row: {"image to text R@1": row["r"], "mR": None})
+    table({"epoch": 1, "loss": 11.5529, "r": 0.25, "seconds": 130.0})
     header, row = capsys.readouterr().out.splitlines()
     assert header.endswith("epoch     loss  image to text R@1       mR  seconds")
     assert row.split() == ["1", "11.6", "0.2500", "–", "130.0"] and len(row) == len(header)

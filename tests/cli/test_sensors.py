@@ -4,16 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
 
 from rsvl.data import DATASETS, open_dataset
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
 
 @pytest.fixture
 def six_bands(image: Path, tmp_path: Path) -> Path:
     """The red square in a raster whose bands 6, 1 and 3 are its red, green and blue."""
+    rasterio = pytest.importorskip("rasterio")
     rgb = np.asarray(Image.open(image))
     cube = np.full((6, *rgb.shape[:2]), 77, np.uint8)
     cube[[5, 0, 2]] = rgb.transpose(2, 0, 1)
@@ -71,6 +72,7 @@ def test_one_band_is_answered_with_a_warning(rsvl: Rsvl, bundle: Path, image: Pa
 def test_values_other_than_8_bits_are_told_of(
     rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path, dtype: str, nodata: float | None, code: int, line: str
 ) -> None:
+    rasterio = pytest.importorskip("rasterio")
     values = np.asarray(Image.open(image)).transpose(2, 0, 1).astype(dtype)
     profile = {"driver": "GTiff", "count": 3, "height": 32, "width": 32, "dtype": dtype, "nodata": nodata}
     profile |= {"crs": "EPSG:32618", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
@@ -80,6 +82,7 @@ def test_values_other_than_8_bits_are_told_of(
     assert outcome.code == code and line in outcome.err and len(outcome.err.splitlines()) == 1
 
 
+@needs("cv2")
 @pytest.mark.parametrize(
     ("task", "data", "sensor", "unit"),
     [
@@ -102,6 +105,7 @@ def test_synth_writes_what_the_task_s_data_set_reads(
     assert f"{sum(found['labels'].values())} {unit}" in shown.out
 
 
+@needs("cv2")
 def test_sensor_that_a_task_does_not_know_is_one_line(rsvl: Rsvl, tmp_path: Path) -> None:
     outcome = rsvl("synth", tmp_path / "set", "-n", 2, "--task", "classification", "--sensor", "both")
     assert outcome.code == 2 and len(outcome.err.splitlines()) == 1

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
-from rasterio import Affine
 
 from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA
+from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 from tests.support.toy_tasks import write_task_bundle
 
@@ -54,7 +53,8 @@ def test_run_of_a_grounder_writes_the_boxes(rsvl: Rsvl, bundles: dict[str, Path]
 def test_georeferenced_scene_gives_its_boxes_on_the_map(
     rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path
 ) -> None:
-    scene, transform = tmp_path / "scene.tif", Affine(10, 0, 500_000, 0, -10, 4_000_000)
+    rasterio = pytest.importorskip("rasterio")
+    scene, transform = tmp_path / "scene.tif", rasterio.Affine(10, 0, 500_000, 0, -10, 4_000_000)
     profile = {"driver": "GTiff", "count": 3, "height": 8, "width": 8, "dtype": "uint8"}
     with rasterio.open(scene, "w", crs="EPSG:32618", transform=transform, **profile) as file:
         file.write(np.moveaxis(np.asarray(Image.open(red)), 2, 0))
@@ -93,7 +93,9 @@ def test_run_of_another_task_takes_raw_inputs(rsvl: Rsvl, bundles: dict[str, Pat
 
 WRONG = {
     "a pair for a grounder": ((GROUNDING, "RED", "--sar", "RADAR", "-t", "red"), "one image at a time"),
-    "a GeoTIFF of boxes": ((GROUNDING, "RED", "-t", "red", "--geotiff"), "leave --geotiff out"),
+    "a GeoTIFF of boxes": pytest.param(
+        (GROUNDING, "RED", "-t", "red", "--geotiff"), "leave --geotiff out", marks=needs("rasterio")
+    ),
     "a SAR image for a matcher of optical ones": ((MATCHING, "--sar", "RADAR", "-t", "red"), "optical images, not sar"),
     "tiles for an answerer": ((VQA, "RED", "-t", "red", "--tile", "64"), "leave --tile out"),
     "no question": ((VQA, "RED"), "--text"),

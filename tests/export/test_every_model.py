@@ -10,8 +10,9 @@ import torch
 
 from rsvl import registry
 from rsvl.export.golden import write_golden
+from rsvl.export.pytorch_reference import run_pytorch
 from rsvl.export.samples import default_samples
-from rsvl.export.verify import compare, run_pytorch
+from rsvl.export.verify import Reference, compare
 from rsvl.runtime.bundle import GOLDEN
 from rsvl.runtime.tasks import most_informative
 from rsvl.tasks import evaluation_of, training_of
@@ -33,11 +34,11 @@ def test_declaration_is_enough_to_run_and_compare_a_model(name: str, tmp_path: P
         for tensor in graph.outputs:
             sizes = [len(samples["tokens"]) if isinstance(size, str) else size for size in tensor.shape]
             assert list(found[tensor.name].shape) == sizes and found[tensor.name].dtype == tensor.dtype, tensor.name
-    assert all(measure.passed for measure in compare(spec, found, found, "fp32").measures)
+    assert all(measure.passed for measure in compare(spec, Reference("itself", found), found, "fp32").measures)
     write_golden(tmp_path, spec, found)
     with np.load(tmp_path / GOLDEN, allow_pickle=False) as golden:
         assert set(golden) == {*spec.raw_inputs, *spec.final_outputs}
         chosen = most_informative(spec, found, 2)
         for key in golden:
             np.testing.assert_array_equal(golden[key], found[key][chosen])
-    assert evaluation_of(spec.task).BEST and training_of(spec.task).torch_predictor(model)
+    assert evaluation_of(spec.task).PRIMARY_METRIC and training_of(spec.task).torch_predictor(model)

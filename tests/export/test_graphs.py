@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from rsvl.export import Exported, graphs
+from rsvl.export import Exported, graph_files
 from rsvl.export.graphs import OPSET, quiet_exporter, write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.cd2fsan import CD2FSAN, TINY
@@ -108,7 +108,7 @@ def test_two_sentences_of_one_batch_choose_different_layers(exported: Exported, 
 
 def test_weights_over_the_limit_are_a_file_beside_the_graph(tmp_path: Path, monkeypatch, toy: ToySegmenter) -> None:
     spec = toy.spec.graphs[1]
-    monkeypatch.setattr(graphs, "BESIDE_BYTES", 100)
+    monkeypatch.setattr(graph_files, "BESIDE_BYTES", 100)
     write_graph(toy.graph("text"), spec, tmp_path / "text.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"text.onnx", "text.onnx.data"}
     session = onnxruntime.InferenceSession(tmp_path / "text.onnx", providers=["CPUExecutionProvider"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +20,13 @@ from rsvl.runtime import RawRunner, load
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.preprocess import preprocess
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "your-own-model.md"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "scene_moe.py"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with the documented module in it."""
-    code = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)[0]
-    (tmp_path / "scene_moe.py").write_text(code, encoding="utf-8")
+    shutil.copy(EXAMPLE, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
@@ -80,3 +80,10 @@ def test_what_cannot_be_built_is_one_line(folder: Path, name: str, code: str, me
     with pytest.raises(UsageError) as caught:
         registry.create(name)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_documented_excerpt_is_that_of_the_example() -> None:
+    document = (EXAMPLE.parents[1] / "docs" / "your-own-model.md").read_text(encoding="utf-8")
+    excerpt = re.findall(r"```python\n(.*?)```", document, re.DOTALL)[0]
+    parts = [part.strip("\n") for part in re.split(r"\n *\.\.\.\n", excerpt)]
+    assert len(parts) == 3 and all(part in EXAMPLE.read_text(encoding="utf-8") for part in parts)

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError
 from rsvl.runtime.manifest import Manifest
-from rsvl.runtime.tasks.segmentation import LEAST_IOU
+from rsvl.runtime.tasks.segmentation import MIN_IOU
 from tests.support.toy_bundle import FUSED, toy_spec, write_bundle, write_manifest
 
 
@@ -24,12 +24,12 @@ def golden(bundle: Path) -> dict[str, np.ndarray]:
     return dict(np.load(bundle / "golden" / "golden.npz"))
 
 
-@pytest.mark.parametrize("precision", LEAST_IOU)
+@pytest.mark.parametrize("precision", MIN_IOU)
 def test_intact_bundle_passes(tmp_path: Path, precision: str) -> None:
     report = check(write_bundle(tmp_path / "bundle", precision=precision), "cpu", threads=1)
     assert report.passed
     iou, difference = report.measures
-    assert (iou.value, report.precision, iou.limit) == (1.0, precision, LEAST_IOU[precision])
+    assert (iou.value, report.precision, iou.limit) == (1.0, precision, MIN_IOU[precision])
     assert (report.model, report.provider, report.samples, report.files) == ("toy", "cpu", 2, 5)
     assert difference.value < 1e-4
 
@@ -53,11 +53,11 @@ def test_report_measures_iou_and_difference(bundle: Path) -> None:
     # Random colours are near red or blue in few pixels: the masks are cut at the median, so half of all are inside.
     half, inside = logits.size // 2, np.argwhere(logits[0, 0] > np.median(logits))
     changed = logits.copy()
-    changed[0, 0, *inside[0]] = logits.min()
+    changed[(0, 0, *inside[0])] = logits.min()
     change_golden(bundle, mask_logits=changed)
     iou, difference = check(bundle, threads=1).measures
     assert iou.value == pytest.approx((half - 1) / half, abs=2e-3)
-    expected = (logits[0, 0, *inside[0]] - logits.min()) / np.abs(changed).max()
+    expected = (logits[(0, 0, *inside[0])] - logits.min()) / np.abs(changed).max()
     assert difference.value == pytest.approx(expected, abs=1e-5)
 
 

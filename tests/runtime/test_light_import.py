@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.installed import needs
+
 HEAVY = ("torch", "onnx", "transformers", "onnxscript", "accelerate", "cv2", "scipy", "safetensors")
 REPORT = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
@@ -20,7 +22,7 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded_modules("import rsvl.runtime").isdisjoint({*HEAVY, "onnxruntime", "rasterio"})
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "geojson"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "geojson"])
 def test_segmenting_and_saving_load_nothing_heavy(whole_bundle: Path, tmp_path: Path, suffix: str) -> None:
     program = f"""
 import numpy as np

@@ -1,8 +1,8 @@
 """CLIP's tokenizer, built from the merges that OpenAI published and shipped here as `clip_bpe.txt.gz`.
 
-It gives the ids of OpenAI's `SimpleTokenizer` (and so of open_clip's): lower-cased text, white space collapsed, split
-by CLIP's pattern, byte-level BPE whose words end in ``</w>``. Of the cleaning that `ftfy` and `html` do there, it keeps
-what people's sentences need: Unicode composition (NFC) and straight quotes for curly ones.
+It gives the ids of OpenAI's ``SimpleTokenizer`` (and so of open_clip's): lower-cased text, white space collapsed, split
+by CLIP's pattern, byte-level BPE whose words end in ``</w>``. Of the cleaning that ``ftfy`` and ``html`` do there, it
+keeps what people's sentences need: Unicode composition (NFC) and straight quotes for curly ones.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class Workspace:
 class DeviceTensor:
     """A tensor on the GPU; its memory is free for another when nobody holds it any more.
 
-    It has the CUDA array interface: CuPy, PyTorch (`torch.as_tensor`), Numba and others take it without a copy.
+    It has the CUDA array interface: CuPy, PyTorch (``torch.as_tensor``), Numba and others take it without a copy.
 
     Attributes:
         shape: its sizes.

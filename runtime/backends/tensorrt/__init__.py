@@ -4,14 +4,14 @@ This is part of the runtime and not of `rsvl.export`, because an engine is built
 in the field has the light runtime and TensorRT, and rebuilds its engines when its driver changes. Only the bundle is
 needed for that, no PyTorch and no onnx.
 
-- `library`: the one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ.
-- `failures`: what they log when they fail, as one line.
-- `installed`: which of those are here.
+- `tensorrt_api`: the one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ.
+- `trt_errors`: what they log when they fail, as one line.
+- `detect`, `select`: which of those are here, and whether a bundle runs by its engines.
 - `profiles`, `keys`: for which sizes an engine is built, and what makes it another engine.
 - `store`: the files in `engines/`.
-- `build`: all engines of a bundle, built where they are missing.
+- `build`, `phases`: all engines of a bundle, built where they are missing.
 - `targets`, `device_script`: machines that this one cannot build for, and the script to take there.
-- `execution`: a session's graphs run by their engines.
+- `session`: a bundle's graphs run by their engines.
 """
 
 from rsvl.runtime.backends.tensorrt.build import BuiltEngine, Recipe, build_engines

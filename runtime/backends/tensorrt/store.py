@@ -15,7 +15,7 @@ from typing import Any
 
 from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.backends.tensorrt.keys import Builder, EngineKey, differences, file_stem
-from rsvl.runtime.bundle import ENGINES, Bundle
+from rsvl.runtime.bundle import ENGINES, Bundle, sha256
 from rsvl.runtime.errors import BundleError, OutputError
 from rsvl.runtime.manifest import GraphSpec
 
@@ -47,8 +47,7 @@ class StoredEngine:
         try:
             if self.path.stat().st_size != self.size:
                 return f"{self.path.name} was cut short"
-            with self.path.open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+            same = sha256(self.path) == self.sha256
         except OSError as error:
             return f"{self.path.name} cannot be read ({error.strerror})"
         return "" if same else f"{self.path.name} has changed since it was built"

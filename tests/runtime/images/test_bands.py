@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
 
 from rsvl.runtime.errors import BundleError, InputError
@@ -92,6 +91,7 @@ def test_bands_that_are_not_there_are_refused(count: int, wanted: tuple[str | in
 
 def tiff(path: Path, cube: np.ndarray, descriptions: Sequence[str] = (), **options: object) -> Path:
     """A TIFF of a cube [H, W, C]."""
+    rasterio = pytest.importorskip("rasterio")
     height, width, count = cube.shape
     profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": cube.dtype, **options}
     with warnings.catch_warnings():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 
 from rsvl.runtime.errors import InputError, MissingComponentError, OutputError
 from rsvl.runtime.images import raster
@@ -14,6 +13,8 @@ from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ArrayScene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.geotiff import write_masks
+
+rasterio = pytest.importorskip("rasterio")
 
 UTM = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0)
 TURNED = (8.0, 3.0, 500_000.0, 3.0, -8.0, 4_000_000.0)

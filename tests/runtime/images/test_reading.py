@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch.nn import functional
 
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.images.preprocess import preprocess
@@ -162,9 +160,11 @@ def test_preprocess_without_resizing_is_the_formula() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 8), (40, 24), (16, 50), (1, 1)])
 def test_preprocess_resizes_as_antialiased_bilinear(shape: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
     image = RNG.integers(0, 256, (*shape, 3), np.uint8)
     planes = torch.from_numpy(image).permute(2, 0, 1)[None].double()
-    resized = functional.interpolate(planes, (16, 16), mode="bilinear", align_corners=False, antialias=True)[0].numpy()
+    options = {"mode": "bilinear", "align_corners": False, "antialias": True}
+    resized = torch.nn.functional.interpolate(planes, (16, 16), **options)[0].numpy()
     tensor = preprocess(image, SPEC).astype(np.float64)
     restored = (tensor * np.array(SPEC.std)[:, None, None] + np.array(SPEC.mean)[:, None, None]) * 255
     assert np.abs(restored - resized).max() <= 1.01  # Pillow rounds to 8 bits after each axis

@@ -1,11 +1,12 @@
 """Outlines against OpenCV's components and GDAL's polygonizer, which share the 4-connectivity."""
 
-import cv2
 import numpy as np
 import pytest
-from rasterio import features
 
 from rsvl.runtime.results.contours import bounds, polygons
+
+cv2 = pytest.importorskip("cv2")
+features = pytest.importorskip("rasterio.features")
 
 FIGURES = {
     "pixel": ["#"],

@@ -1,11 +1,11 @@
 """The least rectangle against OpenCV's minAreaRect, and by its own definition."""
 
-import cv2
 import numpy as np
 import pytest
-from scipy.spatial import ConvexHull
 
 from rsvl.runtime.results.oriented_box import convex_hull, oriented_box
+
+cv2 = pytest.importorskip("cv2")
 
 
 def rotated_rectangle(width: float, height: float, angle: float) -> np.ndarray:
@@ -74,6 +74,7 @@ def test_empty_mask_has_no_box() -> None:
 
 @pytest.mark.parametrize("count", [3, 10, 500])
 def test_hull_equals_scipys(count: int) -> None:
+    spatial = pytest.importorskip("scipy.spatial")
     points = RNG.integers(0, 50, (count, 2))
-    expected = points[ConvexHull(points).vertices]
+    expected = points[spatial.ConvexHull(points).vertices]
     assert {tuple(p) for p in convex_hull(points).astype(int)} == {tuple(p) for p in expected}

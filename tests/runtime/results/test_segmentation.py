@@ -4,11 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from rasterio import Affine, features
 
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.images.raster import Georeference
@@ -17,6 +15,7 @@ from rsvl.runtime.results import geojson
 from rsvl.runtime.results.overlay import COLOURS
 from rsvl.runtime.results.saving import save
 from rsvl.runtime.results.segmentation import Segmentation
+from tests.support.installed import needs
 
 UTM = Georeference("EPSG:32618", (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0), 1.0)
 SOUTH_UP = Georeference("EPSG:32618", (10.0, 0.0, 500_000.0, 0.0, 10.0, 4_000_000.0), 1.0)
@@ -61,10 +60,12 @@ def signed_area(ring: list) -> float:
 
 @pytest.mark.parametrize("georeference", [UTM, SOUTH_UP, DEGREES], ids=["north up", "south up", "degrees"])
 def test_geojson_rasterizes_back_to_the_mask(tmp_path: Path, georeference: Georeference) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    features = pytest.importorskip("rasterio.features")
     found = make(georeference=georeference)
     found.save(tmp_path / "ring.geojson")
     (feature,) = json.loads((tmp_path / "ring.geojson").read_text())["features"]
-    transform = Affine(*georeference.transform)
+    transform = rasterio.Affine(*georeference.transform)
     burned = features.rasterize([feature["geometry"]], found.mask.shape, transform=transform)
     assert np.array_equal(burned.astype(bool), found.mask)
     for exterior, *holes in feature["geometry"]["coordinates"]:
@@ -110,6 +111,7 @@ def test_overlay_colours_the_mask_and_keeps_the_rest() -> None:
     changed = (picture[:height] != 60).any(axis=2)
     assert changed[found.mask].all()
     assert (picture[20, 60] == COLOURS[0]).all()  # on the outline
+    cv2 = pytest.importorskip("cv2")
     outside = cv2.fillPoly(np.ones_like(found.mask, np.uint8), [found.oriented_box.corners.astype(int)], 0)
     assert not changed[cv2.erode(outside, np.ones((5, 5))) > 0].any()
     assert not (picture[height:] == picture[height, 0]).all()  # something is written
@@ -141,7 +143,10 @@ def test_overlay_of_nothing_shows_the_image() -> None:
     assert (picture[:12] == 60).all()
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("TIF", "TIFF")])
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), pytest.param("TIF", "TIFF", marks=needs("rasterio"))],
+)
 def test_suffix_chooses_the_format(tmp_path: Path, suffix: str, kind: str) -> None:
     make().save(tmp_path / f"out.{suffix}")
     assert Image.open(tmp_path / f"out.{suffix}").format == kind
@@ -154,7 +159,7 @@ def test_unknown_suffix_lists_the_known(tmp_path: Path, name: str) -> None:
         make().save(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "geojson"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "geojson"])
 def test_failed_write_keeps_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
 
 from rsvl.runtime.bundle import Bundle
@@ -178,6 +177,7 @@ def test_tile_chooses_how_many_looks_are_taken(
 
 
 def write_geotiff(path: Path, image: np.ndarray, nodata: int | None = None) -> Path:
+    rasterio = pytest.importorskip("rasterio")
     height, width, bands = image.shape
     profile = {"driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": "uint8"}
     georeference = {"crs": "EPSG:32618", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 4_000_000)}

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from rsvl.export.symbolics import add_functions
 from rsvl.runtime.backends.openvino.bfloat16 import divide
 from rsvl.runtime.backends.openvino.reading import read_model
 
@@ -100,6 +98,9 @@ def test_angles_are_exact_from_the_products_before_to_those_after(tmp_path: Path
 
 
 def test_convolution_in_winograds_form_is_exact_between_others_that_are_not(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from rsvl.export.symbolics import add_functions
+
     x, point, taps = (
         RNG.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 8, 8), (6, 6, 1, 1), (3, 3, 6, 6))
     )
