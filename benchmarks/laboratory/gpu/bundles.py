@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 
 from rsvl.benchmarks.laboratory.gpu.record import Row
 from rsvl.benchmarks.timing import Percentiles, interleaved
+from rsvl.runtime.backends.tensorrt.plugins import GROUP
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import MissingComponentError, VerificationError
@@ -77,19 +79,20 @@ def run_engines(scratch: Path, backend: str, with_plugins: str = "") -> Iterator
     """
     from rsvl.plugins import OPERATIONS
     from rsvl.runtime.backends.cuda.cuda_device import find_device
-    from rsvl.runtime.backends.tensorrt import Recipe, build_engines, find_library
+    from rsvl.runtime.backends.tensorrt import BuildConfig, build_engines, find_tensorrt
 
     device, why_not = find_device()
     if device is None:
         raise MissingComponentError(why_not)
-    library = find_library(backend, device.gpu)
-    architecture = "any" if library.needs_gpu else device.gpu.sm
-    recipe = Recipe(library, device.gpu, architecture, plugins=tuple(OPERATIONS) if with_plugins else ())
+    api = find_tensorrt(backend, device.gpu)
+    sys.path.append(str(list_plugins(scratch)))
+    architecture = "any" if api.needs_gpu else device.gpu.sm
+    config = BuildConfig(api, device.gpu, architecture, plugins=tuple(OPERATIONS) if with_plugins else ())
     for precision in PRECISIONS:
         exported = _exported(scratch, precision)
         own = exported.with_name(f"{backend}-{with_plugins}-{exported.name}")
         shutil.copytree(exported, own, copy_function=os.link)  # engines go beside the graphs
-        for built in build_engines(Bundle(own), recipe):
+        for built in build_engines(Bundle(own), config):
             engine = built.engine
             yield {
                 "precision": precision,
@@ -99,6 +102,19 @@ def run_engines(scratch: Path, backend: str, with_plugins: str = "") -> Iterator
                 "build seconds": engine.seconds,
             }
         yield from timed(own, "engines")
+
+
+def list_plugins(scratch: Path) -> Path:
+    """Lists rsvl's plugins as an installed rsvl does, which a checkout need not be; returns the folder for the path."""
+    from rsvl.plugins import OPERATIONS
+
+    lines = [f"{name} = rsvl.plugins:register" for name in OPERATIONS]
+    folder = scratch / "listed"
+    listed = folder / "rsvl_plugins-0.dist-info"
+    listed.mkdir(parents=True, exist_ok=True)
+    (listed / "METADATA").write_text("Metadata-Version: 2.1\nName: rsvl-plugins\nVersion: 0\n", encoding="utf-8")
+    (listed / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]), encoding="utf-8")
+    return folder
 
 
 def timed(bundle: Path, provider: str, rounds: int = ROUNDS) -> Iterator[Row]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import rsvl.plugins
 from rsvl.benchmarks.laboratory.gpu import bundles, cd2fsan, kernels, operations
 from rsvl.benchmarks.laboratory.gpu.ctypes_driver import CtypesDriver, open_driver
 from rsvl.benchmarks.laboratory.kernel_cases import CASES
@@ -17,6 +19,7 @@ from rsvl.benchmarks.laboratory.operation_cases import low_rank_experts, rotated
 from rsvl.plugins.driver import Kernels
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Launch
+from rsvl.runtime.backends.tensorrt.plugins import GROUP
 from rsvl.runtime.errors import MissingComponentError, RsvlError, VerificationError
 from tests.support.kernel_emulator import build_emulator
 
@@ -140,3 +143,10 @@ def test_bundle_is_timed_and_held_to_its_golden_outputs(whole_bundle: Path, monk
     )
     with pytest.raises(VerificationError, match="outputs are not those"):
         list(bundles.timed(whole_bundle, "cpu", rounds=1))
+
+
+def test_plugins_are_listed_as_an_installed_rsvl_lists_them(tmp_path: Path) -> None:
+    (listed,) = metadata.distributions(path=[str(bundles.list_plugins(tmp_path))])
+    assert {(entry.group, entry.name, entry.load()) for entry in listed.entry_points} == {
+        (GROUP, name, rsvl.plugins.register) for name in rsvl.plugins.OPERATIONS
+    }
