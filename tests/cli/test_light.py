@@ -45,7 +45,8 @@ def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
         "synth": (["synth", str(tmp_path / "data"), "--scenes", "1"], "train"),
         "train": (["train", "--model", "x", "--data", "rrsis-d", "--root", ".", "-o", "run"], "train"),
         "export": (["export", "--model", "x"], "export"),
-        "bench": (["bench", "--table", "cd2fsan"], "train"),
+        "quantize": (["quantize", str(bundle), "--to", "int8-weights"], "quantize"),
+        "paper": (["paper", "cd2fsan"], "train"),
     }
     found = outcomes(*light, *(arguments for arguments, _ in heavy.values()))
     for arguments in light:

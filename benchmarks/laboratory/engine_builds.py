@@ -1,6 +1,6 @@
 """Every model exported and its TensorRT engines built, by the commands: the record of what the tests have no time for.
 
-python -m rsvl.benchmarks.engine_builds lavt-tiny lavt --precision fp16
+python -m rsvl.benchmarks.laboratory.engine_builds lavt-tiny lavt --precision fp16
 
 Needs no GPU: engines are built by TensorRT for RTX. Each command runs in a process of its own, so that its processor
 time and its memory are its own, and a model too large for the machine does not end the others. Bundles are deleted once
@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsvl.benchmarks.machine import file_stem, hardware
+from rsvl.benchmarks.machine import hardware
 from rsvl.benchmarks.markdown import markdown_table
-from rsvl.benchmarks.records import RESULTS, keep
+from rsvl.benchmarks.records import RESULTS, file_stem, keep
 from rsvl.registry import names
-from rsvl.runtime.backends.tensorrt import find_library
+from rsvl.runtime.backends.tensorrt import find_tensorrt
 from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 from rsvl.runtime.errors import InputError
 
@@ -201,8 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable; by default all")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     given = parser.parse_args(arguments)
-    library = find_library(RTX)
-    empty = Record(hardware(), f"{library.backend} {library.version}")
+    tensorrt = find_tensorrt(RTX)
+    empty = Record(hardware(), f"{tensorrt.backend} {tensorrt.version}")
     for model in given.models or names():
         for precision in given.precision or PRECISIONS:
             with tempfile.TemporaryDirectory() as folder:
