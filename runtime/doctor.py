@@ -59,14 +59,14 @@ _PACKAGES = {
     ),
     "pycocotools": _Package(
         ("pycocotools",),
-        "no rsvl eval or gate on data sets with masks as run lengths",
+        "no rsvl eval or gate on datasets with masks as run lengths",
         "pip install 'rsvl[train]', or pycocotools alone",
     ),
     "torch": _Package(("torch",), "no training and no export", "pip install 'rsvl[train]'"),
     "transformers": _Package(("transformers",), "no training and no export", "pip install 'rsvl[train]'"),
     "onnx": _Package(("onnx",), "no export", "pip install 'rsvl[export]'"),
     "onnxscript": _Package(("onnxscript",), "no export", "pip install 'rsvl[export]'"),
-    "matplotlib": _Package(("matplotlib",), "no pictures of measurements", "pip install 'rsvl[bench]'"),
+    "matplotlib": _Package(("matplotlib",), "no plots of measurements", "pip install 'rsvl[bench]'"),
     "tensorrt": _Package(
         ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install 'rsvl[tensorrt]'"
     ),
@@ -91,7 +91,7 @@ _CPU_FEATURES = {
 
 
 def examine() -> list[Finding]:
-    """Looks at this machine: Python, CPU, memory, accelerator, ONNX Runtime's providers, optional packages."""
+    """Inspects this machine: Python, CPU, memory, accelerator, ONNX Runtime's providers, optional packages."""
     return [*_machine(), *_providers(), *_packages(), _openvino()]
 
 
@@ -137,13 +137,13 @@ def _packages() -> Iterator[Finding]:
 
 
 def _openvino() -> Finding:
-    """OpenVINO runs a bundle only where it is asked to: how, and whether this processor has its bfloat16."""
+    """OpenVINO runs a bundle only where it is asked to: how, and whether this CPU has its bfloat16."""
     version, bfloat16 = _version("openvino"), "BF16" in _cpu_features()
     if version is None:
         cost = "no --provider openvino-bf16, up to 1.9 times as fast" if bfloat16 else "no --provider openvino"
-        return Finding("openvino", False, "", f"{cost} on this processor", INSTALL)
+        return Finding("openvino", False, "", f"{cost} on this CPU", INSTALL)
     names = " or ".join(name for name, type_ in OPENVINO_PROVIDERS.items() if bfloat16 or type_ != "bf16")
-    without = "" if bfloat16 else "; the processor has no bfloat16"
+    without = "" if bfloat16 else "; the CPU has no bfloat16"
     return Finding("openvino", True, f"{version} (--provider {names}{without})")
 
 
