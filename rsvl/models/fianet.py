@@ -193,7 +193,7 @@ class FIANet(EarlyFusionSegmenter):
         for index, listed in enumerate((self.is_object, self.is_place)):
             part = listed[tokens]
             if marks is not None:
-                part = torch.where(marks[:, index] < 0, part, marks[:, index] > 0)
+                part = (part & (marks[:, index] < 0)) | (marks[:, index] > 0)
             parts.append(is_word & part)
         parts[-1] = _or_all(parts[-1], is_word)
         biases = [padding_bias(part) for part in parts]

@@ -131,7 +131,7 @@ def stages(model: SwinEncoder, pictures: Tensor) -> list[Tensor]:
     x, _ = model.embed(pictures)
     outputs = []
     for index in range(4):
-        x = model.stage(index, x)
+        x = model.blocks(index, model.merge(index, x) if index else x)
         outputs.append(x)
     return outputs
 

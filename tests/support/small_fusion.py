@@ -23,8 +23,17 @@ _STEM = {"": (), "-tiny": (12, 24)}
 
 
 def small_preset(name: str, kind: str, **sizes: Any) -> Any:
-    """A model's preset, full (kind "") or "-tiny", in small sizes; some of them others."""
-    return replace(registry.entry(name + kind).preset, **{**_COMMON, "stem": _STEM[kind], **sizes})
+    """A model's preset, full (kind "") or "-tiny", in small sizes; some of them others.
+
+    A BERT without layers stays without, and a decoder as wide as the words stays so.
+    """
+    preset = registry.entry(name + kind).preset
+    small = {**_COMMON, "stem": _STEM[kind], **sizes}
+    if not preset.bert.layers:
+        small["bert"] = replace(small["bert"], layers=0)
+    if preset.decoder[0] == preset.bert.width:
+        small["decoder"] = (small["bert"].width,) * 3
+    return replace(preset, **small)
 
 
 def small_model(name: str, kind: str = "", **sizes: Any) -> EarlyFusionSegmenter:

@@ -152,13 +152,13 @@ class CrossScaleAttention(nn.Module):
 
     def _convolved(self, value: Tensor) -> Tensor:
         """The map's own values [B, heads, cells, d] after a depthwise convolution, [B, heads·d, h·w]."""
-        own = self._by_channel(value[:, :, : self.side**2].flatten(0, 1))  # [B·heads, d, h·w]
-        own = own.reshape(len(value), -1, self.side, self.side)
-        return self.value_conv(F.hardswish(own)).flatten(2)
+        own = self._by_channel(value[:, :, : self.side**2]).flatten(1, 2)
+        return self.value_conv(F.hardswish(own.unflatten(2, (self.side, self.side)))).flatten(2)
 
     def _by_channel(self, x: Tensor) -> Tensor:
-        """[B, cells, C] → [B, C, cells]: transposed, or the same memory read in that shape."""
-        return x.transpose(1, 2) if self.computation == "paper" else x.reshape(len(x), x.shape[2], x.shape[1])
+        """[…, cells, C] → […, C, cells]: transposed, or the same memory read in that shape."""
+        cells, channels = x.shape[-2:]
+        return x.transpose(-2, -1) if self.computation == "paper" else x.flatten(-2).unflatten(-1, (channels, cells))
 
 
 class ConvFeedForward(nn.Module):
