@@ -101,7 +101,7 @@ def inputs_of(oracle: Any) -> dict[str, Tensor]:
 
 def write_released(oracle: Any, path: Path, apart: bool) -> None:
     """A checkpoint as the authors' training writes it, with an optimizer's two moments of every weight."""
-    model = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in oracle_recipe.weights(oracle)}
+    model = {name: torch.from_numpy(np.asarray(value)) for name, value in oracle_recipe.weights(oracle)}
     moments = {i: {"exp_avg": value, "exp_avg_sq": value} for i, value in enumerate(model.values())}
     file: dict[str, Any] = {
         "model": model,

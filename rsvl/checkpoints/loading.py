@@ -142,7 +142,7 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     kinds = dict.fromkeys(encoder.kind for encoder in _encoders(model).values())
     if not kinds:
         raise CheckpointError(f"{name_of(model)} has no encoders that are published: give weights of the whole model")
-    encoders = _published_encoders(model, checkpoint.tensors)
+    encoders = _published_encoders(model, checkpoint.tensors, of_rsvl=True)
     if not encoders:
         what = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {next(iter(kinds))}"
         raise CheckpointError(
@@ -188,12 +188,20 @@ def _encoders(model: nn.Module) -> dict[str, PublishedEncoder]:
     return {name: encoder for name, encoder in found.items() if isinstance(encoder, PublishedEncoder)}
 
 
-def _published_encoders(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The state dicts of the encoders that a file holds, by their names; rsvl's files have them below these names."""
+def _published_encoders(
+    model: nn.Module, state: Mapping[str, Tensor], of_rsvl: bool = False
+) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of the encoders that a file holds, by their names.
+
+    Args:
+        model: whose encoders they are for.
+        state: the file's tensors.
+        of_rsvl: whether a file that rsvl wrote will do, which has the encoders below their names.
+    """
     found = {}
     for name, encoder in _encoders(model).items():
         below = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-        part = encoder.published(below or state)
+        part = encoder.published(below if of_rsvl and below else state)
         if part is not None:
             found[name] = part
     return found
