@@ -32,7 +32,7 @@ _DIRECTORY_FILES = (
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")  # of the weights over the steps of a training
 _APART = ("bert_model",)  # an encoder that LAVT's training code saves beside `model`
-_SAFE = [argparse.Namespace]  # a training's options; reading one fills its attributes and calls nothing of the file's
+_SAFE: list[Any] = [argparse.Namespace]  # a training's options: reading one fills attributes and calls nothing
 _PREFIXES = ("module.", "_orig_mod.")  # left by data-parallel training and by torch.compile
 _SAVE_PLAIN = "save its tensors alone, with safetensors.torch.save_file(model.state_dict(), …)"
 

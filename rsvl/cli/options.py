@@ -44,7 +44,7 @@ Tokenizer = Annotated[
     typer.Option(
         "--tokenizer",
         metavar="FILE",
-        help="For a model with a BERT: its folder, tokenizer.json or vocab.txt. Default: what came with the weights.",
+        help="For a model with a BERT: its folder, tokenizer.json or vocab.txt. Default: the weights', or BERT's.",
     ),
 ]
 Data = Annotated[

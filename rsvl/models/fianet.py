@@ -161,6 +161,7 @@ class FIANet(EarlyFusionSegmenter):
         r"^backbone\.layers\.3\.(context_tanh_gate|object_position_align_blk|fc[12])\.|"
         r"^backbone\.layers\.\d\.object_position_align_blk\.go_embedding\."
     )
+    preset: Preset
     is_object: Tensor
     is_place: Tensor
 

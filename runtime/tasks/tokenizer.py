@@ -91,7 +91,9 @@ class Tokenizer:
         kinds, length = self.spec.marks, self.spec.tokens
         marks = np.full((len(texts), len(kinds), length), -1, np.int64)
         for row, text in zip(marks, texts, strict=True):
-            for kind in text.marks if isinstance(text, MarkedText) else ():
+            if not isinstance(text, MarkedText):
+                continue
+            for kind in text.marks:
                 if kind not in kinds:
                     raise InputError(
                         f"words are marked as {kind}: this model takes {' and '.join(kinds) or 'no'} marks"

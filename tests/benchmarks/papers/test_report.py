@@ -64,7 +64,7 @@ def test_every_row_that_is_not_met_has_a_note(name: str) -> None:
         assert row.met or row.published.note, row.published.name
 
 
-def test_cadformer_rows_are_the_papers_with_parameters_within_3_and_flops_within_5_percent() -> None:
+def test_cadformer_rows_are_the_papers_with_their_flops_within_5_percent() -> None:
     rows = counted("cadformer").rows
     published = [(r.published.name, r.published.parameters_m, r.published.flops_g) for r in rows]
     assert published == [
@@ -73,12 +73,16 @@ def test_cadformer_rows_are_the_papers_with_parameters_within_3_and_flops_within
         ("RMSIN", 240.04, 433.02),
         ("FIANet", 256.17, 435.87),
         ("CADFormer", 272.39, 468.14),
+        ("CADFormer, released", None, None),
     ]
-    for row in rows:
-        assert row.ratios[0] == pytest.approx(1, abs=0.03), row.published.name
-    off = [row.published.name for row in rows if abs(row.ratios[1] - 1) > 0.05]
-    assert off == ["RMSIN"]  # its note says what no reading of the public code gives
-    assert [row.published.name for row in rows if not row.met] == off
+    *published, _ = rows
+    # In LGCE's and FIANet's released code are parameters that nothing reads; RMSIN's note says what its FLOPs lack.
+    less = {row.published.name: row.published.parameters_m - row.ours[0] for row in published}
+    assert {name for name, row in zip(less, published, strict=True) if abs(row.ratios[0] - 1) > 0.03} == {
+        "LGCE", "FIANet"
+    }  # fmt: skip
+    assert (less["LGCE"], less["FIANet"]) == pytest.approx((22.15, 13.20), abs=0.01)
+    assert [row.published.name for row in published if abs(row.ratios[1] - 1) > 0.05] == ["RMSIN"]
 
 
 def test_swin_and_bert_are_the_published_ones_in_parameters() -> None:

@@ -10,6 +10,7 @@ import pytest
 from rsvl.modules.tokenizers.words import train_tokenizer
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import TextSpec
+from rsvl.runtime.tasks.marked_text import MarkedText
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from tests.support.toy_bundle import WORDS, tokenizer_json
 
@@ -108,3 +109,54 @@ def test_damaged_tokenizer_is_a_bundle_error(tmp_path: Path, content: str) -> No
 def test_missing_tokenizer_is_a_bundle_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere"):
         Tokenizer.from_file(tmp_path / "nowhere.json", TextSpec(8))
+
+
+def test_a_cut_sentence_loses_its_end_token_where_the_spec_says_so() -> None:
+    without_end = Tokenizer.from_file(tokenizer_json(), TextSpec(4, keep_end=False))
+    with pytest.warns(UserWarning, match="was cut"):
+        assert without_end(["red red red red"]).tolist() == [ids("<bos>", "red", "red", "red")]
+
+
+MARKS = ("object", "place")
+
+
+def marking(length: int = 8) -> Tokenizer:
+    return Tokenizer.from_file(tokenizer_json(), TextSpec(length, marks=MARKS))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("the red square", [[-1] * 8, [-1] * 8]),
+        (MarkedText("the red square", object="RED square"), [[0, 0, 1, 1, 0, 0, 0, 0], [-1] * 8]),
+        (MarkedText("the red square", object=(), place=["square", "the"]), [[0] * 8, [0, 1, 0, 1, 0, 0, 0, 0]]),
+        (MarkedText("the red the blue", place="the"), [[-1] * 8, [0, 1, 0, 1, 0, 0, 0, 0]]),
+        (MarkedText("the red square", object="squ"), [[0, 0, 0, 1, 0, 0, 0, 0], [-1] * 8]),
+    ],
+)
+def test_marks_are_of_the_tokens_that_a_phrase_touches(sentence: str, expected: list[list[int]]) -> None:
+    marks = marking().marks([sentence])
+    assert marks.dtype == np.int64
+    assert marks[0].tolist() == expected
+
+
+def test_marks_beyond_the_cut_are_left_out() -> None:
+    assert marking(3).marks([MarkedText("the red square", object="square")])[0, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("model", "named"), [(marking(), "object and place marks"), (tokenizer(), "no marks")])
+def test_marks_of_a_kind_that_the_model_does_not_take_are_refused(model: Tokenizer, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        model.marks([MarkedText("the red square", colour="red")])
+
+
+@pytest.mark.parametrize("phrase", ["green", " ", ""])
+def test_what_is_not_in_the_sentence_cannot_be_marked(phrase: str) -> None:
+    with pytest.raises(InputError, match="is not in the sentence"):
+        MarkedText("the red square", object=phrase)
+
+
+def test_a_sentence_is_another_with_other_marks() -> None:
+    marked = MarkedText("the red square", object="red")
+    assert marked == MarkedText("the red square", object=["red"])
+    assert len({marked, MarkedText("the red square", object="square"), "the red square"}) == 3
