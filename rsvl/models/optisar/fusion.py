@@ -20,7 +20,7 @@ def shuffled(x: Tensor, groups: int = 2) -> Tensor:
 
 
 class SpatialShuffleAttention(nn.Module):
-    """Within each of 32 groups, the mean of one half of the channels and the maximum of the other gate them crosswise."""
+    """Within each of 32 groups, one half's mean and the other half's maximum gate the channels crosswise."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

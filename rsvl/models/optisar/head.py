@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from rsvl.models.optisar.blocks import ConvBlock, batch_norm
 
 BINS = 16
+"""Distances of a box's side, in strides."""
+
+CLASSES = 16
+"""Of the authors' data set, in the start value of the scores."""
 
 
 class PromptAdapter(nn.Module):
@@ -70,12 +74,12 @@ class LevelHead(nn.Module):
         finest: channels of the finest level, which sets the branches' widths.
         embed_dim: length of the embeddings.
         stride: of the level in pixels.
-        start_score: the score logit that a fresh head gives.
+        image_size: pixels of the square input.
     """
 
-    def __init__(self, channels: int, finest: int, embed_dim: int, stride: int, start_score: float) -> None:
+    def __init__(self, channels: int, finest: int, embed_dim: int, stride: int, image_size: int) -> None:
         super().__init__()
-        narrow, wide = max(16, finest // 4, 4 * BINS), max(finest, min(16, 100))
+        narrow, wide = max(16, finest // 4, 4 * BINS), max(finest, CLASSES)
         self.box = nn.Sequential(
             ConvBlock(channels, narrow, 3), ConvBlock(narrow, narrow, 3), nn.Conv2d(narrow, 4 * BINS, 1)
         )
@@ -88,7 +92,7 @@ class LevelHead(nn.Module):
         self.grid = RegionGrid(embed_dim, max(2, int(4 / math.sqrt(stride / 8))))
         nn.init.constant_(self.box[2].bias, 1.0)
         nn.init.zeros_(self.embed[2].bias)
-        nn.init.constant_(self.contrast.bias, start_score)
+        nn.init.constant_(self.contrast.bias, math.log(5 / CLASSES / (image_size / stride) ** 2))
 
     def forward(self, x: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Level [B, C, H, W] and prompts [B, K, E].

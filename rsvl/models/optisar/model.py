@@ -436,7 +436,7 @@ class Seen:
     context: Tensor
 
 
-@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-tiny": TINY})
+@register("optisar-net++", presets={"optisar-net++-tiny": TINY})
 class OptiSARNet(VisualGrounder):
     """The network.
 

@@ -119,6 +119,12 @@ class PatchExperts(nn.Module):
         mixed = self.experts(patches, self.gates(patches.mean(dim=(2, 3))).to(x.dtype))
         return mixed.unflatten(0, (-1, rows, columns)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
+    def take_balance(self) -> Tensor:
+        """The balance of the last run in training, scalar; it is handed over once."""
+        assert self.balance is not None, "the experts have not run in training"
+        balance, self.balance = self.balance, None
+        return balance
+
     def gates(self, mean: Tensor) -> Tensor:
         """Means [P, C] → gates float32 [P, E]: the softmax over the `top_k` largest logits alone, zero elsewhere."""
         logits = self.gate(mean)
@@ -134,7 +140,7 @@ class PatchExperts(nn.Module):
 
 
 class ExpertBlock(nn.Module):
-    """Attention, then experts of patches. The attention acts on what the experts see only: the shortcut is the input."""
+    """Attention, then experts of patches. Only the experts see the attention: the shortcut is the block's input."""
 
     def __init__(self, channels: int, experts: int, rank: int, top_k: int) -> None:
         super().__init__()
