@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # What the runtime's tests need beside the light installation: onnx writes the toy bundles.
 LIGHT_TESTS := pytest pytest-xdist onnx
 
-.PHONY: demo test test-runtime lint docs rooms gate train-tiny constraints clean kernels plugins
+.PHONY: demo test test-runtime lint types docs rooms gate train-tiny constraints clean kernels plugins
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -32,9 +32,11 @@ test-runtime:
 		-e '.$(EXTRAS:%=[%])' $(LIGHT_TESTS)
 	OMP_NUM_THREADS=1 $(LIGHT)/bin/python -m pytest -n auto --maxprocesses 8 tests/runtime tests/cli
 
-lint: $(READY) rooms
+lint: types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(READY) rooms
 	MYPYPATH=build/rooms $(BIN)/mypy -p rsvl
 
 # The documentation as web pages in build/site. A link, a cross-reference or an API page that leads nowhere fails the build.

@@ -2,9 +2,10 @@
 
 Counting and the comparison with PyTorch need the `train` and `export` extras; measuring a bundle needs neither.
 
-Example::
-
-    print(rsvl.benchmarks.table("cd2fsan").to_markdown())
+Examples:
+    >>> import rsvl.benchmarks
+    >>> "cd2fsan" in rsvl.benchmarks.tables()
+    True
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ products of activations with each other (attention: queries with keys, scores wi
 multiplication or an addition: a multiply-add is two.
 
 Of what is computed, some may be for nothing: a mixture of experts multiplies all of them and masks those not chosen. A
-module that has `idle_multiply_adds` (which takes what its `forward` takes) says how much; a sparse execution would do
+module that has `idle_macs` (which takes what its `forward` takes) says how much; a sparse execution would do
 without. `rsvl.modules.layers.lora_moe.LoRAMoE` is one.
 """
 
@@ -157,8 +157,8 @@ class _Counter(TorchDispatchMode):
 
     def _enter(self, name: str, module: Any, inputs: tuple[Any, ...]) -> None:
         self._running.append(name)
-        if hasattr(module, "idle_multiply_adds"):
-            self._add(MultiplyAdds(idle=module.idle_multiply_adds(*inputs)))
+        if hasattr(module, "idle_macs"):
+            self._add(MultiplyAdds(idle=module.idle_macs(*inputs)))
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         self._running.pop()

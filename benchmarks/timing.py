@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.runtime.progress import Progress, silent
+
 
 @dataclass(frozen=True)
 class Percentiles:
@@ -30,14 +32,14 @@ class Percentiles:
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], Any]], rounds: int, progress: Callable[[int, int], None] | None = None
+    ways: Mapping[str, Callable[[], Any]], rounds: int, progress: Progress = silent
 ) -> dict[str, list[float]]:
     """Milliseconds of each way in each round; a round runs every way once and begins with another one each time.
 
     Args:
         ways: functions that return when their work is done; they should have been run once before.
         rounds: how often each is timed.
-        progress: told how many rounds are done, and of how many.
+        progress: called after every round.
     """
     times: dict[str, list[float]] = {way: [] for way in ways}
     order = list(ways)
@@ -48,6 +50,5 @@ def interleaved(
             ways[way]()
             times[way].append(1e3 * (time.perf_counter() - start))
         order.append(order.pop(0))
-        if progress is not None:
-            progress(number + 1, rounds)
+        progress(number + 1, rounds)
     return times

@@ -14,7 +14,7 @@ from rsvl.export.golden import write_golden
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.pytorch_reference import run_pytorch
-from rsvl.export.quantization import EIGHT_BIT, QuantizationSettings, quantize_staged
+from rsvl.export.quantization import QUANT_TYPES, QuantizationSettings, quantize_staged
 from rsvl.export.samples import checked_samples, default_samples
 from rsvl.export.steps import Steps
 from rsvl.export.verify import Reference, verify
@@ -36,11 +36,6 @@ def export(
 ) -> Exported:
     """Exports a model to a bundle and verifies it against PyTorch; a bundle that fails is not written.
 
-    Example::
-
-        exported = export(rsvl.load("cd2fsan-tiny"), "tiny.bundle", precision="fp16")
-        print(*exported.verification.measures)
-
     Args:
         model: a model of the registry, float32, on the CPU. It is in evaluation mode while it is exported.
         output: the bundle's directory; a bundle that is there is replaced once the new one is whole.
@@ -48,17 +43,31 @@ def export(
             float32.
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with; by default synthetic scenes and noise.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
-        metrics: accuracy figures known for these weights, for the manifest.
+        metrics: known accuracy metrics of these weights, for the manifest.
         quantization: for ``int8`` and ``fp8``, how it is calibrated, measured and chosen.
-        progress: called at each step.
+        progress: called at the start of every step, and while it quantizes.
 
     Raises:
         UsageError: an unknown precision; quantization's settings without such a precision or the reverse; settings
             that the type has no use for; calibration data of another task or sensor.
-        DatasetError: calibration data that are missing, damaged, empty, or without the labels that are needed.
+        DatasetError: calibration data that is missing, damaged, empty, or without the labels that are needed.
         InputError: fewer than 8 samples, or samples that are not those the model takes.
         VerificationError: the exported graphs disagree with PyTorch; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
+
+    Examples:
+        A model of three lines, declared and exported; `rsvl.load("cd2fsan-tiny")` gives one that ships.
+
+        >>> from rsvl.runtime.manifest import GraphSpec, ModelSpec, TensorSpec
+        >>> class Doubler(ExportableModel):
+        ...     graphs = (GraphSpec("double", (TensorSpec("x", ("batch", 2)),), (TensorSpec("y", ("batch", 2)),)),)
+        ...     spec = ModelSpec("doubler", "doubling", "none", (), None, graphs)
+        ...
+        ...     def double(self, x):
+        ...         return (2 * x,)
+        >>> exported = export(Doubler(), "doubler.bundle", precision="fp16")
+        >>> exported.verification.measures[0].passed
+        True
     """
     spec: ModelSpec = model.spec
     _check_precision(precision, quantization, spec)
@@ -103,16 +112,16 @@ def export(
 
 
 def _check_precision(precision: str, quantization: QuantizationSettings | None, spec: ModelSpec) -> None:
-    known = (*DTYPES, *EIGHT_BIT)
+    known = (*DTYPES, *QUANT_TYPES)
     if precision not in known:
         raise UsageError(f"unknown precision {precision!r}: use {' or '.join(known)}")
-    if (precision in EIGHT_BIT) != (quantization is not None):
+    if (precision in QUANT_TYPES) != (quantization is not None):
         raise UsageError(
-            f"{' and '.join(EIGHT_BIT)} need settings, and these one of them: "
+            f"{' and '.join(QUANT_TYPES)} need settings, and these one of them: "
             "give export() precision='int8' and quantization=QuantizationSettings(…)"
         )
     if quantization is not None:
-        quantization.check(spec.task, EIGHT_BIT[precision])
+        quantization.check(spec.task, QUANT_TYPES[precision])
 
 
 def _reference(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from rsvl.export.keep_fp32 import matching
+from rsvl.export.keep_fp32 import matching_pattern
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 """What can be exported. bf16 is not: ONNX Runtime has no bfloat16 kernels on the CPU to verify it with."""
@@ -49,7 +49,7 @@ def in_precision(graph: nn.Module, model: nn.Module, precision: str, kept: Mappi
     originals = list(graph.modules())
     converted = copy.deepcopy(graph)
     for original, module in zip(originals, converted.modules(), strict=True):
-        keep = matching(paths.get(id(original), ""), kept) is not None
+        keep = matching_pattern(paths.get(id(original), ""), kept) is not None
         if is_layer(module) and not keep:
             _convert(module, dtype)
         if keep or is_layer(module):

@@ -2,6 +2,12 @@
 
 `rsvl.load("cd2fsan-tiny")` gives the PyTorch model (needs the `train` extra); `rsvl.runtime.load("x.bundle")` runs an
 exported bundle without PyTorch.
+
+Examples:
+    >>> import rsvl
+    >>> model = rsvl.load("cd2fsan-tiny")
+    >>> model.spec.task, model.spec.image.size
+    ('referring-segmentation', 256)
 """
 
 from __future__ import annotations

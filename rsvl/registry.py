@@ -82,16 +82,24 @@ def create(name: str, ablation: str | None = None) -> Any:
     """Builds a model with freshly initialised weights (no checkpoint is read).
 
     Args:
-        name: a preset, or ``package.module:callable`` for a module of the user's own, found from the current folder or
+        name: a preset, or ``package.module:callable`` for a user-defined module, found from the current folder or
             the Python path; the callable returns it, with whatever weights it gives it.
         ablation: one of the `ablations` of that preset's file; None for the preset itself.
 
     Raises:
         UsageError: no such preset (the nearest are suggested), or it has no such ablation; or a module that cannot be
             imported or built.
+
+    Examples:
+        >>> from rsvl import registry
+        >>> "cd2fsan-tiny" in registry.names()
+        True
+        >>> model = registry.create("cd2fsan-tiny")
+        >>> model.spec.text.tokens
+        22
     """
-    if is_own(name):
-        return _own(name)
+    if is_user_factory(name):
+        return _user_model(name)
     found = entry(name)
     if ablation is None:
         return found.build(name, found.preset)
@@ -113,12 +121,12 @@ def ablations(name: str) -> dict[str, Any]:
     return dict(declare(found.preset)) if declare else {}
 
 
-def is_own(name: str) -> bool:
+def is_user_factory(name: str) -> bool:
     """Whether a name is ``package.module:callable`` and not a preset's."""
     return ":" in name
 
 
-def _own(name: str) -> Any:
+def _user_model(name: str) -> Any:
     from rsvl.modules.bases.exportable import ExportableModel
 
     module, _, attribute = name.partition(":")

@@ -1,12 +1,14 @@
 """The light runtime: loads a bundle and runs it, without PyTorch, onnx or transformers.
 
-`load` gives the runner of the bundle's task. Example::
+`load` gives the runner of the bundle's task.
 
-    import rsvl.runtime
-
-    segmenter = rsvl.runtime.load("cd2fsan-tiny.rsvl")
-    ship, pier = segmenter.segment("harbour.tif", ["the white ship left of the pier", "the long pier"])
-    ship.save("ship.geojson")
+Examples:
+    >>> import rsvl.runtime
+    >>> segmenter = rsvl.runtime.load("tiny.bundle")
+    >>> red, blue = segmenter.segment("squares.png", ["the red square", "the blue square"])
+    >>> red.box, blue.box
+    ((10, 5, 20, 15), (20, 18, 28, 30))
+    >>> red.save("red.geojson")
 """
 
 from rsvl.runtime.errors import RsvlError

@@ -14,13 +14,14 @@ from rsvl.runtime.errors import OutputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling to write to, which replaces `path` when the block ends without an error.
 
-    Example::
-
-        with replacing("mask.png") as temporary:
-            image.save(temporary, "PNG")
-
     Raises:
         OutputError: the file cannot be written (no such folder, no permission, disk full). Nothing is left behind.
+
+    Examples:
+        >>> with replacing("notes.txt") as temporary:
+        ...     size = temporary.write_text("whole or absent")
+        >>> Path("notes.txt").read_text()
+        'whole or absent'
     """
     target = Path(path)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")

@@ -33,6 +33,11 @@ class Bundle:
         source: the directory or the `.rsvl` file.
         root: the folder that holds its files; temporary for a packed bundle, removed with this object.
         manifest: what it says of itself.
+
+    Examples:
+        >>> bundle = Bundle("tiny.bundle")
+        >>> bundle.manifest.precision, [graph.name for graph in bundle.manifest.model.graphs]
+        ('fp32', ['image', 'text', 'head'])
     """
 
     def __init__(self, source: str | Path, check: bool = True) -> None:

@@ -30,11 +30,11 @@ def load(
         BundleError: damaged, incomplete, unsafe, or written by a newer rsvl.
         MissingComponentError: the forced provider is not installed.
 
-    Example::
-
-        segmenter = rsvl.runtime.load("cd2fsan-tiny.rsvl")
-        found = segmenter.segment("harbour.png", "the white ship left of the pier")
-        found.save("harbour-ship.png")
+    Examples:
+        >>> import rsvl.runtime
+        >>> runner = rsvl.runtime.load("tiny.bundle", provider="cpu")
+        >>> type(runner).__name__, runner.spec.name, runner.provider
+        ('Segmenter', 'toy', 'cpu')
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle, check=check)
     return find_task(opened.manifest.model.task).runner(opened, provider, threads)

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: the declaration that models make once and that export, runtime and benchmarks read.
+"""A bundle's manifest: the declaration that models make once and that export, runtime and benchmarks read.
 
 These dataclasses import nothing but the standard library, so that the light runtime and the PyTorch side share them.
 A model's file declares a `ModelSpec`; `rsvl.export` writes it with what it measured as a `Manifest` (`manifest.json`);
@@ -176,8 +176,14 @@ class Manifest:
             precision also those that were found to need it.
         quantization: how an int8 or fp8 bundle came to that; None for other precisions.
         verification: what was compared with PyTorch, or with the float32 bundle that an 8-bit one was made from.
-        metrics: accuracy figures known for these weights, by name.
+        metrics: known accuracy metrics of these weights, by name.
         versions: versions of the packages that made it.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> manifest = Manifest.from_json(Path("tiny.bundle/manifest.json").read_text())
+        >>> list(manifest.model.raw_inputs), list(manifest.model.final_outputs)
+        (['image', 'tokens'], ['mask_logits'])
     """
 
     model: ModelSpec

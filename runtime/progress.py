@@ -21,3 +21,17 @@ class Progress(Protocol):
 
 def silent(done: float, total: float, stage: str = "", detail: str = "") -> None:
     """Reports nothing: the default."""
+
+
+def part(progress: Progress, index: int, count: int) -> Progress:
+    """The progress of one of `count` equal parts of a work, as that of the whole.
+
+    Example:
+        >>> part(lambda *now: print(now), 1, 4)(1, 2, "second of four")
+        (1.5, 4, 'second of four', '')
+    """
+
+    def report(done: float, total: float, stage: str = "", detail: str = "") -> None:
+        progress(index + done / max(total, 1), count, stage, detail)
+
+    return report

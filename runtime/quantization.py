@@ -1,7 +1,7 @@
-"""What a bundle says of its int8 or fp8: how it was calibrated, what each part costs, and what was chosen.
+"""What a manifest says about int8 or fp8: how the bundle was calibrated, what each part costs, and what was chosen.
 
-These dataclasses import nothing but the standard library; `rsvl.export.quantization` fills them, `manifest.json` holds
-them.
+These dataclasses import nothing but the standard library; `rsvl.export.quantization` fills them. Their fields are the
+keys of `manifest.json`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ FP8 = "fp8"
 
 @dataclass(frozen=True)
 class Measured:
-    """A labelled set and what of it was looked at.
+    """A dataset and what of it was used.
 
     Attributes:
-        data: the data set's name.
-        split: of the data set.
-        images: how many of the first images.
+        data: the dataset's name.
+        split: of the dataset.
+        images: how many images, from the first on.
     """
 
     data: str
@@ -30,17 +30,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A part of the model whose layers are in 8 bits together or not at all.
+    """A part of the model that is quantized as a whole or not at all.
 
     Attributes:
         name: path of the part in the PyTorch model, such as ``image_encoder.stem``.
-        layers: how many layers of it can be in 8 bits.
-        weights: how many numbers their weights are.
-        multiply_adds: what their multiplications that 8 bits would do count for one image and sentence; 0 where only
-            weights are quantized.
+        layers: how many layers of it can be quantized.
+        weights: number of elements of their weights.
+        multiply_adds: MACs for one image and sentence that 8 bits would compute; 0 where only weights are quantized.
         quantized: whether it is in 8 bits.
-        drop: how much lower the figure is with this part alone in 8 bits, in units of the figure (0…1; below 0 where it
-            rose by chance); None where it was not measured.
+        drop: how much lower the metric is with this part alone in 8 bits, in units of the metric (0…1; below 0 where
+            it rose by chance); None where it was not measured.
     """
 
     name: str
@@ -53,7 +52,7 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a bundle came to its int8 or fp8.
+    """How a bundle was quantized to int8 or fp8.
 
     Attributes:
         activations: whether activations are in 8 bits too, so that the arithmetic is; else only weights are stored so.
@@ -61,10 +60,10 @@ class Quantization:
         smoothed: how many layer norms had scales moved into the linear layers after them (SmoothQuant).
         calibrator: ``entropy``, ``percentile`` or ``minmax``; empty for weights only.
         calibration: what gave the activations' ranges; None for weights only.
-        figure: the task's figure that decided, such as ``mIoU``; empty where none was measured.
+        figure: the name of the metric that decided, such as ``mIoU``; empty where none was measured.
         measured_on: what it was measured on.
-        baseline: the figure in float32, 0…1.
-        value: the figure of this bundle.
+        baseline: the metric in float32, 0…1.
+        value: the metric of this bundle.
         allowed_drop: how much lower than the baseline it might be.
     """
 
@@ -81,8 +80,8 @@ class Quantization:
 
     @property
     def measured_by(self) -> str:
-        """What tells how much of the model a part is: multiply-adds, or weights where only those are in 8 bits."""
-        return "multiply-adds" if self.activations else "weights"
+        """What parts are sized by: MACs, or weights where only those are in 8 bits."""
+        return "MACs" if self.activations else "weights"
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -154,5 +153,5 @@ def _number(value: Any) -> float | None:
         return None
     number = float(value)
     if not -1 <= number <= 1:
-        raise ValueError(f"quantization: a figure of {value!r}")
+        raise ValueError(f"quantization: a metric of {value!r}")
     return number

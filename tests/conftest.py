@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspace import write_workspace
-
 
 @pytest.fixture(scope="session")
 def whole_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that examples name; read only."""
+    from tests.support.workspace import write_workspace  # it needs more than the light runtime's tests have
+
     return write_workspace(tmp_path_factory.mktemp("workspace"))
 
 

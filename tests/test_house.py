@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 import rsvl.cli
 
@@ -103,7 +104,8 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
 def commands(text: str) -> Iterator[list[str]]:
     """What follows `rsvl` in each command line of code blocks, code spans and Makefile recipes."""
     for line in re.findall(r"(?:^|`|/|\$ )rsvl ([^`\n]+)", text.replace("\\\n", " "), re.MULTILINE):
-        yield shlex.split(line.partition(" # ")[0])
+        if not line.startswith("-"):  # an option of the command itself
+            yield shlex.split(line.partition(" # ")[0])
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile"], ids=lambda path: path.name)
@@ -119,11 +121,13 @@ def test_commands_and_options_exist(document: Path) -> None:
     assert unknown == []
 
 
+TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 def test_make_targets_exist() -> None:
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     command = re.compile(r"(?:^|`)make ([\w-]+)", re.MULTILINE)
     named = {name for document in DOCUMENTS for name in command.findall(document.read_text())}
-    assert {"demo", "test"} <= named <= targets
+    assert {"demo", "test"} <= named <= TARGETS
 
 
 def test_python_examples_name_what_exists() -> None:
@@ -133,3 +137,35 @@ def test_python_examples_name_what_exists() -> None:
     nodes = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Attribute)]
     names = {name for name in map(ast.unparse, nodes) if re.fullmatch(r"rsvl(\.\w+)+", name)}
     assert names and [name for name in names if pydoc.locate(name) is None] == []
+
+
+#: Where a link may lead: pages of other projects that are known to exist. rsvl has no pages of its own.
+KNOWN_PAGES = (
+    "https://github.com/openai/CLIP",
+    "https://github.com/mlfoundations/open_clip",
+    "http://www.apache.org/licenses/",
+)
+
+
+def test_links_lead_to_known_pages_only() -> None:
+    rooms = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+    suffixes = {".py", ".md", ".json", ".toml", ".txt", ".yml", ".yaml", ""}
+    texts = [file for folder in [*rooms, ROOT / "docs", ROOT / "examples"] for file in folder.rglob("*")]
+    texts += [file for file in ROOT.iterdir() if not file.name.startswith(".git")]
+    links = {
+        link
+        for file in texts
+        if file.is_file() and file.suffix in suffixes
+        for link in re.findall(r"https?://[^\s)>\"'`,]+", file.read_text(encoding="utf-8"))
+    }
+    assert links and [link for link in sorted(links) if not link.startswith(KNOWN_PAGES)] == []
+
+
+def test_commit_hooks_need_nothing_but_the_project() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    assert hooks and {hook["language"] for hook in hooks} == {"system"}
+    programs = [shlex.split(hook["entry"]) for hook in hooks]
+    assert {program for program, *_ in programs} <= {"make", ".venv/bin/ruff", ".venv/bin/python"}
+    assert {target for program, target, *_ in programs if program == "make"} <= TARGETS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from rsvl.benchmarks.bundle.runners import (
 from rsvl.checkpoints import load
 from rsvl.runtime.errors import InputError, MissingComponentError, UsageError
 from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Peers:
 
 @contextmanager
 def prepared(
-    manifest: Manifest, inputs: Tensors, threads: int, on_gpu: bool, options: Options, say: Callable[[str], None]
+    manifest: Manifest, inputs: Tensors, threads: int, on_gpu: bool, options: Options, progress: Progress
 ) -> Iterator[Peers]:
     """Makes the peers; their files live as long as the block.
 
@@ -69,14 +70,14 @@ def prepared(
         threads: CPU threads of each way.
         on_gpu: whether the bundle runs on a GPU: the peers do, too.
         options: how they are made.
-        say: told what is going on.
+        progress: called as the work goes on.
 
     Raises:
         UsageError: no such model or weights.
         InputError: the model is not the bundle's.
     """
     torch.set_num_threads(threads)
-    say("building the model in PyTorch")
+    progress(0, 3, "building the model in PyTorch")
     model: Any = load(options.model or manifest.model.name, options.weights).eval()
     spec = model.spec
     if spec.name != manifest.model.name:
@@ -87,12 +88,12 @@ def prepared(
     whole, device = Whole(model), "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "plain.onnx")
-        say("exporting plainly")
+        progress(1, 3, "exporting plainly")
         exports = _exports(peers.remarks, whole, inputs, threads, path, on_gpu)
         whole.to(device)
         peers.ways[EAGER] = pytorch(whole, spec, inputs, device)
         if options.compiled:
-            say("compiling")
+            progress(2, 3, "compiling")
             _add_compiled(peers, pytorch(torch.compile(whole), spec, inputs, device))
         peers.ways |= exports
         if on_gpu and device == "cpu":

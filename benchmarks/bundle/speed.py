@@ -29,6 +29,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import RsvlError, UsageError
 from rsvl.runtime.loading import load
+from rsvl.runtime.progress import Progress, part, silent
 from rsvl.runtime.tasks import TASKS, compare
 from rsvl.runtime.tasks.runner import Runner
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 4, 8)
 Tensors = dict[str, np.ndarray]
-Say = Callable[[float, float, str], None]
-"""Told how much is done, of how much, and what is being done."""
 _PARTS = 6
 
 
@@ -49,7 +48,7 @@ def measure(
     rounds: int = 15,
     batches: Sequence[int] = BATCHES,
     peers: Options | None = None,
-    say: Say = lambda done, total, what: None,
+    progress: Progress = silent,
 ) -> BundleSpeed:
     """Measures a bundle.
 
@@ -60,7 +59,7 @@ def measure(
         rounds: how often each way is timed; a third as often where a call takes several sentences or samples.
         batches: sizes whose throughput is measured.
         peers: how to make the peers; None measures the bundle alone.
-        say: told what is going on.
+        progress: called as the work goes on.
 
     Raises:
         BundleError: a bundle that cannot be loaded, or has no golden inputs.
@@ -72,17 +71,17 @@ def measure(
     threads = threads or cores()
     bundle = Bundle(path)
     golden = read_golden(bundle)
-    say(0, _PARTS, "loading the bundle in a process of its own")
+    progress(0, _PARTS, "loading the bundle in a process of its own")
     room = footprint(path, provider, threads)
     work = _Work(bundle, load(path, provider, threads), *golden, threads, rounds)
-    say(1, _PARTS, "measuring what the machine can do")
+    progress(1, _PARTS, "measuring what the machine can do")
     ceilings = work.ceilings()
-    ways = work.ways(peers, partial(say, 2, _PARTS))
-    say(3, _PARTS, "timing questions and their stages")
+    ways = work.ways(peers, part(progress, 2, _PARTS))
+    progress(3, _PARTS, "timing questions and their stages")
     by_stage, questions = work.questions()
-    say(4, _PARTS, "timing batches")
+    progress(4, _PARTS, "timing batches")
     throughput = work.throughput(batches)
-    say(5, _PARTS, "counting operations")
+    progress(5, _PARTS, "counting operations")
     return BundleSpeed(
         bundle=str(path),
         model=work.runner.spec.name,
@@ -128,15 +127,15 @@ class _Work:
             self.remarks.append("the GPU's ceilings are measured with PyTorch, which is not here or sees no GPU")
         return found
 
-    def ways(self, options: Options | None, say: Callable[[str], None]) -> tuple[Way, ...]:
+    def ways(self, options: Options | None, progress: Progress) -> tuple[Way, ...]:
         """The bundle and its peers, one of each input."""
         inputs, expected = _first(self.inputs, 1), _first(self.expected, 1)
-        with self._peers(options, inputs, say) as peers:
+        with self._peers(options, inputs, progress) as peers:
             ways: dict[str, Callable[[], Mapping[str, Any]]] = {
                 f"rsvl bundle, {self.bundle.manifest.precision}": partial(self.runner.run, **inputs)
             }
             ways |= peers.ways if peers else {}
-            say("timing one of each input")
+            progress(1, 1, "timing one of each input")
             answers = {name: [run() for _ in range(WARM_UP)][-1] for name, run in ways.items()}
             times = interleaved(ways, self.rounds)
         self.remarks += peers.remarks if peers else []
@@ -151,13 +150,13 @@ class _Work:
         )
 
     def _peers(
-        self, options: Options | None, inputs: Tensors, say: Callable[[str], None]
+        self, options: Options | None, inputs: Tensors, progress: Progress
     ) -> AbstractContextManager[Peers | None]:
         if options is None:
             return nullcontext()
         from rsvl.benchmarks.bundle.baselines import prepared
 
-        return prepared(self.bundle.manifest, inputs, self.threads, self.on_gpu, options, say)
+        return prepared(self.bundle.manifest, inputs, self.threads, self.on_gpu, options, progress)
 
     def compared(self, expected: Tensors, found: Mapping[str, Any] | None = None) -> tuple[str, float]:
         """The name and value of the task's own agreement of answers."""

@@ -24,16 +24,14 @@ from rsvl.registry import create
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.loading import load
+from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.tasks.runner import Runner
 
 BUNDLE = "rsvl bundle, fp32"
 
-Say = Callable[[float, float, str], None]
-"""Told how much is done, of how much, and what is being done."""
-
 
 def measure(
-    table: PublishedTable, rounds: int = 5, threads: int | None = None, say: Say = lambda done, total, what: None
+    table: PublishedTable, rounds: int = 5, threads: int | None = None, progress: Progress = silent
 ) -> TableSpeed:
     """Measures every row that has a model; for a full-size one count a minute and several GB of memory and disk.
 
@@ -41,7 +39,7 @@ def measure(
         table: as published.
         rounds: how often each way is timed.
         threads: CPU threads of each way; None takes all cores of this process.
-        say: told what is going on.
+        progress: called as the work goes on.
     """
     threads = threads or cores()
     torch.set_num_threads(threads)
@@ -49,7 +47,7 @@ def measure(
     measured = {}
     for number, row in enumerate(rows):
         with tempfile.TemporaryDirectory() as scratch:
-            say(number, len(rows), f"measuring {row.name}")
+            progress(number, len(rows), f"measuring {row.name}")
             measured[row.name] = _row(row, Path(scratch, "row.bundle"), rounds, threads)
     return TableSpeed(table.name, hardware(), threads, rounds, measured, describe())
 

@@ -1,4 +1,4 @@
-"""The parts of a model that go to 8 bits together: its modules, large ones divided, small ones put together."""
+"""The parts of a model, each quantized as a whole: its modules, large ones divided, small ones merged."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from itertools import pairwise
 
 from rsvl.export.quantization.layers import Layer
 
-MOST_GROUPS = 14
-LEAST_SHARE = 0.01
+MAX_GROUPS = 14
+MIN_SHARE = 0.01
 REST = "the rest"
 STORED = "weights only"
-MOST_RUNS = 4
+MAX_RUNS = 4
 
 Cost = Mapping[Layer, int]
 
 
-def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dict[str, tuple[Layer, ...]]:
+def grouped(layers: Sequence[Layer], cost: Cost, most: int = MAX_GROUPS) -> dict[str, tuple[Layer, ...]]:
     """Divides layers by the modules that they lie in.
 
     The costliest part is divided into the parts inside of it as long as there are no more than `most` and it costs more
-    than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `LEAST_SHARE` are put
-    together as `REST`. Layers that cost nothing are a part of their own, `STORED`: 8 bits make them no faster, and what
-    they lose must not be laid to those that it makes so.
+    than its share; a list of many equal blocks into runs of neighbours. Parts that cost under `MIN_SHARE` are merged
+    into `REST`. Layers that cost nothing are a part of their own, `STORED`: 8 bits make them no faster, and their loss
+    of accuracy must not count against those that become faster.
 
     Args:
         layers: in the order in which they run.
-        cost: of each layer, such as its multiply-adds.
+        cost: of each layer, such as its MACs.
         most: how many parts there may be beside `STORED`.
 
     Returns:
@@ -40,9 +40,9 @@ def grouped(layers: Sequence[Layer], cost: Cost, most: int = MOST_GROUPS) -> dic
         costliest = max(costly, key=lambda name: _sum(parts[name], cost))
         others = {name: part for name, part in parts.items() if name != costliest}
         divided = (others | inner for inner in _divisions(costliest, parts[costliest]))
-        parts = next((new for new in divided if len(_small_together(new, cost)) <= most), parts)
+        parts = next((new for new in divided if len(_small_merged(new, cost)) <= most), parts)
         whole.add(costliest)
-    return _ordered(_small_together(parts, cost) | {STORED: stored}, layers)
+    return _ordered(_small_merged(parts, cost) | {STORED: stored}, layers)
 
 
 def _divisions(name: str, layers: Sequence[Layer]) -> Iterator[dict[str, list[Layer]]]:
@@ -55,7 +55,7 @@ def _divisions(name: str, layers: Sequence[Layer]) -> Iterator[dict[str, list[La
         return
     yield inner
     if all(part.rpartition(".")[2].isdigit() for part in inner):
-        for count in range(min(MOST_RUNS, len(inner) - 1), 1, -1):
+        for count in range(min(MAX_RUNS, len(inner) - 1), 1, -1):
             yield _runs(name, inner, count)
 
 
@@ -68,8 +68,8 @@ def _runs(name: str, blocks: Mapping[str, list[Layer]], count: int) -> dict[str,
     return {title: [layer for part in run for layer in blocks[part]] for title, run in zip(called, runs, strict=True)}
 
 
-def _small_together(parts: Mapping[str, list[Layer]], cost: Cost) -> dict[str, list[Layer]]:
-    least = LEAST_SHARE * sum(_sum(part, cost) for part in parts.values())
+def _small_merged(parts: Mapping[str, list[Layer]], cost: Cost) -> dict[str, list[Layer]]:
+    least = MIN_SHARE * sum(_sum(part, cost) for part in parts.values())
     small = [name for name, part in parts.items() if _sum(part, cost) < least]
     if len(small) < 2:
         return dict(parts)

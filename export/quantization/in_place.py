@@ -1,4 +1,4 @@
-"""A float32 bundle to 8 bits, in place: calibrated, smoothed, and as much of it as accuracy allows."""
+"""Quantizes a float32 bundle to 8 bits, in place: calibrated, smoothed, and as much of it as accuracy allows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import onnx
 
 from rsvl.export.bundle import write_manifest
 from rsvl.export.graph_files import replace_graph
-from rsvl.export.quantization.calibration_data import Feeds, collect
+from rsvl.export.quantization.calibration_data import CalibrationData, collect
 from rsvl.export.quantization.groups import grouped
 from rsvl.export.quantization.layers import Layer, layers_of
-from rsvl.export.quantization.measurement_cache import Meter
-from rsvl.export.quantization.metric import Agreement, TaskFigure
-from rsvl.export.quantization.mixed_precision_search import Mix, Part, choose
+from rsvl.export.quantization.measurement_cache import CachedMetric
+from rsvl.export.quantization.metric import AgreementMetric, PrimaryMetric
+from rsvl.export.quantization.mixed_precision_search import Part, Selection, choose
 from rsvl.export.quantization.qdq import quantized
-from rsvl.export.quantization.ranges import Seen, ranges
+from rsvl.export.quantization.ranges import ActivationStats, ranges
 from rsvl.export.quantization.settings import QuantizationSettings
 from rsvl.export.quantization.smoothing import smooth, smoothable
-from rsvl.export.quantization.types import INT8, EightBit
+from rsvl.export.quantization.types import INT8, QuantType
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
@@ -39,9 +39,9 @@ class _Graph:
     Attributes:
         spec: its declaration.
         model: float32, smoothed once it is calibrated.
-        layers: its layers that 8 bits are for.
-        largest: the magnitude that becomes the type's largest, of each activation that they take or give.
-        numbers: how many numbers one sample has of each.
+        layers: its layers that can be quantized.
+        largest: the magnitude that maps to the type's largest, of each activation that they take or give.
+        elements: elements per sample of each.
         smoothed: how many layer norms were smoothed.
     """
 
@@ -49,7 +49,7 @@ class _Graph:
     model: onnx.ModelProto
     layers: list[Layer]
     largest: dict[str, float] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
     smoothed: int = 0
 
 
@@ -59,138 +59,140 @@ def quantize_in_place(
     kept: Mapping[str, str],
     progress: Progress,
     agrees: Callable[[Path], bool] = lambda _: True,
-    kind: EightBit = INT8,
+    kind: QuantType = INT8,
 ) -> Quantization:
-    """Turns the float32 bundle in a folder into 8 bits, in place; its manifest is left as it is.
+    """Quantizes the float32 bundle in a folder to 8 bits, in place; its manifest is left as it is.
 
     Args:
         directory: the bundle's folder, with its manifest.
         settings: how.
         kept: submodules that stay float: path or pattern → reason.
         progress: called as the work goes on.
-        agrees: whether the bundle in a folder passes the export's verification: where the choice is measured, a mix
-            that does not is not chosen. By default all pass.
+        agrees: whether the bundle in a folder passes the export's verification: where the choice is measured, a
+            selection that does not is not chosen. By default all pass.
         kind: the type; for what is measured in fp8 the manifest must say so already.
 
     Returns:
         What was done, for the manifest.
 
     Raises:
-        UsageError: nothing in the model can be in 8 bits; a data set of another task or sensor.
-        DatasetError: a data set without images, or without the labels that are needed.
+        UsageError: nothing in the model can be quantized; a dataset of another task or sensor.
+        DatasetError: a dataset without images, or without the labels that are needed.
     """
     bundle = Bundle(directory, check=False)
     graphs = _graphs(bundle, kept, kind)
     layers = [layer for graph in graphs for layer in graph.layers]
     if not layers:
         raise UsageError(
-            f"{bundle.manifest.model.name} has no layers that {kind.name} is for: export it in fp32 or fp16"
+            f"{bundle.manifest.model.name} has no layers that {kind.name} can quantize: export it in fp32 or fp16"
         )
     calibration = _calibrated(graphs, bundle, settings, progress)
-    multiply_adds = {layer: layer.multiply_adds(graph.numbers) for graph in graphs for layer in graph.layers}
-    cost = multiply_adds if any(multiply_adds.values()) else {layer: layer.size for layer in layers}
+    macs = {layer: layer.macs(graph.elements) for graph in graphs for layer in graph.layers}
+    cost = macs if any(macs.values()) else {layer: layer.size for layer in layers}
     parts = grouped(layers, cost)
 
-    def write(mix: Mix, folder: Path) -> None:
+    def write(selection: Selection, folder: Path) -> None:
         copy_without_graphs(bundle, folder)
-        _write(graphs, (layer for name in mix for layer in parts[name]), folder, kind)
+        _write(graphs, (layer for name in selection for layer in parts[name]), folder, kind)
         write_manifest(folder, bundle.manifest)
 
-    meter = None
+    cached = None
     chosen, drops = frozenset(parts), dict[str, float]()
     if settings.labelled is not None:
-        figure = (Agreement if settings.agreement else TaskFigure)(bundle, settings.labelled, progress)
-        meter = Meter(figure, _identity(graphs, parts, kind), write)
+        metric = (AgreementMetric if settings.agreement else PrimaryMetric)(bundle, settings.labelled, progress)
+        cached = CachedMetric(metric, _identity(graphs, parts, kind), write)
         gains = {name: sum(cost[layer] for layer in part) for name, part in parts.items()}
-        chosen, drops = _chosen(meter, gains, settings, agrees)
+        chosen, drops = _chosen(cached, gains, settings, agrees)
     _write(graphs, (layer for name in chosen for layer in parts[name]), directory, kind)
     found = Quantization(
         activations=settings.activations,
-        groups=tuple(_described(name, parts[name], multiply_adds, name in chosen, drops.get(name)) for name in parts),
+        groups=tuple(_described(name, parts[name], macs, name in chosen, drops.get(name)) for name in parts),
         smoothed=sum(graph.smoothed for graph in graphs),
         calibrator=settings.calibrator if settings.activations else "",
         calibration=calibration,
     )
-    return found if meter is None else _with_figures(found, meter, chosen, settings)
+    return found if cached is None else _with_measurements(found, cached, chosen, settings)
 
 
-def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: EightBit) -> list[_Graph]:
-    """The bundle's graphs with their layers; those that give answers do not round them."""
-    answers, graphs = bundle.manifest.model.final_outputs, []
+def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: QuantType) -> list[_Graph]:
+    """The bundle's graphs with their layers; final outputs are not rounded."""
+    outputs, graphs = bundle.manifest.model.final_outputs, []
     for spec in bundle.manifest.model.graphs:
         model = onnx.load_model(bundle.path(spec.file))
-        graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, answers, kind)))
+        graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, outputs, kind)))
     return graphs
 
 
 def _calibrated(
     graphs: Sequence[_Graph], bundle: Bundle, settings: QuantizationSettings, progress: Progress
 ) -> Measured | None:
-    """Calibrates the graphs, and tells on what; None where only weights are wanted."""
+    """Calibrates the graphs; returns on what, or None where only weights are quantized."""
     if settings.calibration is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-        feeds = collect(bundle, settings.calibration, Path(folder), progress)
+    with tempfile.TemporaryDirectory(prefix="rsvl-calibration-") as folder:
+        data = collect(bundle, settings.calibration, Path(folder), progress)
         for done, graph in enumerate(graphs):
             progress(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
-            _calibrate(graph, feeds, settings.calibrator)
-    return Measured(settings.calibration.data, settings.calibration.split, feeds.images)
+            _calibrate(graph, data, settings.calibrator)
+    return Measured(settings.calibration.data, settings.calibration.split, data.images)
 
 
-def _calibrate(graph: _Graph, feeds: Feeds, calibrator: str) -> None:
+def _calibrate(graph: _Graph, data: CalibrationData, calibrator: str) -> None:
     """Smooths a graph and finds its ranges."""
     name = graph.spec.name
     tensors = list(dict.fromkeys(t for layer in graph.layers for t in (layer.takes, layer.gives) if t))
     norms = smoothable(graph.model, graph.layers)
-    seen = Seen(graph.model, tensors, [norm.output for norm in norms], feeds.of(name))
-    channels = smooth(graph.model, norms, seen.channels)
-    peaks = seen.peaks | {output: float(largest.max()) for output, largest in channels.items()}
-    graph.largest = ranges(graph.model, peaks, feeds.of(name), calibrator)
-    graph.numbers, graph.smoothed = seen.numbers, len(norms)
+    stats = ActivationStats(graph.model, tensors, [norm.output for norm in norms], data.runs(name))
+    channels = smooth(graph.model, norms, stats.channels)
+    peaks = stats.peaks | {output: float(largest.max()) for output, largest in channels.items()}
+    graph.largest = ranges(graph.model, peaks, data.runs(name), calibrator)
+    graph.elements, graph.smoothed = stats.elements, len(norms)
 
 
 def _described(
-    name: str, layers: Sequence[Layer], multiply_adds: Mapping[Layer, int], chosen: bool, drop: float | None
+    name: str, layers: Sequence[Layer], macs: Mapping[Layer, int], chosen: bool, drop: float | None
 ) -> LayerGroup:
     weights = sum({layer.weight: layer.size for layer in layers}.values())  # layers may share them
-    return LayerGroup(name, len(layers), weights, sum(multiply_adds[layer] for layer in layers), chosen, drop)
+    return LayerGroup(name, len(layers), weights, sum(macs[layer] for layer in layers), chosen, drop)
 
 
 def _chosen(
-    meter: Meter, gains: Mapping[str, int], settings: QuantizationSettings, agrees: Callable[[Path], bool]
-) -> tuple[Mix, dict[str, float]]:
-    """The mix, and each part's drop where it had to be measured."""
-    everything, allowed = frozenset(gains), settings.max_drop.of(meter.figure.baseline)
+    cached: CachedMetric, gains: Mapping[str, int], settings: QuantizationSettings, agrees: Callable[[Path], bool]
+) -> tuple[Selection, dict[str, float]]:
+    """The parts to quantize, and each part's drop where it had to be measured."""
+    everything, allowed = frozenset(gains), settings.max_drop.of(cached.metric.baseline)
 
-    def drop(mix: Mix, what: str) -> float:
-        """That of the figure; of a mix that would not be written, infinite."""
-        found = meter.drop(mix, what)
-        return found if found > allowed or meter.passes(mix, agrees) else math.inf
+    def drop(selection: Selection, what: str) -> float:
+        """The metric's drop; infinite for a selection that verification would refuse."""
+        found = cached.drop(selection, what)
+        return found if found > allowed or cached.passes(selection, agrees) else math.inf
 
     fits = drop(everything, "all parts") <= allowed
     if fits and not settings.sensitivity:
         return everything, {}
     drops = {
-        name: meter.drop(frozenset([name]), f"{name} alone ({number} of {len(gains)})")
+        name: cached.drop(frozenset([name]), f"{name} alone ({number} of {len(gains)})")
         for number, name in enumerate(gains, start=1)
     }
     parts = [Part(name, gain, drops[name]) for name, gain in gains.items()]
-    return choose(parts, lambda mix: drop(mix, f"{len(mix)} of {len(gains)} parts"), allowed), drops
+    return choose(parts, lambda selection: drop(selection, f"{len(selection)} of {len(gains)} parts"), allowed), drops
 
 
-def _with_figures(found: Quantization, meter: Meter, mix: Mix, settings: QuantizationSettings) -> Quantization:
+def _with_measurements(
+    found: Quantization, cached: CachedMetric, selection: Selection, settings: QuantizationSettings
+) -> Quantization:
     assert settings.labelled is not None
     return replace(
         found,
-        figure=meter.figure.name,
-        measured_on=Measured(settings.labelled.data, settings.labelled.split, meter.figure.images),
-        baseline=meter.figure.baseline,
-        value=meter.value(mix, "the mix"),
-        allowed_drop=settings.max_drop.of(meter.figure.baseline),
+        figure=cached.metric.name,
+        measured_on=Measured(settings.labelled.data, settings.labelled.split, cached.metric.images),
+        baseline=cached.metric.baseline,
+        value=cached.value(selection, "the chosen parts"),
+        allowed_drop=settings.max_drop.of(cached.metric.baseline),
     )
 
 
-def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind: EightBit) -> None:
+def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind: QuantType) -> None:
     """Writes every graph with these layers in 8 bits."""
     chosen = set(layers)
     for graph in graphs:
@@ -204,8 +206,8 @@ def copy_without_graphs(bundle: Bundle, folder: Path) -> None:
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
 
-def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]], kind: EightBit) -> object:
-    """All that the graphs of any mix follow from."""
+def _identity(graphs: Sequence[_Graph], parts: Mapping[str, Sequence[Layer]], kind: QuantType) -> object:
+    """All that the graphs of any selection depend on."""
     hashed = hashlib.sha256()
     for graph in graphs:
         hashed.update(graph.model.SerializeToString(deterministic=True))

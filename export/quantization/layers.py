@@ -1,9 +1,9 @@
-"""Which of a graph's nodes 8 bits are for: those that multiply by constant weights; where in the model each belongs.
+"""Which of a graph's nodes can be quantized: those that multiply by constant weights; where in the model each belongs.
 
 What is computed from two activations (the scores of an attention, their sums over values) stays float: its cost is
 small beside the layers' and its values have no fixed range. The custom operations take part with their weights only:
-`RotatedConv2d` mixes its kernels anew for every image, `LoRAMoE` its experts, and both keep their function bodies and
-their plugins, which compute in float.
+`RotatedConv2d` combines its rotated kernels anew for every image, `LoRAMoE` its experts, and both keep their function
+bodies and their plugins, which compute in float.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from rsvl.export.keep_fp32 import matching
+from rsvl.export.keep_fp32 import matching_pattern
 from rsvl.export.nodes import every_node
-from rsvl.export.quantization.types import INT8, EightBit
+from rsvl.export.quantization.types import INT8, QuantType
 
-LEAST_WEIGHTS = 1024
+MIN_WEIGHTS = 1024
 """A layer of fewer weights gains nothing from 8 bits: it stays float."""
 
 _PATH = re.compile(r"inner\.model\.([\w.]+): ")  # as `graphs.write_graph` wraps a model's graph
@@ -36,10 +36,10 @@ class Layer:
         path: path of its module in the PyTorch model.
         weight: its initializer, float32.
         axis: the weight's axis of output channels, which have a scale each.
-        size: how many numbers the weight has.
+        size: number of elements of the weight.
         takes: the activation that is quantized before it; empty for weights only.
         gives: a convolution's output, which is quantized too where the type needs that. Empty for other layers.
-        columns: how many of the weight's numbers meet one number of the input; see `multiply_adds`.
+        macs_per_element: MACs per element of the activation that `macs` counts by.
     """
 
     graph: str
@@ -50,43 +50,43 @@ class Layer:
     size: int
     takes: str = ""
     gives: str = ""
-    columns: int = 1
+    macs_per_element: int = 1
 
-    def multiply_adds(self, numbers: Mapping[str, int]) -> int:
-        """What it multiplies in 8 bits for one sample.
+    def macs(self, elements: Mapping[str, int]) -> int:
+        """The 8-bit MACs of one sample.
 
         Args:
-            numbers: how many numbers one sample has of each activation, by tensor name.
+            elements: elements per sample of each activation, by tensor name.
         """
         if not self.takes:
             return 0
-        return numbers.get(self.gives or self.takes, 0) * self.columns
+        return elements.get(self.gives or self.takes, 0) * self.macs_per_element
 
 
 def layers_of(
-    name: str, model: onnx.ModelProto, kept: Mapping[str, str], answers: Collection[str] = (), kind: EightBit = INT8
+    name: str, model: onnx.ModelProto, kept: Mapping[str, str], outputs: Collection[str] = (), kind: QuantType = INT8
 ) -> list[Layer]:
-    """The nodes of a graph that 8 bits are for, in the order in which they run.
+    """The nodes of a graph that can be quantized, in the order in which they run.
 
     Args:
         name: the graph's name.
         model: the graph, float32.
         kept: what stays float: a submodule's path, or a pattern, as `ExportableModel.keep_fp32`.
-        answers: outputs that no other graph takes, which must not be rounded to 8 bits.
+        outputs: outputs that no other graph takes, which must not be rounded to 8 bits.
         kind: the type.
     """
     weights = {
         tensor.name: tensor
         for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST_WEIGHTS
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= MIN_WEIGHTS
     }
-    unrounded = {*answers, *_shared(model)} if kind.rounds_outputs else set[str]()
+    unrounded = {*outputs, *_shared(model)} if kind.rounds_outputs else set[str]()
     found = []
     for node in model.graph.node:
         if len(node.input) < 2 or node.input[1] not in weights:
             continue
         layer = _layer(name, node, weights[node.input[1]], unrounded)
-        if layer is not None and matching(layer.path, kept) is None:
+        if layer is not None and matching_pattern(layer.path, kept) is None:
             found.append(layer)
     return found
 
@@ -111,12 +111,12 @@ def _layer(graph: str, node: onnx.NodeProto, weight: onnx.TensorProto, unrounded
         case "", "Conv" if node.output[0] in unrounded:  # without a rounded output a runtime computes it in float
             return stored
         case "", "Conv":
-            return replace(stored, takes=takes, gives=node.output[0], columns=stored.size // shape[0])
+            return replace(stored, takes=takes, gives=node.output[0], macs_per_element=stored.size // shape[0])
         case "", "MatMul" if len(shape) == 2:
-            return replace(stored, axis=1, takes=takes, columns=shape[1])
+            return replace(stored, axis=1, takes=takes, macs_per_element=shape[1])
         case "", "Gemm" if not _attribute(node, "transA"):
             axis = 0 if _attribute(node, "transB") else 1
-            return replace(stored, axis=axis, takes=takes, columns=shape[axis])
+            return replace(stored, axis=axis, takes=takes, macs_per_element=shape[axis])
         case "rsvl", "RotatedConv2d":
             return replace(stored, axis=3)
         case "rsvl", "LoRAMoE":

@@ -1,7 +1,7 @@
-"""The figure of bundles that differ in what is in 8 bits, each measured once and remembered on disk.
+"""The metric of bundles that differ in which parts are quantized, each measured once and cached on disk.
 
-What is remembered lies in `$RSVL_CACHE`, or in `~/.cache/rsvl`, as one small JSON file for each float32 bundle with its
-data and settings; a measuring that was cut short goes on where it was.
+The cache lies in `$RSVL_CACHE`, or in `~/.cache/rsvl`, as one small JSON file for each float32 bundle with its data and
+settings; an interrupted measurement resumes from it.
 """
 
 from __future__ import annotations
@@ -15,92 +15,92 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from rsvl.export.quantization.metric import Figure
-from rsvl.export.quantization.mixed_precision_search import Mix
+from rsvl.export.quantization.metric import Metric
+from rsvl.export.quantization.mixed_precision_search import Selection
 from rsvl.runtime.atomic import write_text
 
 CACHE = "RSVL_CACHE"
 
-Write = Callable[[Mix, Path], None]
-"""Writes the bundle of a mix into an empty folder."""
+Write = Callable[[Selection, Path], None]
+"""Writes the bundle in which these parts are quantized into an empty folder."""
 
 
-class Meter:
-    """Measures mixes.
+class CachedMetric:
+    """Measures bundles by the parts that are quantized in them.
 
     Attributes:
-        figure: what is measured, with its value in float32.
+        metric: what is measured, with its value in float32.
     """
 
-    def __init__(self, figure: Figure, about: object, write: Write) -> None:
-        """Looks up what is known.
+    def __init__(self, metric: Metric, about: object, write: Write) -> None:
+        """Reads what is cached.
 
         Args:
-            figure: what is measured.
+            metric: what is measured.
             about: all else that the bundles depend on; two that differ have different `repr`.
-            write: writes the bundle of a mix.
+            write: writes the bundle of a selection.
         """
-        self.figure, self._write = figure, write
-        self._cache = _Cache(_key(about, figure))
+        self.metric, self._write = metric, write
+        self._cache = _Cache(_key(about, metric))
 
-    def value(self, mix: Mix, what: str) -> float:
-        """The figure of a mix, remembered or measured; `what` is told of the measuring."""
-        if not mix:
-            return self.figure.baseline
-        known = self._cache.get(mix)
+    def value(self, selection: Selection, what: str) -> float:
+        """The metric with these parts quantized, cached or measured; `what` names the bundle for the progress."""
+        if not selection:
+            return self.metric.baseline
+        known = self._cache.get(selection)
         if known is None:
-            with self._written(mix) as folder:
-                known = self.figure.of(folder, what)
-            self._cache.put(mix, known)
+            with self._written(selection) as folder:
+                known = self.metric.measure(folder, what)
+            self._cache.put(selection, known)
         return known
 
-    def drop(self, mix: Mix, what: str) -> float:
-        """How much lower the figure of a mix is than that of float32."""
-        return self.figure.baseline - self.value(mix, what)
+    def drop(self, selection: Selection, what: str) -> float:
+        """How much lower the metric is than in float32."""
+        return self.metric.baseline - self.value(selection, what)
 
-    def passes(self, mix: Mix, check: Callable[[Path], bool]) -> bool:
-        """Whether the bundle of a mix, in a folder, passes a check; this is not remembered."""
-        with self._written(mix) as folder:
+    def passes(self, selection: Selection, check: Callable[[Path], bool]) -> bool:
+        """Whether the bundle of a selection, in a folder, passes a check; this is not cached."""
+        with self._written(selection) as folder:
             return check(folder)
 
     @contextmanager
-    def _written(self, mix: Mix) -> Iterator[Path]:
+    def _written(self, selection: Selection) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="rsvl-8-bits-") as folder:
-            self._write(mix, Path(folder))
+            self._write(selection, Path(folder))
             yield Path(folder)
 
 
 class _Cache:
-    """Figures of mixes in one JSON file."""
+    """Values by selection in one JSON file."""
 
     def __init__(self, key: str) -> None:
         folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "rsvl")
         self._path = folder / "8-bits" / f"{key}.json"
-        self._figures: dict[str, float] = {}
+        self._values: dict[str, float] = {}
         try:
             read = json.loads(self._path.read_text(encoding="utf-8"))
-            self._figures = {str(name): float(value) for name, value in read.items()}
+            self._values = {str(name): float(value) for name, value in read.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # none yet, or damaged: then it is measured again
 
-    def get(self, mix: Mix) -> float | None:
-        """The figure, if it is known."""
-        return self._figures.get(_name(mix))
+    def get(self, selection: Selection) -> float | None:
+        """The cached value, if there is one."""
+        return self._values.get(_name(selection))
 
-    def put(self, mix: Mix, value: float) -> None:
-        """Remembers a figure."""
-        self._figures[_name(mix)] = value
+    def put(self, selection: Selection, value: float) -> None:
+        """Caches a value."""
+        self._values[_name(selection)] = value
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self._path, json.dumps(self._figures, indent=1))
+        write_text(self._path, json.dumps(self._values, indent=1))
 
 
-def _name(mix: Mix) -> str:
-    return " ".join(sorted(mix))
+def _name(selection: Selection) -> str:
+    return " ".join(sorted(selection))
 
 
-def _key(about: object, figure: Figure) -> str:
-    """SHA-256 of everything that a figure depends on."""
-    hashed = hashlib.sha256(repr((about, figure.name, version("rsvl"), version("onnxruntime"))).encode())
-    for part in figure.data():
-        hashed.update(part)
+def _key(about: object, metric: Metric) -> str:
+    """SHA-256 of everything that a value depends on."""
+    hashed = hashlib.sha256(repr((about, metric.name, version("rsvl"), version("onnxruntime"))).encode())
+    for chunk in metric.fingerprint():
+        hashed.update(chunk)
     return hashed.hexdigest()

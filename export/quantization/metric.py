@@ -1,4 +1,4 @@
-"""What may drop when a bundle goes to 8 bits: the task's own figure, or how far its outputs agree with float32's."""
+"""What may drop when a bundle is quantized: the task's primary metric, or the agreement of its outputs with float32."""
 
 from __future__ import annotations
 
@@ -20,125 +20,122 @@ from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.loading import load
 from rsvl.runtime.progress import Progress
 from rsvl.runtime.tasks.runner import Runner
-from rsvl.tasks import evaluation_of
-from rsvl.tasks.contract import Seen
+from rsvl.tasks import EvalOptions, evaluation_of
+from rsvl.tasks.contract import SampleRecord
 
 
-class Figure(Protocol):
-    """A figure of bundles of one model, larger is better.
+class Metric(Protocol):
+    """A metric of bundles of one model, larger is better.
 
     Attributes:
         name: what it is called.
         images: how many images it is measured on.
-        baseline: that of float32, 0…1.
+        baseline: its value in float32, 0…1.
     """
 
     name: str
     images: int
     baseline: float
 
-    def of(self, folder: Path, what: str) -> float:
-        """That of the bundle in a folder; `what` is told of the measuring."""
+    def measure(self, folder: Path, what: str) -> float:
+        """The metric of the bundle in a folder; `what` names the bundle for the progress."""
 
-    def data(self) -> Iterator[bytes]:
-        """What stands for the data in the names of remembered figures: others follow from other data."""
+    def fingerprint(self) -> Iterator[bytes]:
+        """What stands for the data in the cache's key: other data, other values."""
 
 
-class TaskFigure:
-    """The task's own figure on labelled images."""
+class PrimaryMetric:
+    """The task's primary metric on labelled images."""
 
     def __init__(self, bundle: Bundle, labelled: Images, progress: Progress) -> None:
         """Measures float32.
 
         Args:
             bundle: in float32.
-            labelled: what it is asked.
-            progress: called as the measuring goes on.
+            labelled: what it is measured on.
+            progress: called after every image that is measured.
 
         Raises:
             DatasetError: no images, or no labels.
-            UsageError: a data set of another task, or of a sensor that the model does not know.
+            UsageError: a dataset of another task, or of a sensor that the model does not know.
         """
         runner = load(bundle, provider="cpu")
         self._evaluation, self._progress = evaluation_of(runner.spec.task), progress
         self._dataset, self._count = labelled.open(runner.spec.task), labelled.count
-        self.name, self.images = self._evaluation.BEST, min(len(self._dataset), labelled.count)
-        self._seen: list[Seen] = []
-        found = self._ask(runner, "float32", self._seen)
-        if found is None or not self._seen:
+        self.name, self.images = self._evaluation.PRIMARY_METRIC, min(len(self._dataset), labelled.count)
+        self._samples: list[SampleRecord] = []
+        found = self._evaluate(runner, "float32", self._samples)
+        if found is None or not self._samples:
             raise DatasetError(
                 f"{labelled.data} {labelled.split} has no labels to measure {self.name} on: take another "
                 "--metric-split, --metric agreement, or --metric-images 0 for everything in 8 bits without measuring"
             )
         self.baseline = found
 
-    def of(self, folder: Path, what: str) -> float:
-        """See `Figure`."""
-        return self._ask(load(Bundle(folder, check=False), provider="cpu"), what, []) or 0.0
+    def measure(self, folder: Path, what: str) -> float:
+        """See `Metric`."""
+        return self._evaluate(load(Bundle(folder, check=False), provider="cpu"), what, []) or 0.0
 
-    def data(self) -> Iterator[bytes]:
+    def fingerprint(self) -> Iterator[bytes]:
         """The float32 scores stand for images, questions and labels."""
-        for each in self._seen:
+        for each in self._samples:
             yield json.dumps(dataclasses.asdict(each), sort_keys=True).encode()
 
-    def _ask(self, runner: Runner, what: str, seen: list[Seen]) -> float | None:
-        def next_image(done: int, total: int) -> None:
-            self._progress(done, total, f"measuring {what}")
-
+    def _evaluate(self, runner: Runner, what: str, samples: list[SampleRecord]) -> float | None:
+        self._progress(0, self.images, f"measuring {what}")
+        options = EvalOptions(self._count, progress=self._progress, on_sample=samples.append)
         predict = self._evaluation.runner_predictor(runner)
-        found: dict[str, Any] = self._evaluation.evaluate(
-            predict, self._dataset, self._count, progress=next_image, observe=seen.append
-        ).to_dict()
-        value = found[self._evaluation.BEST]
+        report: dict[str, Any] = self._evaluation.evaluate(predict, self._dataset, options).to_dict()
+        value = report[self.name]
         return None if value is None or math.isnan(value) else float(value)
 
 
-class Agreement:
+class AgreementMetric:
     """How far outputs agree with those of float32, by the rule that `rsvl check` has for the task, without labels."""
 
     name, baseline = "agreement", 1.0
 
     def __init__(self, bundle: Bundle, images: Images, progress: Progress) -> None:
-        """Keeps what the float32 bundle is given when it is asked about images, one question each, and what it gives.
+        """Keeps the inputs and outputs of the float32 bundle when it is asked about images, one question each.
 
         Args:
             bundle: in float32.
             images: what it is asked about.
-            progress: called as the measuring goes on.
+            progress: called after every image.
 
         Raises:
             DatasetError: no images, or nothing is asked about them.
-            UsageError: a data set of another task, or of a sensor that the model does not know.
+            UsageError: a dataset of another task, or of a sensor that the model does not know.
         """
         self._spec, self._progress = bundle.manifest.model, progress
-        with tempfile.TemporaryDirectory(prefix="rsvl-feeds-") as folder:
-            feeds = collect(bundle, images, Path(folder), progress)
+        with tempfile.TemporaryDirectory(prefix="rsvl-calibration-") as folder:
+            data = collect(bundle, images, Path(folder), progress)
             raw, kept = self._spec.raw_inputs, dict[str, list[np.ndarray]]()
             for graph in self._spec.graphs:
                 taken = [tensor.name for tensor in graph.inputs if tensor.name in raw]
-                kept |= {name: [feed[name][:1] for feed in feeds.of(graph.name)] for name in taken}
-        self.images = feeds.images
-        self._samples = {  # a sentence that several images share was encoded once: then those there are come again
+                kept |= {name: [inputs[name][:1] for inputs in data.runs(graph.name)] for name in taken}
+        self.images = data.images
+        self._samples = {  # a sentence that several images share was encoded once: then the known ones are repeated
             name: np.concatenate([arrays[number % len(arrays)] for number in range(self.images)])
             for name, arrays in kept.items()
         }
-        self._expected = self._answers(load(bundle, provider="cpu"), "float32")
+        self._expected = self._outputs(load(bundle, provider="cpu"), "float32")
 
-    def of(self, folder: Path, what: str) -> float:
-        """See `Figure`; where the rule says how far outputs differ, it is what that leaves of 1."""
-        actual = self._answers(load(Bundle(folder, check=False), provider="cpu"), what)
+    def measure(self, folder: Path, what: str) -> float:
+        """See `Metric`; where the rule says how far outputs differ, it is 1 less that."""
+        actual = self._outputs(load(Bundle(folder, check=False), provider="cpu"), what)
         found = tasks.compare(self._spec, self._expected, actual, "int8")[0]
         return found.value if found.at_least else 1 - found.value
 
-    def data(self) -> Iterator[bytes]:
-        """What the float32 bundle was given and gave."""
+    def fingerprint(self) -> Iterator[bytes]:
+        """The outputs of the float32 bundle."""
         for name in sorted(self._expected):
             yield np.ascontiguousarray(self._expected[name]).tobytes()
 
-    def _answers(self, runner: Runner, what: str) -> dict[str, np.ndarray]:
-        """Outputs by name, [N, …]; an image at a time, as memory is for one."""
-        answers = []
+    def _outputs(self, runner: Runner, what: str) -> dict[str, np.ndarray]:
+        """Outputs by name, [N, …]; one image at a time, as memory is for one."""
+        outputs = []
         for number in range(self.images):
             self._progress(number, self.images, f"measuring {what}")
-            answers.append(runner.run(**{name: values[number : number + 1] for name, values in self._samples.items()}))
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+            outputs.append(runner.run(**{name: values[number : number + 1] for name, values in self._samples.items()}))
+        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}

@@ -1,4 +1,4 @@
-"""Which parts of a model go to 8 bits: as much of its arithmetic as accuracy allows."""
+"""Which parts of a model are quantized to 8 bits: as much of its arithmetic as accuracy allows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-Mix = frozenset[str]
-"""Names of the parts that are in 8 bits."""
+Selection = frozenset[str]
+"""Names of the parts that are in 8 bits; the others stay float."""
 
-Measure = Callable[[Mix], float]
-"""How much lower the figure is with a mix than in float32."""
+MeasureDrop = Callable[[Selection], float]
+"""How much lower the metric is with these parts in 8 bits than in float32."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Part:
 
     Attributes:
         name: what it is called.
-        gain: what 8 bits do faster of it: its multiply-adds, or its weights where only those are in 8 bits.
-        drop: how much lower the figure is with this part alone in 8 bits.
+        gain: what 8 bits speed up of it: its MACs, or its weights where only those are in 8 bits.
+        drop: how much lower the metric is with this part alone in 8 bits.
     """
 
     name: str
@@ -28,36 +28,36 @@ class Part:
     drop: float
 
     @property
-    def price(self) -> float:
-        """What is lost for each unit of gain; a part that loses nothing costs nothing."""
+    def drop_per_gain(self) -> float:
+        """The drop for each unit of gain; 0 for a part without a drop."""
         if self.drop <= 0:
             return 0.0
         return self.drop / self.gain if self.gain else math.inf
 
 
-def choose(parts: Sequence[Part], measure: Measure, allowed: float) -> Mix:
-    """The mix with the most gain that greedy choice finds within the allowed drop.
+def choose(parts: Sequence[Part], measure: MeasureDrop, allowed: float) -> Selection:
+    """The selection with the most gain that a greedy search finds within the allowed drop.
 
-    From everything in 8 bits, the part of the highest price goes back to float until the mix, measured as a whole,
-    stays within; then the parts that went are tried again in the mix, the one of most gain first. Nothing in 8 bits
-    needs no measuring: it drops nothing. The mix is within the best one's gain by less than one part's (as with every
-    greedy filling of a knapsack) where drops add up.
+    Starting with everything in 8 bits, the part with the highest drop per gain returns to float until the selection,
+    measured as a whole, stays within; then the parts that were removed are tried again, the one of most gain first.
+    Nothing in 8 bits needs no measuring: it drops nothing. Where drops add up, the gain is short of the best
+    selection's by less than one part's (as with every greedy filling of a knapsack).
 
     Args:
         parts: the model's parts.
-        measure: asked for mixes that hold at least one part.
-        allowed: the most that the figure may drop.
+        measure: called with selections of at least one part.
+        allowed: the most that the metric may drop.
     """
-    by_price = sorted(parts, key=lambda part: (-part.price, part.gain))
-    mix = frozenset(part.name for part in parts)
-    gone: list[Part] = []
-    for part in by_price:
-        if measure(mix) <= allowed:
+    by_cost = sorted(parts, key=lambda part: (-part.drop_per_gain, part.gain))
+    selection = frozenset(part.name for part in parts)
+    removed: list[Part] = []
+    for part in by_cost:
+        if measure(selection) <= allowed:
             break
-        mix -= {part.name}
-        gone.append(part)
-    for part in sorted(gone[:-1], key=lambda part: -part.gain):  # without the last one the mix was over the limit
-        with_it = mix | {part.name}
+        selection -= {part.name}
+        removed.append(part)
+    for part in sorted(removed[:-1], key=lambda part: -part.gain):  # with the last one it was over the limit
+        with_it = selection | {part.name}
         if part.gain and part.drop <= allowed and measure(with_it) <= allowed:
-            mix = with_it
-    return mix
+            selection = with_it
+    return selection

@@ -15,7 +15,7 @@ from rsvl.export.graph_files import replace_graph
 from rsvl.export.quantization.in_place import copy_without_graphs, quantize_in_place
 from rsvl.export.quantization.plain_convs import to_plain_convs
 from rsvl.export.quantization.settings import QuantizationSettings
-from rsvl.export.quantization.types import EIGHT_BIT
+from rsvl.export.quantization.types import QUANT_TYPES
 from rsvl.export.samples import checked_samples, default_samples
 from rsvl.export.steps import Steps
 from rsvl.export.verify import Reference, run_bundle, verifies, verify
@@ -51,13 +51,13 @@ def quantize(
         samples: raw inputs by name, [N, …] each with N ≥ 8, to verify with beside those of the golden test; by
             default synthetic scenes and noise, where they can be made.
         pack: also write the bundle as one file beside it (`<output>.rsvl`).
-        progress: called at each step.
+        progress: called at the start of every step, and while it quantizes.
 
     Raises:
         UsageError: an unknown precision, a bundle of another precision than float32, the bundle as its own output;
             settings that the type has no use for; calibration data of another task or sensor.
         BundleError: a bundle that is damaged, incomplete or unsafe.
-        DatasetError: calibration data that are missing, damaged, empty, or without the labels that are needed.
+        DatasetError: calibration data that is missing, damaged, empty, or without the labels that are needed.
         InputError: fewer than 8 samples, or samples that are not those the model takes.
         VerificationError: the new graphs disagree with the float32 bundle; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
@@ -83,37 +83,37 @@ def quantize(
 def quantize_staged(
     directory: Path, draft: Manifest, settings: QuantizationSettings, reference: Reference, progress: Progress
 ) -> Manifest:
-    """Turns a float32 bundle that is being written into 8 bits, in place.
+    """Quantizes a float32 bundle that is being written, in place.
 
     Args:
         directory: the bundle's folder: float32 graphs and a manifest that states the precision to come.
         draft: that manifest.
         settings: how.
-        reference: what the result is to be verified against; what would not pass is not chosen.
+        reference: what the result is to be verified against; a selection that would not pass is not chosen.
         progress: called as the work goes on.
 
     Returns:
-        The manifest with what was done, which the folder has now.
+        The manifest with what was done, which is in the folder now.
 
     Raises:
         UsageError, DatasetError: as for `quantize_in_place`.
     """
     agrees = partial(verifies, reference=reference, precision=draft.precision)
-    kind = EIGHT_BIT[draft.precision]
+    kind = QUANT_TYPES[draft.precision]
     found = quantize_in_place(directory, settings, draft.kept_fp32, progress, agrees, kind)
     kept = {**draft.kept_fp32, **found.kept(draft.precision)}
     return write_manifest(directory, replace(draft, quantization=found, kept_fp32=kept))
 
 
 def _check(source: Bundle, output: Path, precision: str, settings: QuantizationSettings) -> None:
-    if precision not in EIGHT_BIT:
-        raise UsageError(f"unknown precision {precision!r}: quantize to {' or '.join(EIGHT_BIT)}")
+    if precision not in QUANT_TYPES:
+        raise UsageError(f"unknown precision {precision!r}: quantize to {' or '.join(QUANT_TYPES)}")
     found = source.manifest.precision
     if found != "fp32":
         raise UsageError(f"{source.source} is in {found}: quantize the float32 bundle (rsvl export --precision fp32)")
     if source.source.absolute() in (output.absolute(), packed_path(output.absolute())):
         raise UsageError(f"{output} is the bundle to quantize: choose another place with -o")
-    settings.check(source.manifest.model.task, EIGHT_BIT[precision])
+    settings.check(source.manifest.model.task, QUANT_TYPES[precision])
 
 
 def _reference(source: Bundle, samples: Mapping[str, np.ndarray] | None) -> Reference:
@@ -136,13 +136,13 @@ def _synthetic(source: Bundle) -> dict[str, np.ndarray]:
 
 
 def _draft(source: Manifest, precision: str) -> Manifest:
-    """The new bundle's manifest before anything is measured: figures of the float32 bundle do not hold for it."""
+    """The new bundle's manifest before anything is measured: metrics of the float32 bundle do not hold for it."""
     made_by = {**source.versions, **versions("onnx", "onnxruntime", "numpy")}
     return replace(source, precision=precision, metrics={}, verification={}, versions=made_by)
 
 
 def _write_float(source: Bundle, directory: Path) -> None:
-    """Writes the float32 bundle anew, its convolutions as those that 8 bits are for."""
+    """Writes the float32 bundle anew, its convolutions in the form that can be quantized."""
     copy_without_graphs(source, directory)
     for graph in source.manifest.model.graphs:
         model = onnx.load_model(source.path(graph.file))

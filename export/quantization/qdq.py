@@ -20,14 +20,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 from rsvl.export.quantization.layers import Layer, weight_of
-from rsvl.export.quantization.types import INT8, EightBit
+from rsvl.export.quantization.types import INT8, QuantType
 
 _SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 _AXES = (1, 0, -1, -2)
 """Those that a matrix has, and so everything that a layer takes."""
 
 
-def quantize_weight(weight: np.ndarray, axis: int, kind: EightBit = INT8) -> tuple[np.ndarray, np.ndarray]:
+def quantize_weight(weight: np.ndarray, axis: int, kind: QuantType = INT8) -> tuple[np.ndarray, np.ndarray]:
     """A weight in 8 bits with a scale for each channel.
 
     Args:
@@ -47,15 +47,15 @@ def quantize_weight(weight: np.ndarray, axis: int, kind: EightBit = INT8) -> tup
 
 
 def quantized(
-    model: onnx.ModelProto, layers: Iterable[Layer], largest: Mapping[str, float], kind: EightBit = INT8
+    model: onnx.ModelProto, layers: Iterable[Layer], largest: Mapping[str, float], kind: QuantType = INT8
 ) -> onnx.ModelProto:
     """A copy of a graph with these layers in 8 bits.
 
     Args:
         model: the graph, float32.
         layers: some of its layers.
-        largest: the magnitude that becomes the type's largest, of each activation that the layers take or give. Empty
-            for weights only.
+        largest: the magnitude that maps to the type's largest, of each activation that the layers take or give.
+            Empty for weights only.
         kind: the type.
     """
     writer = _Writer(largest, kind)
@@ -78,7 +78,7 @@ def quantized(
 class _Writer:
     """Rewrites a graph's nodes one by one, each of which finds what it takes written before it."""
 
-    def __init__(self, largest: Mapping[str, float], kind: EightBit) -> None:
+    def __init__(self, largest: Mapping[str, float], kind: QuantType) -> None:
         self.initializers: list[onnx.TensorProto] = []
         self._largest, self._kind = largest, kind
         self._weights: dict[str, onnx.NodeProto] = {}

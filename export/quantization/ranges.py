@@ -1,4 +1,4 @@
-"""What a graph's activations look like while it runs, and the range of each, by ONNX Runtime's calibrators."""
+"""Statistics of a graph's activations while it runs, and the range of each, by ONNX Runtime's calibrators."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 
 from rsvl.runtime.backends.onnxruntime.providers import onnxruntime
 
-Feed = Mapping[str, np.ndarray]
+Inputs = Mapping[str, np.ndarray]
 
 BINS, LEVELS = 512, 128
-"""Of the histograms. The entropy calibrator takes a number of bins near its 128 levels for a wish not to cut at all."""
+"""Of the histograms. With a number of bins near its 128 levels the entropy calibrator does not clip at all."""
 PERCENTILE = 99.999
 
 
 class Probe:
-    """Runs a graph and gives activations of it that are no outputs."""
+    """Runs a graph and returns inner activations of it."""
 
     def __init__(self, model: onnx.ModelProto, tensors: Iterable[str]) -> None:
         self._names = list(dict.fromkeys(tensors))
@@ -32,35 +32,35 @@ class Probe:
         # Weights above 2 GB would need a file: such a graph is beyond what protobuf, and what quantizes it, can hold.
         self._session = onnxruntime().InferenceSession(exposed.SerializeToString(), providers=["CPUExecutionProvider"])
 
-    def run(self, feed: Feed) -> dict[str, np.ndarray]:
+    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """The tensors' values by name, for one run's inputs by name."""
         made = [name for name in self._names if name not in self._inputs]
-        found = dict(zip(made, self._session.run(made, dict(feed)), strict=True)) if made else {}
-        return found | {name: feed[name] for name in self._names if name in self._inputs}
+        found = dict(zip(made, self._session.run(made, dict(inputs)), strict=True)) if made else {}
+        return found | {name: inputs[name] for name in self._names if name in self._inputs}
 
 
-class Seen:
-    """The sizes of a graph's activations, over all runs.
+class ActivationStats:
+    """Sizes and magnitudes of a graph's activations, over all runs.
 
     Attributes:
-        numbers: how many numbers one sample has of each tensor.
+        elements: elements per sample of each tensor.
         peaks: the largest magnitude of each tensor.
         channels: the largest magnitude of each channel, the last axis, [K], of the tensors asked for.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, tensors: Sequence[str], by_channel: Sequence[str], feeds: Iterable[Feed]
+        self, model: onnx.ModelProto, tensors: Sequence[str], by_channel: Sequence[str], runs: Iterable[Inputs]
     ) -> None:
-        """Runs a graph on each of `feeds` and looks at `tensors`, and at `by_channel` by channel."""
-        self.numbers: dict[str, int] = {}
+        """Runs a graph on each of `runs` and looks at `tensors`, and at `by_channel` by channel."""
+        self.elements: dict[str, int] = {}
         self.peaks: dict[str, float] = {}
         self.channels: dict[str, np.ndarray] = {}
         probe = Probe(model, [*tensors, *by_channel])
-        for feed in feeds:
-            batch = len(next(iter(feed.values())))
-            arrays = probe.run(feed)
+        for inputs in runs:
+            batch = len(next(iter(inputs.values())))
+            arrays = probe.run(inputs)
             for name in tensors:
-                self.numbers[name] = arrays[name].size // batch
+                self.elements[name] = arrays[name].size // batch
                 self.peaks[name] = max(self.peaks.get(name, 0.0), float(np.abs(arrays[name]).max(initial=0.0)))
             for name in by_channel:
                 largest = np.abs(arrays[name]).reshape(-1, arrays[name].shape[-1]).max(axis=0)
@@ -68,14 +68,14 @@ class Seen:
 
 
 def ranges(
-    model: onnx.ModelProto, peaks: Mapping[str, float], feeds: Iterable[Feed], calibrator: str
+    model: onnx.ModelProto, peaks: Mapping[str, float], runs: Iterable[Inputs], calibrator: str
 ) -> dict[str, float]:
-    """The magnitude that becomes the largest 8-bit number, of each tensor.
+    """The magnitude that maps to the largest 8-bit number, of each tensor.
 
     Args:
         model: the graph, float32.
-        peaks: the largest magnitude of each tensor over all of `feeds`.
-        feeds: the graph's inputs by name, run by run.
+        peaks: the largest magnitude of each tensor over all of `runs`.
+        runs: the graph's inputs by name, run by run.
         calibrator: ``minmax`` takes the peaks, ``percentile`` leaves out one number in 100 000, ``entropy`` cuts where
             the distribution in int8 diverges least from the true one.
     """
@@ -87,7 +87,7 @@ def ranges(
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints what it does
         # The peaks first: a histogram that must grow later gets ever more bins, and the work their square.
         collector.collect({name: [np.array([0, peaks[name]], np.float32)] for name in tensors})
-        for feed in feeds:
-            collector.collect({name: [array] for name, array in probe.run(feed).items()})
+        for inputs in runs:
+            collector.collect({name: [array] for name, array in probe.run(inputs).items()})
         found = collector.compute_collection_result()
     return dict(peaks) | {name: float(max(abs(low), abs(high))) for name, (low, high, *_) in found.items()}

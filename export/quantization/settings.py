@@ -1,4 +1,4 @@
-"""What is asked of an export in 8 bits."""
+"""How a bundle is quantized to 8 bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.data.records import Split
-from rsvl.export.quantization.types import EightBit
+from rsvl.export.quantization.types import QuantType
 from rsvl.metrics.drop import Drop
 from rsvl.runtime.errors import DatasetError, UsageError
 from rsvl.tasks import open_split
@@ -17,13 +17,13 @@ CALIBRATORS = ("entropy", "percentile", "minmax")
 
 @dataclass(frozen=True)
 class Images:
-    """The first images of a split of a data set.
+    """The first images of a split of a dataset.
 
     Attributes:
-        data: the data set's name.
+        data: the dataset's name.
         root: the folder of its files as published.
-        split: of the data set.
-        count: how many of its images, at most.
+        split: of the dataset.
+        count: at most this many images.
     """
 
     data: str
@@ -35,12 +35,12 @@ class Images:
         """Opens the split for a task.
 
         Raises:
-            UsageError: an unknown data set, or one of another task.
+            UsageError: an unknown dataset, or one of another task.
             DatasetError: a missing or damaged file or split, or no images.
         """
         split = open_split(task, self.data, self.root, self.split)
         if not len(split):
-            raise DatasetError(f"{self.data}: the split {self.split!r} has no images: take another split or data set")
+            raise DatasetError(f"{self.data}: the split {self.split!r} has no images: take another split or dataset")
         return split
 
 
@@ -50,12 +50,12 @@ class QuantizationSettings:
 
     Attributes:
         calibration: what gives the activations' ranges; None for weights only.
-        labelled: what the figure is measured on; None to put everything into 8 bits without measuring.
+        labelled: what the metric is measured on; None to quantize everything without measuring.
         calibrator: how a range follows from the values seen, one of `CALIBRATORS`.
-        max_drop: how much the figure may drop below that of float32; MLPerf's 99 % by default.
+        max_drop: how much the metric may drop below that of float32; MLPerf's 99 % by default.
         sensitivity: whether each part is measured alone even where everything fits.
-        agreement: whether the figure is how far the answers agree with those of float32, and not the task's own: for
-            weights that have learned nothing yet.
+        agreement: whether the metric is the agreement with float32 instead of the task's primary metric: for weights
+            that are not trained yet.
     """
 
     calibration: Images | None
@@ -70,8 +70,8 @@ class QuantizationSettings:
         """Whether activations are quantized too."""
         return self.calibration is not None
 
-    def check(self, task: str, kind: EightBit) -> None:
-        """Opens the data, to find before all work what is wrong with them.
+    def check(self, task: str, kind: QuantType) -> None:
+        """Opens the data, to find early what is wrong with it.
 
         Raises:
             UsageError: settings that the type has no use for; else as for `Images.open`.

@@ -1,4 +1,4 @@
-"""SmoothQuant (Xiao et al., ICML 2023): what makes a transformer's activations hard to quantize goes into its weights.
+"""SmoothQuant (Xiao et al., ICML 2023): moves what makes a transformer's activations hard to quantize into its weights.
 
 Single channels of a layer norm's output are far larger than the others, and one scale for all of them leaves the others
 few steps. Here, with α = 1/2, channel j is divided by ``s_j = √(max|X_j| / max|W_j|)`` (equation 4), rounded to a power
@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from rsvl.export.quantization.layers import Layer, consumers, weight_of
 
-MOST_EXPONENT = 10
+MAX_EXPONENT = 10
 """No channel is scaled by more than 2^10: one that is always zero needs no more steps."""
 
 
@@ -95,7 +95,7 @@ def factors(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
     known = np.isfinite(exponents)
     exponents = np.where(known, exponents, 0.0)
     exponents[known] -= np.median(exponents[known]) if known.any() else 0.0
-    return np.exp2(np.clip(np.rint(exponents), -MOST_EXPONENT, MOST_EXPONENT)).astype(np.float32)
+    return np.exp2(np.clip(np.rint(exponents), -MAX_EXPONENT, MAX_EXPONENT)).astype(np.float32)
 
 
 def _replace(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:

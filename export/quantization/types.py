@@ -1,8 +1,8 @@
 """The 8-bit types that graphs can compute in.
 
-- ``int8``: 256 even steps. Every processor with VNNI or I8MM and every GPU since Turing multiplies in it.
+- ``int8``: 256 even steps. Every CPU with VNNI or I8MM and every GPU since Turing multiplies in it.
 - ``fp8`` (E4M3: 4 bits of exponent, 3 of mantissa): steps of 1/16 to 1/8 of a number's size, over five orders of
-  magnitude, so that outliers cost the small numbers little. GPUs since Ada (sm_89) multiply in it. On a processor ONNX
+  magnitude, so that outliers cost the small numbers little. GPUs since Ada (sm_89) multiply in it. On a CPU ONNX
   Runtime rounds to it exactly, but multiplies in float32.
 """
 
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 
 @dataclass(frozen=True)
-class EightBit:
+class QuantType:
     """An 8-bit type, symmetric about zero.
 
     Attributes:
@@ -33,13 +33,13 @@ class EightBit:
     needs_range: bool
 
     def rounded(self, steps: np.ndarray) -> np.ndarray:
-        """Numbers to the nearest of the type's own, in its dtype; what is beyond the largest becomes the largest."""
+        """Numbers rounded to the nearest that the type has, in its dtype; clipped to the largest."""
         within = np.clip(steps, -self.largest, self.largest)
         return (np.rint(within) if self.dtype == np.int8 else within.astype(np.float32)).astype(self.dtype)
 
 
-INT8 = EightBit("int8", np.dtype(np.int8), 127.0, rounds_outputs=True, needs_range=True)
+INT8 = QuantType("int8", np.dtype(np.int8), 127.0, rounds_outputs=True, needs_range=True)
 _E4M3 = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
-FP8 = EightBit("fp8", _E4M3, 448.0, rounds_outputs=False, needs_range=False)
+FP8 = QuantType("fp8", _E4M3, 448.0, rounds_outputs=False, needs_range=False)
 
-EIGHT_BIT = {each.name: each for each in (INT8, FP8)}
+QUANT_TYPES = {each.name: each for each in (INT8, FP8)}

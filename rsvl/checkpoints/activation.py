@@ -13,42 +13,44 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rsvl.checkpoints.extra_state import Noting
-from rsvl.modules.encoders.clip_keys import is_openai
+from rsvl.modules.encoders.clip_keys import is_clip, is_openai
 from rsvl.runtime.errors import CheckpointError
 
 
-def follow_activation(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Gives a model the activation of a CLIP checkpoint that names it, or warns that the model has another.
+def activation_of(state: Mapping[str, Tensor], path: Path) -> str | None:
+    """The activation that a published CLIP was trained with; None where nothing says it.
 
     Args:
-        model: a model with a CLIP `text_encoder`; one that notes its activation takes up the checkpoint's.
         state: the checkpoint's tensors as they were read.
         path: its file or directory.
 
     Raises:
-        CheckpointError: a configuration beside the weights is damaged, or names an activation that no CLIP has.
+        CheckpointError: a configuration beside the weights is damaged.
     """
-    theirs = _of_directory(path) or ("quick_gelu" if is_openai(state) else None)
-    if theirs is None:
+    if not is_clip(state):
+        return None
+    return _of_directory(path) or ("quick_gelu" if is_openai(state) else None)
+
+
+def warn_of_another_activation(model: nn.Module, activation: str | None, path: Path) -> None:
+    """Warns where a model's CLIP text encoder has another activation than the weights were trained with."""
+    text = getattr(getattr(model, "text_encoder", None), "text_model", None)
+    if activation is None or text is None or text.config.hidden_act == activation:
         return
-    if isinstance(model, Noting):
-        model.restore({"activation": theirs})
-    ours: Any = model.get_submodule("text_encoder.text_model").config
-    if theirs != ours.hidden_act:
-        name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
-        warnings.warn(
-            f"{path} was trained with {theirs}, {name} has {ours.hidden_act}: its features will differ", stacklevel=4
-        )
+    name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
+    warnings.warn(
+        f"{path} was trained with {activation}, {name} has {text.config.hidden_act}: its features will differ",
+        stacklevel=4,
+    )
 
 
 def _of_directory(path: Path) -> str | None:
     """What the configuration beside the weights says, Hugging Face's or open_clip's."""
-    theirs, open_clips = path / "config.json", path / "open_clip_config.json"
-    if theirs.is_file():
-        return str(_part(theirs, "vision_config").get("hidden_act", "quick_gelu"))
-    if open_clips.is_file():
-        return "quick_gelu" if _part(open_clips, "model_cfg").get("quick_gelu", False) else "gelu"
+    hugging_face, open_clip = path / "config.json", path / "open_clip_config.json"
+    if hugging_face.is_file():
+        return str(_part(hugging_face, "vision_config").get("hidden_act", "quick_gelu"))
+    if open_clip.is_file():
+        return "quick_gelu" if _part(open_clip, "model_cfg").get("quick_gelu", False) else "gelu"
     return None
 
 

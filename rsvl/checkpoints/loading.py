@@ -14,19 +14,12 @@ from torch import Tensor, nn
 
 import rsvl.models
 from rsvl import __version__, registry
-from rsvl.checkpoints.activation import follow_activation
-from rsvl.checkpoints.extra_state import notes_of, restored
-from rsvl.checkpoints.state_dicts import read_metadata, read_state_dict, weight_files
-from rsvl.checkpoints.swin_bert import BERT, fit_swin_or_bert, has_swin_and_bert, holds_tokenizer
-from rsvl.modules.encoders.clip_keys import (
-    SCALE,
-    TEXT_POSITIONS,
-    VISION_POSITIONS,
-    convert_clip,
-    fit_positions,
-    is_clip,
-)
-from rsvl.modules.encoders.clip_sizes import resized
+from rsvl.checkpoints.activation import activation_of, warn_of_another_activation
+from rsvl.checkpoints.fitting import COUNTER, adapted, check_fit, name_of, some_of
+from rsvl.checkpoints.state_dicts import Checkpoint, read_checkpoint, weight_files
+from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.modules.encoders.published import PublishedEncoder
+from rsvl.modules.tokenizers.bert import holds_bert_tokenizer
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import CheckpointError, UsageError
 
@@ -34,9 +27,7 @@ RANDOM = "random"
 SHIPPED = Path(rsvl.models.__path__[0]) / "weights"
 """Where the weights that ship lie, one `NAME.safetensors` a preset."""
 
-_ENCODERS = ("image_encoder.", "text_encoder.")
-_COUNTER = ".num_batches_tracked"
-_SHOWN = 3
+_ENCODERS = ("image_encoder", "text_encoder")
 
 
 def load(
@@ -67,7 +58,7 @@ def load(
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
     model = registry.create(name)
-    if registry.is_own(name) and weights is None and not encoder_weights:
+    if registry.is_user_factory(name) and weights is None and not encoder_weights:
         model.source = {"weights": f"as {name} makes them"}
         return model.eval()
     if isinstance(encoder_weights, str | Path):
@@ -95,90 +86,61 @@ def load(
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Fills a model from a checkpoint of it; a CLIP checkpoint fills its encoders, with a warning about the rest.
+    """Fills a model from a checkpoint of it; one that holds its encoders only fills these, with a warning.
 
-    A model that is a CLIP takes the sizes of the checkpoint's, where they are others (`clip_sizes`). What the model
-    noted when the weights were saved (`notes`, such as the answers that it had learned to give) it takes up again
-    (`restore`).
+    Read are the model's own names, and the layouts in which others publish the model (`ExportableModel.published`) or
+    its encoders. A model takes the checkpoint's sizes where it can (`ExportableModel.resized`), and the extra state
+    that was saved with the weights, such as the answers that it had learned to give.
 
     Args:
         model: the model; its dtypes and devices stay.
-        path: what `read_state_dict` reads.
+        path: what `read_checkpoint` reads.
 
     Raises:
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
     """
-    state = read_state_dict(path)
-    if is_clip(state):
-        with resized(model, convert_clip(state)):
-            load_encoder_weights(model, path)
-        if any(not key.startswith(_ENCODERS) and key != SCALE for key in model.state_dict()):
-            warnings.warn(f"{path} holds CLIP's encoders only: the rest of the model stays as it was", stacklevel=2)
-        return
-    notes = read_metadata(path)
-    written_for = notes.get("rsvl_model", "")
-    with resized(model, _encoders_of_ours(state)), restored(model, notes):
-        weights = model.state_dict()
-        expected = {key: value for key, value in weights.items() if key in state or not key.endswith(_COUNTER)}
-        _check_fit(state, expected, f"{path} ({written_for})" if written_for else str(path), _name(model))
-    model.load_state_dict(state)
+    checkpoint = read_checkpoint(path)
+    state = _published(model, checkpoint.tensors)
+    ours = not checkpoint.tensors.keys().isdisjoint(model.state_dict())
+    if state is None and not ours and (encoders := _published_encoders(model, checkpoint.tensors)):
+        _fill_encoders(model, checkpoint, encoders)
+        warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
+    else:
+        _fill(model, checkpoint, checkpoint.tensors if state is None else state)
 
 
 def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     """Fills a model's encoders (`image_encoder`, `text_encoder`) from a published checkpoint.
 
-    CLIP encoders take an OpenAI, open_clip or Hugging Face file of both. A Swin and a BERT take a checkpoint each: the
-    Swin its authors', timm's, torchvision's or Hugging Face's, its position biases fitted to the model's windows
-    (`fit_windows`); the BERT a Hugging Face file or directory, whose tokenizer the model then uses.
-
-    Of a CLIP, position embeddings are fitted to the model's image size and sentence length (`fit_positions`); a model
-    that has a `logit_scale` gets that, too, and one whose image encoder is no CLIP takes the text encoder alone. A file
-    that rsvl wrote for another model with CLIP encoders gives those.
+    Each encoder says which published layouts it reads (`PublishedEncoder`) and fits them to its own image size, windows
+    or sentence length. CLIP encoders take a file of both, or one of them where the model has one. A Swin and a BERT
+    take a checkpoint each; from the directory of a BERT the model takes the tokenizer, too. A file that rsvl wrote
+    for another model gives the encoders that the two share. What a model that is nothing but its encoders adds to
+    them, such as a CLIP's `logit_scale`, is filled with them.
 
     Args:
         model: the model; its dtypes and devices stay.
-        path: what `read_state_dict` reads.
+        path: what `read_checkpoint` reads.
 
     Raises:
         CheckpointError: unreadable, not of the encoders' kind, of another architecture (patch size, width, layers), or
             the model has no such encoders; the model is then unchanged.
     """
-    weights = model.state_dict()
-    if has_swin_and_bert(weights):
-        _load_swin_or_bert(model, path, weights)
+    checkpoint = read_checkpoint(path)
+    state = _published(model, checkpoint.tensors)
+    if state is not None:
+        _fill(model, checkpoint, state)
         return
-    vision, text = weights.get(f"image_encoder.{VISION_POSITIONS}"), weights.get(f"text_encoder.{TEXT_POSITIONS}")
-    if text is None:
-        raise CheckpointError(f"{_name(model)} has no CLIP encoders: give weights of the whole model instead")
-    published = read_state_dict(path)
-    try:
-        state = convert_clip(_encoders_of_ours(published) or published)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} is {error}") from None
-    scale = state.pop(SCALE, None)
-    taken = _ENCODERS if vision is not None else ("text_encoder.",)
-    state = {key: value for key, value in state.items() if _place(key).startswith(taken)}
-    state = fit_positions(state, vision_tokens=0 if vision is None else len(vision), text_tokens=len(text))
-    state = {_place(key): value for key, value in state.items()}
-    expected = {key: value for key, value in weights.items() if key.startswith(taken)}
-    _check_fit(state, expected, str(path), f"the encoders of {_name(model)}")
-    follow_activation(model, published, Path(path))
-    if scale is not None and SCALE in weights:
-        state[SCALE] = scale
-    model.load_state_dict(state, strict=False)
-
-
-def _load_swin_or_bert(model: Any, path: str | Path, weights: Mapping[str, Tensor]) -> None:
-    published = read_state_dict(path)
-    try:
-        prefix, state = fit_swin_or_bert(published, weights)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} is {error}") from None
-    expected = {key: value for key, value in weights.items() if key.startswith(prefix)}
-    _check_fit(state, expected, str(path), f"{prefix.rstrip('.')} of {_name(model)}")
-    model.load_state_dict(state, strict=False)
-    if prefix == BERT and holds_tokenizer(path):
-        model.use_tokenizer(path)
+    kinds = dict.fromkeys(encoder.kind for encoder in _encoders(model).values())
+    if not kinds:
+        raise CheckpointError(f"{name_of(model)} has no encoders that are published: give weights of the whole model")
+    encoders = _published_encoders(model, checkpoint.tensors)
+    if not encoders:
+        what = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {next(iter(kinds))}"
+        raise CheckpointError(
+            f"{path} is {what} (its keys: {some_of(list(checkpoint.tensors))}): give the published weights of one"
+        )
+    _fill_encoders(model, checkpoint, encoders)
 
 
 def save_weights(
@@ -189,7 +151,7 @@ def save_weights(
     Args:
         model: the model.
         path: the file to write.
-        metadata: strings to store beside; the model's own `notes`, `rsvl_model` (the preset's name) and
+        metadata: strings to store beside; the model's `extra_state`, `rsvl_model` (the preset's name) and
             `rsvl_version` are added.
         dtype: stores the parameters in this type, such as ``torch.float16`` for a file of half the size; buffers
             (running statistics) keep theirs, and loading gives the model's own types again. What only counts the
@@ -201,10 +163,60 @@ def save_weights(
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if dtype is not None:
         tensors |= {key: tensors[key].to(dtype) for key, _ in model.named_parameters()}
-        tensors = {key: value for key, value in tensors.items() if not key.endswith(_COUNTER)}
-    notes = {**(metadata or {}), **notes_of(model), "rsvl_model": _name(model), "rsvl_version": __version__}
+        tensors = {key: value for key, value in tensors.items() if not key.endswith(COUNTER)}
+    extra = model.extra_state() if isinstance(model, ExportableModel) else {}
+    beside = {**(metadata or {}), **extra, "rsvl_model": name_of(model), "rsvl_version": __version__}
     with replacing(path) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, notes))
+        unfinished.write_bytes(safetensors.torch.save(tensors, beside))
+
+
+def _published(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    return model.published(state) if isinstance(model, ExportableModel) else None
+
+
+def _encoders(model: nn.Module) -> dict[str, PublishedEncoder]:
+    """A model's encoders that read their own published checkpoints, by their names."""
+    found = {name: getattr(model, name, None) for name in _ENCODERS}
+    return {name: encoder for name, encoder in found.items() if isinstance(encoder, PublishedEncoder)}
+
+
+def _published_encoders(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of the encoders that a file holds, by their names; rsvl's files have them below these names."""
+    found = {}
+    for name, encoder in _encoders(model).items():
+        below = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+        part = encoder.published(below or state)
+        if part is not None:
+            found[name] = part
+    return found
+
+
+def _fill(model: nn.Module, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> None:
+    """Fills a model whole, all or nothing, and sets the extra state that was saved with the weights."""
+    activation = _activation(checkpoint)
+    with adapted(model, state, {**checkpoint.metadata, **activation}):
+        check_fit(state, model.state_dict(), str(checkpoint), name_of(model))
+    model.load_state_dict(state, strict=False)
+
+
+def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Fills some of a model's encoders, all or nothing; a BERT's directory gives the model its tokenizer, too."""
+    state = {f"{name}.{key}": value for name, part in encoders.items() for key, value in part.items()}
+    prefixes = tuple(f"{name}." for name in encoders)
+    activation = _activation(checkpoint)
+    with adapted(model, state, activation):
+        expected = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
+        check_fit(state, expected, str(checkpoint), f"{' and '.join(encoders)} of {name_of(model)}")
+    model.load_state_dict(state, strict=False)
+    warn_of_another_activation(model, activation.get("activation"), checkpoint.path)
+    if "text_encoder" in encoders and hasattr(model, "use_tokenizer") and holds_bert_tokenizer(checkpoint.path):
+        model.use_tokenizer(checkpoint.path)
+
+
+def _activation(checkpoint: Checkpoint) -> dict[str, str]:
+    """The activation that a CLIP's weights were trained with, as extra state; empty where nothing tells it."""
+    told = checkpoint.metadata.get("activation") or activation_of(checkpoint.tensors, checkpoint.path)
+    return {"activation": told} if told else {}
 
 
 def _default_weights(name: str, encoder_weights: Sequence[str | Path] | None) -> str | Path:
@@ -214,45 +226,6 @@ def _default_weights(name: str, encoder_weights: Sequence[str | Path] | None) ->
     where = "everything but the encoders" if encoder_weights else name
     warnings.warn(f"no weights were given for {name}: {where} starts from random weights", stacklevel=3)
     return RANDOM
-
-
-def _encoders_of_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The CLIP encoders of a model that rsvl saved, in transformers' names; empty for other checkpoints."""
-    return {key.split(".", 1)[1]: value for key, value in state.items() if key.startswith(_ENCODERS)}
-
-
-def _name(model: nn.Module) -> str:
-    spec: Any = getattr(model, "spec", None)
-    return str(spec.name) if spec is not None else type(model).__name__
-
-
-def _place(key: str) -> str:
-    """Where a CLIP weight in transformers' names (or of a convolutional stem) belongs in a model."""
-    if key.startswith(("vision_model.", "visual_projection.", "stem.")):
-        return f"image_encoder.{key}"
-    return f"text_encoder.{key}" if key.startswith(("text_model.", "text_projection.")) else key
-
-
-def _check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, target: str) -> None:
-    """Raises a `CheckpointError` that names the keys and shapes that differ, if any do."""
-    differing = [
-        f"{key} is {list(value.shape)} and should be {list(expected[key].shape)}"
-        for key, value in given.items()
-        if key in expected and value.shape != expected[key].shape
-    ]
-    parts = [
-        ("other shapes", differing),
-        ("missing", [key for key in expected if key not in given]),
-        ("unexpected", [key for key in given if key not in expected]),
-    ]
-    report = "; ".join(f"{what}: {_some(names)}" for what, names in parts if names)
-    if report:
-        raise CheckpointError(f"{source} does not fit {target} ({report}): give a checkpoint of the same architecture")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _sha256(path: str | Path) -> str:

@@ -6,12 +6,12 @@ import json
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rsvl.checkpoints.torchscript import is_torchscript, read_torchscript
@@ -31,8 +31,27 @@ _PREFIXES = ("module.", "_orig_mod.")  # left by data-parallel training and by t
 _SAVE_PLAIN = "save its tensors alone, with safetensors.torch.save_file(model.state_dict(), …)"
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads a checkpoint's tensors, on the CPU in the dtypes they were saved in.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        path: its file or directory.
+        tensors: by the names that it gives them.
+        metadata: the strings saved beside them (`read_metadata`).
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        written_for = self.metadata.get("rsvl_model")
+        return f"{self.path} ({written_for})" if written_for else str(self.path)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a checkpoint's tensors, on the CPU in the dtypes they were saved in, and what is saved beside them.
 
     Formats, told apart by content: safetensors; PyTorch files, read with ``weights_only=True``; TorchScript archives
     (OpenAI's releases), of which only the tensors are read; Hugging Face directories, sharded or not. A state dict
@@ -43,9 +62,17 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: missing, truncated, of another type, holding no tensors, or needing code to be run.
     """
     tensors: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
     for file in weight_files(path):
-        tensors.update(_plain_tensors(_read_file(file), file))
-    return _without_prefix(tensors)
+        data, beside = _read_file(file)
+        tensors.update(_plain_tensors(data, file))
+        metadata.update(beside)
+    return Checkpoint(Path(path), _without_prefix(tensors), metadata)
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of `read_checkpoint`."""
+    return read_checkpoint(path).tensors
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -88,13 +115,15 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def _read_file(path: Path) -> Any:
+def _read_file(path: Path) -> tuple[Any, dict[str, str]]:
+    """What a file holds, and the strings beside it."""
     try:
         if _is_safetensors(path):
-            return load_file(path)
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         if is_torchscript(path):
-            return read_torchscript(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            return read_torchscript(path), {}
+        return torch.load(path, map_location="cpu", weights_only=True), {}
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|names ([\w.]+)", str(error))
         if named is None:

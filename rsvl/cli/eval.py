@@ -17,7 +17,7 @@ from rsvl.runtime.errors import UsageError
 if TYPE_CHECKING:
     from rsvl.gate import Conditions
     from rsvl.runtime.manifest import ModelSpec
-    from rsvl.tasks.contract import Seen
+    from rsvl.tasks.contract import SampleRecord
 
 
 def eval_(
@@ -41,24 +41,25 @@ def eval_(
     json: options.Json = False,
 ) -> None:
     """Measure a model on a data set by the papers' metrics of its task, over all and by groups."""
-    from rsvl.tasks import evaluation_of, open_split
+    from rsvl.tasks import EvalOptions, evaluation_of, open_split
 
     if record is not None and shuffle_sentences:
         raise UsageError("--record keeps a baseline: leave --shuffle-sentences out")
     check_folders(record)
-    seen: list[Seen] = []
+    samples: list[SampleRecord] = []
     with progress(f"loading {target}") as report:
         model = _load(target, weights, provider, threads)
         evaluation, dataset = evaluation_of(model.spec.task), open_split(model.spec.task, data, root, split)
         report(0, len(dataset), f"evaluating {target} on {model.runs_on}")
         only = sensor.value if sensor else None
-        observe = None if record is None else seen.append
-        found = evaluation.evaluate(model.predict, dataset, limit, shuffle_sentences, seed, report, only, observe)
+        on_sample = None if record is None else samples.append
+        settings = EvalOptions(limit, shuffle_sentences, seed, only, report, on_sample)
+        found = evaluation.evaluate(model.predict, dataset, settings)
     if record is not None:
         from rsvl.gate import Conditions
 
         conditions = Conditions(model.spec.name, model.spec.task, data, split, limit, only)
-        _write_record(record, target, model, conditions, evaluation.BEST, seen)
+        _write_record(record, target, model, conditions, evaluation.PRIMARY_METRIC, samples)
     if json:
         about: dict[str, Any] = {"target": target, "runs_on": model.runs_on, "data": data, "split": split}
         about |= {"shuffled": shuffle_sentences, **({"sensor": only} if only else {})}
@@ -117,11 +118,11 @@ def _pytorch(name: str, weights: str | None, threads: int | None) -> _Loaded:
 
 
 def _write_record(
-    path: Path, target: str, model: _Loaded, conditions: Conditions, figure: str, seen: list[Seen]
+    path: Path, target: str, model: _Loaded, conditions: Conditions, figure: str, samples: list[SampleRecord]
 ) -> None:
     from rsvl.gate import Measurement, write_record
 
-    found = Measurement(target, model.precision, model.runs_on, model.size, conditions, figure, tuple(seen))
+    found = Measurement(target, model.precision, model.runs_on, model.size, conditions, figure, tuple(samples))
     write_record(found, path)
 
 

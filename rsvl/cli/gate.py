@@ -64,7 +64,7 @@ def gate(
 
     Red is what is beyond its limit and certainly worse: its confidence interval excludes chance.
     """
-    from rsvl.gate import Asked, Limits, write_record
+    from rsvl.gate import GateConfig, Limits, write_record
     from rsvl.gate import gate as compare
     from rsvl.metrics.drop import Drop
 
@@ -78,9 +78,9 @@ def gate(
         strict,
     )
     only = sensor.value if sensor else None
-    asked = Asked(data, root, split, limit, only, rounds, provider, threads)
+    config = GateConfig(data, root, split, limit, only, rounds, provider, threads)
     with progress(f"loading {bundle}") as report:
-        verdict, found = compare(bundle, baseline, asked, limits, report)
+        verdict, found = compare(bundle, baseline, config, limits, report)
     if record is not None:
         write_record(found, record)
     _write_reports(verdict, junit, summary)

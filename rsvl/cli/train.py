@@ -14,7 +14,6 @@ import typer
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder
-from rsvl.runtime.progress import Progress
 from rsvl.train.config import TrainConfig
 
 _DEFAULT = TrainConfig()
@@ -112,34 +111,26 @@ def train(
     evaluation = evaluation_of(task)
     print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {len(val_set)}")
     with progress("training") as report:
-        table = EpochTable(report, epochs, evaluation.headline, shown=not json)
-        state = run(network, train_set, val_set, output, config, resume, table)
-    best = max(state.history, key=lambda row: row[evaluation.BEST] or 0, default=None)
+        table = None if json else EpochTable(evaluation.headline)
+        state = run(network, train_set, val_set, output, config, resume, report, table)
+    best = max(state.history, key=lambda row: row[evaluation.PRIMARY_METRIC] or 0, default=None)
     if json:
         print_json({"model": model, "output": str(output), "config": asdict(config), "best": best})
     elif best:
-        score = _cell(best[evaluation.BEST])
-        typer.echo(f"best: {evaluation.BEST} {score} after epoch {best['epoch']}, {output / 'best.safetensors'}")
+        score = _cell(best[evaluation.PRIMARY_METRIC])
+        typer.echo(
+            f"best: {evaluation.PRIMARY_METRIC} {score} after epoch {best['epoch']}, {output / 'best.safetensors'}"
+        )
 
 
 class EpochTable:
-    """A progress bar over all steps, and a table that grows by a row an epoch: the task's own headline figures."""
+    """A table that grows by one row per epoch: the task's own headline metrics."""
 
-    def __init__(
-        self, report: Progress, epochs: int, headline: Callable[[dict[str, Any]], dict[str, Any]], shown: bool
-    ) -> None:
-        self._report, self._epochs, self._headline, self._shown = report, epochs, headline, shown
-        self._headed = False
+    def __init__(self, headline: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._headline, self._headed = headline, False
 
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """See `rsvl.train.loop.Progress`."""
-        what = f"epoch {epoch + 1} of {self._epochs}"
-        self._report(epoch * steps + step, self._epochs * steps, what, f"loss {loss:.4f}")
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """See `rsvl.train.loop.Progress`."""
-        if not self._shown:
-            return
+    def __call__(self, row: dict[str, Any]) -> None:
+        """See `rsvl.train.loop.OnEpoch`."""
         values = {"epoch": row["epoch"], "loss": row["loss"], **self._headline(row), "seconds": row["seconds"]}
         widths = [max(9, len(column) + 2) for column in values]
         if not self._headed:

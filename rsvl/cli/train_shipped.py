@@ -10,10 +10,9 @@ import typer
 
 from rsvl.checkpoints import load
 from rsvl.cli.console import progress
-from rsvl.cli.train import EpochTable
 from rsvl.runtime.errors import RsvlError
 from rsvl.tasks import Evaluation, evaluation_of
-from rsvl.train.shipped import Recipe, ablate, recipe, recipes, retrain
+from rsvl.train.shipped import TrainingRecipe, ablate, recipe, recipes, retrain
 
 
 def main(
@@ -34,22 +33,21 @@ def main(
         raise typer.Exit(error.exit_code) from error
 
 
-def _retrain(name: str, found: Recipe, output: Path) -> None:
+def _retrain(name: str, found: TrainingRecipe, output: Path) -> None:
     evaluation = _evaluation(name)
     with progress(name) as report:
-        steps = EpochTable(report, found.train.epochs, evaluation.headline, shown=False)
-        figures = retrain(name, found, output, report, steps)
-    best = figures[evaluation.BEST]
-    typer.echo(f"{name}: {evaluation.BEST} {best:.4f} on the test split, {output / name}.safetensors")
+        metrics = retrain(name, found, output, report)
+    best = metrics[evaluation.PRIMARY_METRIC]
+    typer.echo(f"{name}: {evaluation.PRIMARY_METRIC} {best:.4f} on the test split, {output / name}.safetensors")
 
 
-def _ablate(name: str, found: Recipe, output: Path) -> None:
+def _ablate(name: str, found: TrainingRecipe, output: Path) -> None:
     evaluation = _evaluation(name)
     with progress(name) as report:
-        steps = EpochTable(report, found.train.epochs, evaluation.headline, shown=False)
-        each = ablate(name, found, output, report, steps)
-    for ablation, figures in each.items():
-        typer.echo(f"{name}, {ablation}: {evaluation.BEST} {figures[evaluation.BEST]:.4f} on the test split")
+        each = ablate(name, found, output, report)
+    for ablation, metrics in each.items():
+        score = metrics[evaluation.PRIMARY_METRIC]
+        typer.echo(f"{name}, {ablation}: {evaluation.PRIMARY_METRIC} {score:.4f} on the test split")
 
 
 def _evaluation(name: str) -> Evaluation:

@@ -202,6 +202,11 @@ def open_dataset(
         UsageError: no data set of that name (the message suggests the nearest), one of another kind, or without masks.
         DatasetError: a missing or damaged file, or a split that is not there; the message names the path and the
             splits that are.
+
+    Examples:
+        >>> dataset = open_dataset("rrsis-d", "scenes", "train", masks=True)
+        >>> len(dataset), dataset[0].referrings[1].sentences
+        (4, ('the brown building', 'the smallest building'))
     """
     if name not in DATASETS:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=2, cutoff=0.4)

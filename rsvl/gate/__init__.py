@@ -13,14 +13,14 @@ No PyTorch is needed.
 """
 
 from rsvl.gate.comparison import compare
-from rsvl.gate.gate import Asked, gate
+from rsvl.gate.gate import GateConfig, gate
 from rsvl.gate.limits import Limits
 from rsvl.gate.measurement import Conditions, Measurement, read_record, write_record
 from rsvl.gate.verdict import Line, Status, Verdict
 
 __all__ = [
-    "Asked",
     "Conditions",
+    "GateConfig",
     "Limits",
     "Line",
     "Measurement",

@@ -1,4 +1,4 @@
-"""Two measurements compared: the task's figure over all samples and in each group, and how far the answers agree."""
+"""Two measurements compared: the primary metric over all samples and in each group, and how far the answers agree."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rsvl.gate.verdict import Line, judge
 from rsvl.metrics.sample import ALL, Group
 from rsvl.runtime.errors import InputError
 
-LEAST_IMAGES = 10
-"""A group that fewer images tell is not judged alone but with the other small ones of its kind: where nothing but noise
-makes samples better or worse, all images of a group get worse with a chance of 2^-n, which from ten on is one in a
-thousand."""
+MIN_IMAGES = 10
+"""A group of fewer images is not judged alone but pooled with the other small ones of its kind: where nothing but noise
+makes samples better or worse, all n images of a group get worse with a probability of 2^-n, below one in a thousand
+from ten on."""
 
 AGREEMENT: Group = ("agreement", "")
 
@@ -43,7 +43,7 @@ class _Sums:
     def images(self) -> np.ndarray:
         return np.count_nonzero(self.weights, axis=0)
 
-    def run_head(self, columns: Sequence[int], group: Group) -> None:
+    def pool(self, columns: Sequence[int], group: Group) -> None:
         """Adds a group that holds the samples of others, none of which share a sample."""
         self.groups.append(group)
         for name in ("weights", "before", "after", "samples"):
@@ -55,26 +55,26 @@ def compare(baseline: Measurement, other: Measurement, agreement: Agreement, lim
     """Compares two measurements of the same questions, sample by sample.
 
     Args:
-        baseline: what the other is held to.
+        baseline: what to compare against.
         other: what is judged.
-        agreement: of two answers, the task's own.
+        agreement: of two answers; the task's `Evaluation.agreement`.
         limits: how much worse the other may be.
 
     Returns:
-        The figure over all samples, the agreement, then every group, kind by kind. Groups of fewer than `LEAST_IMAGES`
-        images are there without an interval, and together as one group of their kind.
+        The primary metric over all samples, the agreement, then every group, kind by kind. Groups of fewer than
+        `MIN_IMAGES` images have no interval; they are pooled into one more group of their kind.
 
     Raises:
-        UsageError: they were not asked the same.
-        InputError: fewer than `LEAST_IMAGES` images, or a recorded answer that is damaged.
+        UsageError: they were not asked the same questions.
+        InputError: fewer than `MIN_IMAGES` images, or a recorded answer that is damaged.
     """
     check_comparable(baseline, other)
     sums = _sums(baseline, other, agreement)
-    if ALL not in sums.groups or sums.images[sums.groups.index(ALL)] < LEAST_IMAGES:
-        count = len({seen.image for seen in other.samples})
-        raise InputError(f"{count} images are too few to tell a drop from chance: give {LEAST_IMAGES} or more")
+    if ALL not in sums.groups or sums.images[sums.groups.index(ALL)] < MIN_IMAGES:
+        count = len({record.image for record in other.samples})
+        raise InputError(f"{count} images are too few to tell a drop from chance: give {MIN_IMAGES} or more")
     _pool_small_groups(sums)
-    judged = np.flatnonzero(sums.images >= LEAST_IMAGES)
+    judged = np.flatnonzero(sums.images >= MIN_IMAGES)
     found = simultaneous((sums.before - sums.after)[:, judged], sums.weights[:, judged])
     interval = {int(g): (found.low[k], found.high[k]) for k, g in enumerate(judged)}
     return [_line(sums, g, interval.get(g), limits) for g in _order(sums.groups)]
@@ -104,11 +104,11 @@ def _sums(baseline: Measurement, other: Measurement, agreement: Agreement) -> _S
 def _pool_small_groups(sums: _Sums) -> None:
     small: dict[str, list[int]] = {}
     for column, (kind, _) in enumerate(sums.groups):
-        if sums.images[column] < LEAST_IMAGES:
+        if sums.images[column] < MIN_IMAGES:
             small.setdefault(kind, []).append(column)
     for kind, columns in small.items():
         if len(columns) > 1:
-            sums.run_head(columns, (kind, f"all {len(columns)} of fewer than {LEAST_IMAGES} images"))
+            sums.pool(columns, (kind, f"all {len(columns)} of fewer than {MIN_IMAGES} images"))
 
 
 def _order(groups: Sequence[Group]) -> list[int]:

@@ -8,7 +8,7 @@ These intervals are simultaneous: in 95 % of data sets *all* of them hold what t
 - In each draw the largest deviation of any group, in units of the group's standard error, is noted. The 95th percentile
   of these is how many standard errors wide the intervals are (the max-t method of Romano and Wolf, 2005). Groups that
   overlap or move together cost nothing twice.
-- A standard error that few images tell is itself uncertain: the width becomes that of Student's t with as many degrees
+- A standard error from few images is itself uncertain: the width becomes that of Student's t with as many degrees
   of freedom as the group has images, less one (as in Hesterberg's expanded bootstrap interval, 2015).
 """
 
@@ -27,7 +27,7 @@ _AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of each group: the mean, its interval, and how many images tell it; float64 and int64 [G]."""
+    """Of each group: the mean, its interval, and how many images it has; float64 and int64 [G]."""
 
     mean: np.ndarray
     low: np.ndarray

@@ -12,12 +12,12 @@ class Limits:
     """How much worse a bundle may be; None sets no limit.
 
     Attributes:
-        drop: of the task's figure over all samples; MLPerf's 99 % by default.
-        group_drop: of the figure of each class, size, sensor or type.
-        agreement: the least mean agreement of the answers with the baseline's, 0…1.
-        latency_ratio: the largest latency in terms of the baseline's.
-        size_ratio: the largest size in terms of the baseline's.
-        strict: whether a figure beyond its limit is red even where chance explains it.
+        drop: of the primary metric over all samples; MLPerf's 99 % by default.
+        group_drop: of the metric of each class, size, sensor or type.
+        agreement: the minimum mean agreement of the answers with the baseline's, 0…1.
+        latency_ratio: the maximum latency ratio to the baseline.
+        size_ratio: the maximum size ratio to the baseline.
+        strict: whether a value beyond its limit is red even where chance explains it.
     """
 
     drop: Drop = field(default=Drop(0.01))

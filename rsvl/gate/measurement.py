@@ -1,4 +1,4 @@
-"""What one model answered to every question of a data set, and how each sample counts; in memory and as JSON."""
+"""One model's answers to every question of a dataset, and how each sample counts; in memory and as JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rsvl.metrics.sample import Sample
+from rsvl.metrics.sample import NO_TARGET, Sample
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import InputError, UsageError
-from rsvl.tasks.contract import Seen
+from rsvl.tasks.contract import SampleRecord
 
 SCHEMA_VERSION = 1
 _KIND = "rsvl measurement"
+_FORMER_KINDS = {"names nothing": NO_TARGET}
+"""What records of earlier versions call kinds of groups."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Conditions:
     Attributes:
         model: the preset's name.
         task: its task.
-        data: the data set's name.
-        split: of the data set.
-        limit: only the first so many images; None for all.
+        data: the dataset's name.
+        split: of the dataset.
+        limit: at most this many images were evaluated; None for all.
         sensor: only what this sensor shows; None for all.
     """
 
@@ -48,7 +50,7 @@ class Measurement:
         runs_on: what ran it.
         size: bytes of the bundle; None for a model run in PyTorch.
         conditions: what was asked.
-        figure: the task's figure that the samples' scores add up to, such as ``mIoU``.
+        figure: the name of the primary metric that the samples' scores average to, such as ``mIoU``.
         samples: in the order in which they were asked.
     """
 
@@ -58,13 +60,13 @@ class Measurement:
     size: int | None
     conditions: Conditions
     figure: str
-    samples: tuple[Seen, ...]
+    samples: tuple[SampleRecord, ...]
 
     def to_json(self) -> str:
-        """JSON, one sample a line."""
+        """JSON, one sample per line."""
         about = {name: value for name, value in asdict(self).items() if name != "samples"}
         head = json.dumps({"kind": _KIND, "schema": SCHEMA_VERSION, **about}, indent=1, allow_nan=False)
-        rows = ",\n".join(f"  {json.dumps(_row(seen), allow_nan=False)}" for seen in self.samples)
+        rows = ",\n".join(f"  {json.dumps(_row(record), allow_nan=False)}" for record in self.samples)
         return f'{head[:-2]},\n "samples": [\n{rows}\n ]\n}}\n'
 
     @classmethod
@@ -88,7 +90,7 @@ class Measurement:
                 **about,
                 size=None if data["size"] is None else _positive(data["size"]),
                 conditions=_conditions(data["conditions"]),
-                samples=tuple(_seen(*row) for row in data["samples"]),
+                samples=tuple(_record(*row) for row in data["samples"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
@@ -125,7 +127,7 @@ def check_conditions(baseline: Conditions, other: Conditions, target: str) -> No
     """Whether a baseline, called `target`, was asked under the conditions of another measurement.
 
     Raises:
-        UsageError: another model, task, data set, split, sensor or number of images.
+        UsageError: another model, task, dataset, split, sensor or number of images.
     """
     ours = asdict(other)
     for name, theirs in asdict(baseline).items():
@@ -142,8 +144,8 @@ def check_comparable(baseline: Measurement, other: Measurement) -> None:
         UsageError: other conditions, images or questions.
     """
     check_conditions(baseline.conditions, other.conditions, baseline.target)
-    asked = [[(seen.image, seen.asked, seen.sample.groups) for seen in each.samples] for each in (baseline, other)]
-    if asked[0] != asked[1]:
+    questions = [[(r.image, r.question, r.sample.groups) for r in each.samples] for each in (baseline, other)]
+    if questions[0] != questions[1]:
         raise UsageError(
             f"the baseline {baseline.target} was asked other questions or shown other images of "
             f"{other.conditions.data}: record it again on this data"
@@ -154,16 +156,17 @@ def _said(value: object) -> str:
     return "all" if value is None else str(value)
 
 
-def _row(seen: Seen) -> list[Any]:
-    sample = seen.sample
-    return [seen.image, seen.asked, sample.score, sample.weight, [list(group) for group in sample.groups], seen.answer]
+def _row(record: SampleRecord) -> list[Any]:
+    sample, groups = record.sample, [list(group) for group in record.sample.groups]
+    return [record.image, record.question, sample.score, sample.weight, groups, record.answer]
 
 
-def _seen(image: Any, asked: Any, score: Any, weight: Any, groups: Any, answer: Any) -> Seen:
-    sample = Sample(float(score), tuple((str(kind), str(name)) for kind, name in groups), float(weight))
+def _record(image: Any, question: Any, score: Any, weight: Any, groups: Any, answer: Any) -> SampleRecord:
+    named = tuple((_FORMER_KINDS.get(str(kind), str(kind)), str(name)) for kind, name in groups)
+    sample = Sample(float(score), named, float(weight))
     if not (0 <= sample.score <= 1 and 0 < sample.weight < math.inf):
         raise ValueError(f"a score of {score} or a weight of {weight}")
-    return Seen(str(image), str(asked), sample, answer)
+    return SampleRecord(str(image), str(question), sample, answer)
 
 
 def _positive(value: Any) -> int:

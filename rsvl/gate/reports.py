@@ -37,7 +37,7 @@ def summary(verdict: Verdict) -> str:
 
 
 def junit(verdict: Verdict) -> str:
-    """JUnit XML: a test case a line, failed where red and skipped where too few images tell."""
+    """JUnit XML: one test case per line, failed where red and skipped where there are too few images."""
     few = sum(line.status is Status.FEW for line in verdict.lines)
     counts = {"tests": str(len(verdict.lines)), "failures": str(len(verdict.red)), "errors": "0", "skipped": str(few)}
     name = f"rsvl gate {verdict.conditions['model']}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from rsvl.benchmarks.timing import interleaved
 from rsvl.gate.verdict import Line, judge
+from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.tasks.runner import Runner
 
-LEAST_ROUNDS = 5
+MIN_ROUNDS = 5
 """Fewer rounds have no interval of the median."""
 
 
@@ -28,7 +27,7 @@ def latency_line(
     rounds: int,
     limit: float | None,
     strict: bool,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Line:
     """Times two loaded bundles in turns on the same raw inputs, batch 1, and compares round by round.
 
@@ -39,16 +38,16 @@ def latency_line(
         baseline: a loaded bundle.
         other: the one that is judged.
         inputs: raw inputs by name, from the bundle's golden test; their first sample is taken.
-        rounds: how often each is timed, `LEAST_ROUNDS` or more.
+        rounds: how many times each is timed, `MIN_ROUNDS` or more.
         limit: the largest ratio allowed; None for no limit.
         strict: as in `Limits`.
-        progress: told how many rounds are done.
+        progress: called after every round.
     """
     first = {name: array[:1] for name, array in inputs.items()}
-    ways = {"baseline": lambda: baseline.run(**first), "other": lambda: other.run(**first)}
-    for run in ways.values():
-        run()  # allocates
-    times = interleaved(ways, rounds, progress)
+    runs = {"baseline": lambda: baseline.run(**first), "other": lambda: other.run(**first)}
+    for run in runs.values():
+        run()  # warm-up
+    times = interleaved(runs, rounds, progress)
     before, after = np.array(times["baseline"]), np.array(times["other"])
     low, median, high = median_interval(after / before)
     status = judge(median, low, limit, strict, unchanged=1)

@@ -1,4 +1,4 @@
-"""What a gate found, line by line, each with the limit that it is held to."""
+"""The result of a gate, line by line, each with its limit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Status(str, Enum):
-    """What is said of a line.
+    """The status of a line.
 
     OK: within its limit. RED: beyond it, and certainly worse than the baseline. UNSURE: beyond it, but chance alone may
-    have done that. FEW: told by too few images to say anything.
+    have done that. FEW: too few images to decide.
     """
 
     OK = "ok"
@@ -30,12 +30,12 @@ class Line:
         baseline: the baseline's value: a score of 0…1, milliseconds or megabytes, as `unit` says.
         value: the bundle's.
         change: what the limit is set to: the drop of a score, or the ratio of two times or sizes; more is worse.
-        low: where the 95 % interval of the change begins; None where too few images tell.
+        low: where the 95 % interval of the change begins; None where there are too few images.
         high: where it ends.
         limit: the largest change allowed; None for no limit.
         status: what follows.
         unit: of the values; empty for a score.
-        images: number of images that tell it; of rounds for the latency.
+        images: number of images; of rounds for the latency.
         samples: number of samples.
     """
 
@@ -63,13 +63,13 @@ def judge(change: float, low: float | None, limit: float | None, strict: bool, u
 
     The interval is held against no change, not against the limit: noise alone turns nothing red, and how much worse
     something is that certainly got worse is best told by the change itself. To ask that the whole interval be beyond
-    the limit would let a class of ten images lose a sixth of its figure.
+    the limit would let a class of ten images lose a sixth of its metric.
 
     Args:
         change: what was found.
-        low: where its interval begins; None where too few images tell.
+        low: where its interval begins; None where there are too few images.
         limit: the largest change allowed; None for no limit.
-        strict: whether the change itself decides, however few images tell it.
+        strict: whether the change itself decides, however few the images.
         unchanged: the change where nothing has: 0 for a drop, 1 for a ratio.
     """
     beyond = limit is not None and change > limit
@@ -84,12 +84,12 @@ def judge(change: float, low: float | None, limit: float | None, strict: bool, u
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate found.
+    """The result of a gate.
 
     Attributes:
-        bundle: what was compared, and with what, for people.
-        baseline: with what it was compared.
-        figure: the task's figure that the scores are of, such as ``mIoU``.
+        bundle: the bundle that was judged, and what ran it, for people.
+        baseline: what it was compared against, likewise.
+        figure: the name of the primary metric, such as ``mIoU``.
         conditions: what was asked: model, task, data, split, limit, sensor.
         lines: all that was compared.
         remarks: what else people should know.

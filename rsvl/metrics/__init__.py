@@ -1,4 +1,4 @@
-"""The papers' metrics, one module a task: samples are added one by one, and a report tells the groups' figures.
+"""The papers' metrics, one module per task: samples are added one by one, and a report gives each group's metrics.
 
 Only NumPy is needed, so that bundles are evaluated without PyTorch.
 """
@@ -14,12 +14,29 @@ from rsvl.metrics.matching import (
 )
 from rsvl.metrics.overlap import AREA_BINS, THRESHOLDS, GroupMetrics
 from rsvl.metrics.sample import ALL, Group, Sample
-from rsvl.metrics.segmentation import COVERAGE_BINS, EMPTY_BELOW, MetricsReport, ReferringMetrics
-from rsvl.metrics.vqa import AnswerMetrics, AnswerReport, TypeAccuracy
+from rsvl.metrics.segmentation import COVERAGE_BINS, EMPTY_BELOW, SegmentationMetrics, SegmentationReport
+from rsvl.metrics.vqa import TypeAccuracy, VQAMetrics, VQAReport
 
 __all__ = [
-    "ALL", "AREA_BINS", "COVERAGE_BINS", "EMPTY_BELOW", "THRESHOLDS", "AnswerMetrics", "AnswerReport",
-    "GroundingMetrics", "GroundingReport", "Group", "GroupMetrics", "MetricsReport", "ReferringMetrics",
-    "RetrievalReport", "Sample", "TypeAccuracy", "ZeroShotMetrics", "ZeroShotReport", "retrieval", "retrieval_ranks",
+    "ALL",
+    "AREA_BINS",
+    "COVERAGE_BINS",
+    "EMPTY_BELOW",
+    "THRESHOLDS",
+    "GroundingMetrics",
+    "GroundingReport",
+    "Group",
+    "GroupMetrics",
+    "RetrievalReport",
+    "Sample",
+    "SegmentationMetrics",
+    "SegmentationReport",
+    "TypeAccuracy",
+    "VQAMetrics",
+    "VQAReport",
+    "ZeroShotMetrics",
+    "ZeroShotReport",
+    "retrieval",
+    "retrieval_ranks",
     "retrieval_samples",
 ]  # fmt: skip

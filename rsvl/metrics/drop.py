@@ -1,4 +1,4 @@
-"""How much worse than another's a figure may be."""
+"""How much worse than a baseline's a metric may be."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rsvl.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Drop:
-    """How much a figure may drop: by a share of the baseline's figure, or by so much whatever that is.
+    """How much a metric may drop: relative to the baseline's, or in absolute terms.
 
     Attributes:
         value: 0…1.
-        relative: whether it is a share of the baseline's figure.
+        relative: whether `value` is a fraction of the baseline's metric.
     """
 
     value: float
@@ -22,7 +22,7 @@ class Drop:
 
     @classmethod
     def parse(cls, text: str, option: str) -> Drop:
-        """Reads ``1%`` (of the baseline's figure) or ``0.5`` (points: hundredths of the figure itself).
+        """Reads ``1%`` (of the baseline's metric) or ``0.5`` (points: hundredths of the metric itself).
 
         Raises:
             UsageError: neither, or not within 0 to 100.
@@ -33,12 +33,12 @@ class Drop:
         except ValueError:
             value = math.nan
         if not 0 <= value <= 100:
-            raise UsageError(f"{option} is 1% of the baseline's figure or 0.5 points, between 0 and 100, not {text!r}")
+            raise UsageError(f"{option} is 1% of the baseline's metric or 0.5 points, between 0 and 100, not {text!r}")
         return cls(value / 100, text.strip().endswith("%"))
 
-    def of(self, figure: float) -> float:
-        """The largest drop allowed of a baseline's figure."""
-        return self.value * figure if self.relative else self.value
+    def of(self, baseline: float) -> float:
+        """The largest drop allowed from a baseline's metric."""
+        return self.value * baseline if self.relative else self.value
 
     def __str__(self) -> str:
         return f"{100 * self.value:g}{' %' if self.relative else ' points'}"

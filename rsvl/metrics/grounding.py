@@ -5,7 +5,7 @@ of the boxes' corners (no pixel is added); Pr@X is the share of samples whose Io
 the samples' IoU; cumIoU is the sum of intersections over the sum of unions. All values are fractions 0…1, computed in
 float64; a group without samples has NaN.
 
-Sentences that name nothing stay out of these; for them N-acc is the share for which no box was given, and T-acc the
+No-target sentences stay out of these; for them N-acc is the share for which no box was given, and T-acc the
 share of the other sentences for which one was (after gRefCOCO).
 """
 
@@ -38,7 +38,7 @@ class GroundingReport(GroupedReport):
 
     @property
     def pr50(self) -> float:
-        """Pr@0.5 over all samples that have a target: the figure that papers compare by."""
+        """Pr@0.5 over all samples that have a target: the metric that papers compare by."""
         return self.overall.precision[0.5]
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,15 @@ def box_names(group: GroupMetrics) -> dict[str, Any]:
 
 
 class GroundingMetrics(GroupedOverlaps):
-    """Accumulates (image, sentence) pairs."""
+    """Accumulates (image, sentence) pairs.
+
+    Examples:
+        >>> metrics = GroundingMetrics()
+        >>> sample = metrics.update([0, 0, 10, 10], [0, 0, 10, 8], "ship")
+        >>> report = metrics.compute()
+        >>> report.pr50, report.overall.miou
+        (1.0, 0.8)
+    """
 
     def update(
         self,
@@ -71,13 +79,13 @@ class GroundingMetrics(GroupedOverlaps):
 
         Args:
             pred: the predicted box (x1, y1, x2, y2) in pixels of the image; None where the model finds nothing.
-            target: the true box likewise; None for a sentence that names nothing.
+            target: the true box likewise; None for a no-target sentence.
             category: the object's class; ``""`` stays out of the metrics by class.
             sensor: what took the image.
 
         Returns:
-            The sample, whose score is 1 for an IoU of at least 0.5, else 0; that of a sentence that names nothing is 1
-            where no box was given.
+            The sample, whose score is 1 for an IoU of at least 0.5, else 0; that of a no-target sentence is 1 where no
+            box was given.
 
         Raises:
             ValueError: a box that is not four finite numbers, or a true box without area.

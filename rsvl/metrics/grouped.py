@@ -1,4 +1,4 @@
-"""What the metrics of masks and of boxes share: overlaps added up by group, and sentences that name nothing."""
+"""What the metrics of masks and of boxes share: overlaps added up by group, and no-target sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GroupedReport:
         overall: all samples that have a target.
         by_area: the same by `AREA_BINS`, all bins present.
         by_category: the same by class, sorted by name; classes without samples are absent.
-        no_target_count: number of sentences that name nothing.
+        no_target_count: number of no-target sentences.
         n_acc: share of those for which nothing was found; NaN if there were none.
         t_acc: share of the sentences with a target for which something was found; NaN if there were none.
     """
@@ -59,7 +59,7 @@ class GroupedOverlaps:
         return ious[0]
 
     def _add_no_target(self, found: bool) -> Sample:
-        """Adds a sentence that names nothing: right where nothing was found."""
+        """Adds a no-target sentence: right where nothing was found."""
         self._no_target += 1
         self._found_nothing += not found
         return Sample(float(not found), ((NO_TARGET, ""),))

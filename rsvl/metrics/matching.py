@@ -48,7 +48,14 @@ class ZeroShotReport:
 
 
 class ZeroShotMetrics:
-    """Accumulates images one at a time."""
+    """Accumulates images one at a time.
+
+    Examples:
+        >>> metrics = ZeroShotMetrics(("farmland", "harbour"))
+        >>> sample = metrics.update(np.array([0.2, 0.8]), "harbour")
+        >>> metrics.compute().top1
+        1.0
+    """
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         """`classes`: the names, in the order of the scores."""
@@ -66,7 +73,7 @@ class ZeroShotMetrics:
             The image as a sample, whose score is 1 where its own class scores best, else 0.
 
         Raises:
-            ValueError: not one score a class, a score that is not a number, or an unknown class.
+            ValueError: not one score per class, a score that is not a number, or an unknown class.
         """
         found = np.asarray(scores, np.float64)
         if found.shape != (len(self.classes),) or np.isnan(found).any() or label not in self.classes:
@@ -120,7 +127,7 @@ class RetrievalReport:
 def retrieval_ranks(similarity: np.ndarray, image_of_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rank at which each image finds a text of its own, int [images], and each text its image, int [texts].
 
-    As in the papers (RSICD, RSITMD with five sentences an image), an image finds the best of its own texts.
+    As in the papers (RSICD, RSITMD with five sentences per image), an image finds the best of its own texts.
 
     Args:
         similarity: of each image with each text, [images, texts]; larger is more alike.
@@ -142,7 +149,13 @@ def retrieval_ranks(similarity: np.ndarray, image_of_text: np.ndarray) -> tuple[
 
 
 def retrieval(image_ranks: np.ndarray, text_ranks: np.ndarray) -> RetrievalReport:
-    """Recall in both directions, from what `retrieval_ranks` gives: the share of ranks that are at most K."""
+    """Recall in both directions, from what `retrieval_ranks` gives: the share of ranks that are at most K.
+
+    Examples:
+        >>> ranks = retrieval_ranks(np.array([[0.9, 0.1], [0.8, 0.7]]), np.array([0, 1]))
+        >>> retrieval(*ranks).image_to_text[1]
+        0.5
+    """
     to_text, to_image = ({k: float(np.mean(ranks <= k)) for k in RECALLED_AT} for ranks in (image_ranks, text_ranks))
     return RetrievalReport(len(image_ranks), len(text_ranks), to_text, to_image)
 

@@ -1,4 +1,4 @@
-"""One sample as its task's figure counts it, for those who compare two models sample by sample."""
+"""One sample as its task's primary metric counts it, to compare two models sample by sample."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ Group = tuple[str, str]
 """A group of samples: what it groups by, such as ``class``, and which one, such as ``ship``."""
 
 ALL: Group = ("all", "")
-"""The group of all samples that the figure counts."""
+"""The group of all samples that the primary metric counts."""
 
-AREA, CATEGORY, NO_TARGET = "area", "class", "names nothing"
+AREA, CATEGORY, NO_TARGET = "area", "class", "no-target"
 """What samples of segmentation and grounding are grouped by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample's part in its task's figure: a group's figure is the weighted mean of its samples' scores.
+    """A sample's part in its task's primary metric: a group's metric is the weighted mean of its samples' scores.
 
     Attributes:
         score: 0…1; larger is better.

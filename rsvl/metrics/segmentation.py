@@ -5,7 +5,7 @@ As in section 4.1 of CD2FSAN's paper and in the public evaluation code that its 
 samples' IoU; Pr@X is the share of samples whose IoU is at least X. A sample without any predicted or target pixel has
 IoU 0. All values are fractions 0…1; a group without samples has NaN.
 
-Sentences that name nothing stay out of all of these. For them, after gRefCOCO: N-acc is the share of no-target
+No-target sentences stay out of all of these. For them, after gRefCOCO: N-acc is the share of no-target
 sentences whose predicted mask is empty, T-acc the share of the other sentences whose predicted mask is not. "Empty"
 is fewer than `EMPTY_BELOW` pixels. (GRES gives models without a no-target output a tolerance of 50 pixels at 480×480;
 overhead images have objects smaller than that.)
@@ -35,8 +35,8 @@ EMPTY_BELOW = 10
 
 
 @dataclass(frozen=True)
-class MetricsReport(GroupedReport):
-    """What `ReferringMetrics.compute` returns.
+class SegmentationReport(GroupedReport):
+    """What `SegmentationMetrics.compute` returns.
 
     Attributes:
         by_coverage: the metrics by `COVERAGE_BINS`, all bins present.
@@ -67,8 +67,19 @@ class MetricsReport(GroupedReport):
         }
 
 
-class ReferringMetrics(GroupedOverlaps):
-    """Accumulates (image, sentence) pairs."""
+class SegmentationMetrics(GroupedOverlaps):
+    """Accumulates (image, sentence) pairs.
+
+    Examples:
+        >>> metrics = SegmentationMetrics()
+        >>> target = np.zeros((8, 8), bool)
+        >>> target[:4] = True
+        >>> predicted = target.copy()
+        >>> predicted[3] = False
+        >>> sample = metrics.update(predicted, target, "ship")
+        >>> metrics.compute().miou
+        0.75
+    """
 
     def __init__(self, empty_below: int = EMPTY_BELOW) -> None:
         """`empty_below`: a predicted mask of fewer pixels counts as empty for N-acc and T-acc."""
@@ -82,10 +93,10 @@ class ReferringMetrics(GroupedOverlaps):
             pred: the predicted mask, bool [H, W].
             target: the true mask, bool [H, W]; ignored if `no_target`.
             category: the object's class; ``""`` stays out of the metrics by class.
-            no_target: the sentence names nothing in the image.
+            no_target: the sentence refers to nothing in the image.
 
         Returns:
-            The sample with its IoU as score; that of a sentence that names nothing is 1 for an empty mask, else 0.
+            The sample with its IoU as score; that of a no-target sentence is 1 for an empty mask, else 0.
 
         Raises:
             ValueError: the masks are not bool or not of one shape.
@@ -103,6 +114,6 @@ class ReferringMetrics(GroupedOverlaps):
         groups = (ALL, (COVERAGE, coverage), (AREA, area_bin(area)), *([(CATEGORY, category)] if category else []))
         return Sample(self._add(groups, intersection, predicted + area - intersection, found), groups)
 
-    def compute(self) -> MetricsReport:
+    def compute(self) -> SegmentationReport:
         """The metrics of all samples added so far."""
-        return MetricsReport(**self._shared(), by_coverage=self._by(COVERAGE, dict(COVERAGE_BINS)))
+        return SegmentationReport(**self._shared(), by_coverage=self._by(COVERAGE, dict(COVERAGE_BINS)))

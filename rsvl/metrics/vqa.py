@@ -37,8 +37,8 @@ class TypeAccuracy:
 
 
 @dataclass(frozen=True)
-class AnswerReport:
-    """What `AnswerMetrics.compute` returns.
+class VQAReport:
+    """What `VQAMetrics.compute` returns.
 
     Attributes:
         count: number of questions.
@@ -47,7 +47,7 @@ class AnswerReport:
         commonest_oa: overall accuracy of always giving each type's commonest answer.
         commonest_aa: average accuracy of that.
         by_type: by type, sorted by name.
-        by_condition: by the condition of the optical picture, sorted by name; without the questions that have none.
+        by_condition: by the condition of the optical image, sorted by name; without the questions that have none.
     """
 
     count: int
@@ -68,8 +68,16 @@ class AnswerReport:
         }
 
 
-class AnswerMetrics:
-    """Accumulates answers one at a time; memory does not grow with their number."""
+class VQAMetrics:
+    """Accumulates answers one at a time; memory does not grow with their number.
+
+    Examples:
+        >>> metrics = VQAMetrics()
+        >>> for given, true in (("yes", "yes"), ("no", "yes")):
+        ...     sample = metrics.update(given, true, type="presence")
+        >>> metrics.compute().oa
+        0.5
+    """
 
     def __init__(self) -> None:
         # (type, condition) → true answers, and those of them that were given
@@ -83,7 +91,7 @@ class AnswerMetrics:
             pred: the answer given.
             answer: the true answer.
             type: the question's type.
-            condition: of the optical picture, such as ``cloudy``; ``""`` stays out of the metrics by condition.
+            condition: of the optical image, such as ``cloudy``; ``""`` stays out of the metrics by condition.
 
         Returns:
             The question as a sample, whose score is 1 for the right answer, else 0.
@@ -93,19 +101,19 @@ class AnswerMetrics:
         groups = (ALL, (TYPE, type), *([(CONDITION, condition)] if condition else []))
         return Sample(float(pred == answer), groups)
 
-    def merge(self, other: AnswerMetrics) -> None:
+    def merge(self, other: VQAMetrics) -> None:
         """Adds another accumulator's questions to this one."""
         for key, answers in other._true.items():
             self._true[key] += answers
         self._right.update(other._right)
 
-    def compute(self) -> AnswerReport:
+    def compute(self) -> VQAReport:
         """The metrics of all questions added so far."""
         by_type = {name: self._group(type_=name) for name in sorted({kind for kind, _ in self._true})}
         conditions = sorted({condition for _, condition in self._true} - {""})
         count = sum(group.count for group in by_type.values())
         commonest = [(group.commonest * group.count, group.commonest) for group in by_type.values()]
-        return AnswerReport(
+        return VQAReport(
             count=count,
             oa=share(self._right.total(), count),
             aa=_mean([group.accuracy for group in by_type.values()]),

@@ -1,4 +1,4 @@
-"""CADFormer: words and pixels guide each other in every stage, and the words are heard again while decoding.
+"""CADFormer: words and pixels guide each other in every stage, and the decoder attends to the words again.
 
 Liu, Jiang and Zhang, "CADFormer: Fine-Grained Cross-Modal Alignment and Decoding Transformer for Referring Remote
 Sensing Image Segmentation", IEEE JSTARS 2025 (public code: zxk688/CADFormer). Equation numbers are that paper's. What
@@ -29,7 +29,7 @@ from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
 from rsvl.modules.bases.early_fusion import Preset as BasePreset
 from rsvl.modules.layers.attention import Attention, padding_bias
 from rsvl.modules.layers.cross_scale import CIMBlock, CrossScale
-from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, WordPixelAttention
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, attend, instance_norm
 from rsvl.modules.losses.masks import cross_entropy_and_dice
 from rsvl.registry import register
 
@@ -43,6 +43,27 @@ class Preset(BasePreset):
     """
 
     transformer: tuple[int, int] = (8, 2048)
+
+
+class WordPixelAttention(nn.Module):
+    """Attention of words to pixels (equation 6).
+
+    Args:
+        words: channels of the words and of the result.
+        width: channels of the pixels.
+    """
+
+    def __init__(self, words: int, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(words, words)
+        self.key = nn.Linear(width, words)
+        self.value = nn.Linear(width, words)
+        self.out = nn.Linear(words, words)
+
+    def forward(self, words: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+        """Words [B, T, D], pixels [B, N, C] and the words' padding bias [B, T] → [B, T, D]."""
+        attended = attend(self.query(words), instance_norm(self.key(x)), instance_norm(self.value(x)))
+        return instance_norm(self.out(attended), bias)
 
 
 class VGLVA(nn.Module):
@@ -134,7 +155,7 @@ class CADFormer(EarlyFusionSegmenter):
         return self.cim(levels)
 
     def decode(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> Tensor:
-        """TCMD (equations 10–12): a transformer layer that hears L_5 follows the first two Seg blocks."""
+        """TCMD (equations 10–12): a transformer layer that attends to L_5 follows the first two Seg blocks."""
         words, padding = text
         *first, last = self.decoder.blocks
         x = levels[-1]

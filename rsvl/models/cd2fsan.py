@@ -26,14 +26,14 @@ The paper leaves much open. What was chosen here:
   average, one linear layer each for gates (sigmoid) and angles (π·softsign, so every orientation can be reached).
 * The decoder ends in a 1×1 convolution and a pixel shuffle to the mask's resolution.
 * A text adapter (transformer layers over CLIP's words, added to them, zero at the start) holds what Table 6's baseline
-  has in parameters and not in FLOPs: 22 words make a weight cost 22 multiply-adds, 900 tokens 900. The words go on to
+  has in parameters and not in FLOPs: 22 words make a weight cost 22 MACs, 900 tokens 900. The words go on to
   TMC, and F_T is projected from the adapted end token, so that every row of the table uses it.
 * Widths are those that meet each row of Table 6 (`ablations`, `rsvl bench --table cd2fsan`), and most of them where the
   sentence does not matter yet: the neck's 3×3 convolutions on layer 12, the candidates' adapter, IMC of F_V3. A further
   sentence about the same image costs a quarter of the first.
 * Training adds a text-to-pixel contrast (as CRIS does) to the paper's loss, on the features that the sentence
-  multiplies, for the sentences and for the names of the data set's classes.
-* The tiny preset learns from nothing on small images: a convolutional stem embeds its patches, and the stem's finer
+  multiplies, for the sentences and for the names of the dataset's classes.
+* The tiny preset is trained from scratch on small images: a convolutional stem embeds its patches, and the stem's finer
   maps, multiplied with the sentence as the pyramid is, join the decoder where it upsamples.
 * The baseline of Table 6 is the top level alone, multiplied with the sentence and decoded by a 1×1 convolution.
 """
@@ -456,7 +456,7 @@ class CD2FSAN(ReferringSegmenter):
             x = x + self.position.to(x.dtype)
             for layer in self.align:
                 x = layer(x, *text[1:])
-        return (self._decode(x, self._spoken(details, sentence)),)
+        return (self._decode(x, self._conditioned(details, sentence)),)
 
     def auxiliary_loss(
         self,
@@ -481,7 +481,7 @@ class CD2FSAN(ReferringSegmenter):
             size,  # type: ignore[arg-type]
         )
 
-    def _spoken(self, details: tuple[Tensor, ...], sentence: Tensor) -> list[Tensor]:
+    def _conditioned(self, details: tuple[Tensor, ...], sentence: Tensor) -> list[Tensor]:
         gains = [gain(sentence)[:, :, None, None] for gain in self.detail_gains]
         return [detail * gain for detail, gain in zip(details, gains, strict=True)]
 

@@ -17,7 +17,7 @@ without a word:
 What was chosen here:
 
 * Images are resized to the square as a whole; CLIP's own preprocessing crops the middle of what is not square.
-* `clip-tiny` has a convolutional stem and learns from nothing. Its encoders are as large as `tgfnet-tiny`'s.
+* `clip-tiny` has a convolutional stem and is trained from scratch. Its encoders are as large as `tgfnet-tiny`'s.
 * Training takes equal texts of a batch for one text, so that two images of a class are no counter-examples.
 """
 
@@ -44,6 +44,15 @@ from rsvl.modules.encoders.clip import (
     Size,
     text_config,
     vision_config,
+)
+from rsvl.modules.encoders.clip_keys import (
+    SCALE,
+    clip_sizes,
+    convert_clip,
+    fit_positions,
+    image_part,
+    is_clip,
+    text_part,
 )
 from rsvl.modules.encoders.stem import ConvStem
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
@@ -182,21 +191,38 @@ class CLIP(ExportableModel):
         for layer in (layer for tower in towers for layer in tower.encoder.layers):
             layer.mlp.activation_fn = ACT2FN[activation]  # type: ignore[union-attr]
 
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The whole model from a published CLIP with a vision transformer.
+
+        Positions are fitted to the model's image and sentence where all other sizes are its own. A file without a logit
+        scale leaves the model's.
+        """
+        if not is_clip(state):
+            return None
+        converted = convert_clip(state)
+        if _alike(self.preset, clip_sizes(converted)):
+            tokens = self.image_encoder.vision_model.embeddings.position_embedding.num_embeddings
+            converted = fit_positions(converted, tokens, self.preset.tokens)
+        image = {f"image_encoder.{key}": value for key, value in image_part(converted).items()}
+        text = {f"text_encoder.{key}": value for key, value in text_part(converted).items()}
+        return {**image, **text, SCALE: converted.get(SCALE, self.logit_scale)}
+
     @contextmanager
-    def resized(self, sizes: Mapping[str, Any]) -> Iterator[None]:
+    def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
         """Becomes a CLIP of a checkpoint's sizes, with fresh encoders and a warning.
 
         It becomes the preset of those sizes, where there is one. Nothing changes where they are its own but for the
         image and the sentence, to which positions can be fitted; nor where it has a convolutional stem, which nobody
-        publishes.
+        publishes; nor where the weights do not tell their sizes.
 
         Args:
-            sizes: those of `Preset` that shapes tell; `vision` and `text` without their heads.
+            state: the checkpoint's weights, in the model's names.
 
         Raises:
             CheckpointError: another vocabulary; or raised within the block, after which it is as it was.
         """
-        if self.preset.stem or _alike(self.preset, sizes):
+        sizes = clip_sizes({key.split(".", 1)[-1]: value for key, value in state.items()})
+        if not sizes or self.preset.stem or _alike(self.preset, sizes):
             yield
             return
         kept = self.preset, self.spec, self.image_encoder, self.text_encoder
@@ -209,14 +235,14 @@ class CLIP(ExportableModel):
             self.preset, self.spec, self.image_encoder, self.text_encoder = kept
             raise
 
-    def notes(self) -> dict[str, str]:
-        """What the weights' shapes do not tell, to be saved beside them."""
+    def extra_state(self) -> dict[str, str]:
+        """The activation, which the weights' shapes do not tell."""
         return {"activation": str(self.image_encoder.vision_model.config.hidden_act)}
 
-    def restore(self, notes: Mapping[str, str]) -> None:
-        """Takes up what `notes` gave when the weights were saved; other entries are passed over."""
-        if "activation" in notes:
-            self.set_activation(notes["activation"])
+    def load_extra_state(self, extra: Mapping[str, str]) -> None:
+        """Sets the activation that was saved with the weights, or that a published file tells."""
+        if "activation" in extra:
+            self.set_activation(extra["activation"])
 
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
@@ -224,7 +250,12 @@ class CLIP(ExportableModel):
 
 
 def _alike(preset: Preset, sizes: Mapping[str, Any]) -> bool:
-    """Whether weights of these sizes fit, once positions are fitted to the image and the sentence."""
+    """Whether weights of these sizes fit, once positions are fitted to the image and the sentence.
+
+    Args:
+        preset: the model's.
+        sizes: those that `clip_sizes` tells.
+    """
     ours = {**asdict(preset), "vision": preset.vision[:2], "text": preset.text[:2]}
     return all(ours[name] == size for name, size in sizes.items() if name not in ("image_size", "tokens"))
 

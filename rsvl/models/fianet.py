@@ -6,9 +6,9 @@ Training: AdamW, 3e-5, weight decay 0.01, polynomial decay, 40 epochs.
 
 Chosen:
 
-* The public code finds the object's words by a data set's class names and the place's by a part-of-speech tagger
+* The public code finds the object's words by a dataset's class names and the place's by a part-of-speech tagger
   before the model runs. Here `OBJECT_WORDS` and `PLACE_WORDS` mark both in the tokenizer's own vocabulary, so that the
-  text graph takes tokens and nothing else. A sentence without such words is heard whole, as there.
+  text graph takes tokens and nothing else. Without such words all of them are taken.
 * What the decoder gets of a stage is all that FIAM adds to it. The public code gives it the context branch alone, so
   that the last stage's other branches never train; its unused linear layer after the object branch is left out.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from rsvl.modules.bases.early_fusion import TINY, EarlyFusionSegmenter
@@ -26,7 +27,6 @@ from rsvl.modules.layers.attention import padding_bias
 from rsvl.modules.layers.cross_scale import CrossScale
 from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, PixelWordAttention
 from rsvl.modules.losses.masks import cross_entropy_and_dice
-from rsvl.modules.word_marks import word_marks
 from rsvl.registry import register
 from rsvl.runtime.manifest import TensorSpec
 
@@ -92,7 +92,7 @@ class FIAM(nn.Module):
 
 
 class TextAwareBlock(nn.Module):
-    """A block of the text-aware multi-scale enhancement (TMEM): pixels hear the words, feed-forward; pre-normalised.
+    """A block of the text-aware multi-scale enhancement (TMEM): attention to the words, feed-forward; pre-normalised.
 
     Args:
         width: channels of the pixels.
@@ -154,14 +154,14 @@ class FIANet(EarlyFusionSegmenter):
         return aligned, x + aligned, text
 
     def refine(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> list[Tensor]:
-        """TMEM hears the whole sentence."""
+        """TMEM, which attends to the whole sentence."""
         return self.tmem(levels, *text[:2])
 
     def paper_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """0.9 cross-entropy (class weights 0.9 and 1.1) + 0.1 Dice."""
         return cross_entropy_and_dice(logits, masks)
 
-    def heed_tokenizer(self, tokenizer_json: str) -> None:
+    def on_tokenizer_changed(self, tokenizer_json: str) -> None:
         """Marks the ids of `OBJECT_WORDS` and `PLACE_WORDS`."""
         for name, words in (("is_object", OBJECT_WORDS), ("is_place", PLACE_WORDS)):
             marks = word_marks(tokenizer_json, words, self.preset.bert.vocabulary)
@@ -171,3 +171,25 @@ class FIANet(EarlyFusionSegmenter):
 def _or_all(part: Tensor, is_word: Tensor) -> Tensor:
     """The part of each sentence's words, bool [B, T]; all its words where it has none."""
     return part | (is_word & ~part.any(1, keepdim=True))
+
+
+def word_marks(tokenizer_json: str, words: str, vocabulary: int) -> Tensor:
+    """Marks the ids that are a word, or its plural, by themselves; a word of several pieces is not marked.
+
+    Args:
+        tokenizer_json: the tokenizer as `tokenizers` JSON text.
+        words: lower-case words with white space between them.
+        vocabulary: number of ids.
+
+    Returns:
+        bool [vocabulary].
+    """
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    unknown = tokenizer.token_to_id("[UNK]")
+    marks = torch.zeros(vocabulary, dtype=torch.bool)
+    for word in words.split():
+        for form in (word, f"{word}s", f"{word}es"):
+            ids = tokenizer.encode(form, add_special_tokens=False).ids
+            if len(ids) == 1 and ids[0] != unknown:
+                marks[ids] = True
+    return marks

@@ -30,7 +30,7 @@ class LAVT(EarlyFusionSegmenter):
         super().__init__(name, preset)
         widths = preset.swin.widths
         self.pwam = nn.ModuleList(PWAM(width, preset.bert.width) for width in widths)
-        self.gates = nn.ModuleList(LanguageGate(width) for width in widths[:-1])  # nothing hears the last stage's
+        self.gates = nn.ModuleList(LanguageGate(width) for width in widths[:-1])  # nothing reads the last stage's
 
     def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """PWAM gives F_i to the decoder; the gate lets some of it into the stage's own tokens V_i."""

@@ -1,7 +1,7 @@
 """LGCE: LAVT with deep and shallow features that enhance each other under the sentence's guidance.
 
 Yuan, Mou, Hua and Zhu, "RRSIS: Referring Remote Sensing Image Segmentation", IEEE TGRS 2024 (zhu-xlab/rrsis publishes
-the data set and the training script, not the module). What all models of this family share is in
+the dataset and the training script, not the module). What all models of this family share is in
 `rsvl.modules.bases.early_fusion`. Training: AdamW, 5e-5, weight decay 0.01, polynomial decay, 60 epochs.
 
 The language-guided cross-scale enhancement is built as CrossViT's multi-scale block over the two deepest stages, one

@@ -1,4 +1,4 @@
-"""RMSIN: several receptive fields and pixel–word attention in each stage, cross-scale interaction, turning kernels.
+"""RMSIN: several receptive fields and pixel–word attention in each stage, cross-scale interaction, rotated kernels.
 
 Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024 (public
 code: Lsan2401/RMSIN). What all models of this family share is in `rsvl.modules.bases.early_fusion`. Training: AdamW,
@@ -63,7 +63,7 @@ class RMSIN(EarlyFusionSegmenter):
         super().__init__(name, preset)
         widths = preset.swin.widths
         self.pwam = nn.ModuleList(PWAM(width, preset.bert.width) for width in widths)
-        inner = widths[:-1]  # nothing hears the last stage's gates
+        inner = widths[:-1]  # nothing reads the last stage's
         self.gates = nn.ModuleList(LanguageGate(width) for width in inner)
         self.various_receptive = nn.ModuleList(VariousReceptive() for _ in inner)
         self.visual_gates = nn.ModuleList(LanguageGate(width) for width in inner)

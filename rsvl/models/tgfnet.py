@@ -6,10 +6,10 @@ numbers below are that paper's. Only its abstract and the captions of its figure
 of. Everything else was chosen here:
 
 * One CLIP image encoder for both sensors. A SAR image has one channel; the full preset repeats it for CLIP's own patch
-  embedding, so that every CLIP checkpoint loads. The tiny preset learns from nothing and has a convolutional stem for
-  each sensor (batch norm statistics of the two would not mix) before the shared transformer.
-* ViT-B/16 at 256 pixels: 16×16 places, which halve evenly into the regions of both stages, and 16 pixels a place, since
-  questions count small things.
+  embedding, so that every CLIP checkpoint loads. The tiny preset is trained from scratch and has a convolutional stem
+  for each sensor (batch norm statistics of the two would not mix) before the shared transformer.
+* ViT-B/16 at 256 pixels: 16×16 places, which halve evenly into the regions of both stages, and 16 pixels per place,
+  since questions count small things.
 * A place is its patch token plus the class token (each projected to the width C), its position on the grid by sines and
   cosines, and a learned vector of its sensor.
 * The question is its sentence embedding followed by its words, as one sequence of T + 1 tokens; the first guides KRR,
@@ -36,7 +36,7 @@ of. Everything else was chosen here:
   CD2FSAN's are: that is what teaches the encoders of the tiny preset. Where it says which objects a question is about,
   the experts are taught to look there; without, the tiny preset does not find "the largest ship" whose colour is asked.
 * Answers of the full preset before it is trained: the 97 of RSVQA HR's published evaluation and RSVQA LR's rural and
-  urban. OSVQA's list is not public here; training on a data set sets that data set's.
+  urban. OSVQA's list is not public here; training on a dataset sets that dataset's.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ SAR_MEAN, SAR_STD = (0.3,), (0.2,)
 _AREAS = ("0m2", "between 0m2 and 10m2", "between 10m2 and 100m2", "between 100m2 and 1000m2", "more than 1000m2")
 RSVQA_ANSWERS = ("yes", "no", *_AREAS, *map(str, range(90)), "rural", "urban")
 #: Those of the questions that `rsvl synth` asks: of yes and no, counts, places, colours, kinds of object, lies,
-#: density, ground, area, the optical picture's condition, and sensors.
+#: density, ground, area, the optical image's condition, and sensors.
 SYNTHETIC_ANSWERS = (
     "yes", "no", "0", "1", "2", "3", "4", "5", "more than 5",
     "left", "right", "above", "below", "top left", "top right", "bottom left", "bottom right", "middle",

@@ -16,7 +16,7 @@ It is computed densely, as two wide products over all experts' ranks and a mask 
 
 so its time grows with the experts' total rank E·r and not with their number; there is no gather, scatter or loop, and
 shapes do not depend on what was chosen. A sparse execution would multiply only k of E experts:
-`rsvl.modules.layers.lora_moe.LoRAMoE.idle_multiply_adds` says how much that would spare.
+`rsvl.modules.layers.lora_moe.LoRAMoE.idle_macs` says how much that would spare.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ def lora_moe(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, gate: Tensor) -> T
 
     Raises:
         UsageError: shapes that do not fit each other, or a dtype that is not floating point.
+
+    Examples:
+        >>> x, weight = torch.ones(1, 4), torch.eye(4)
+        >>> a, b = torch.ones(2, 1, 4), torch.ones(2, 4, 1)
+        >>> lora_moe(x, weight, a, b, torch.tensor([[1.0, 0.0]])).tolist()
+        [[5.0, 5.0, 5.0, 5.0]]
     """
     _check(x, weight, a, b, gate)
     if torch.onnx.is_in_onnx_export():

@@ -1,17 +1,18 @@
-r"""`rsvl::RotatedConv2d`: a convolution whose kernels are turned by angles predicted for each sample.
+r"""`rsvl::RotatedConv2d`: a convolution whose kernels are rotated by angles predicted for each sample.
 
 CD2FSAN, section 3.5 (``W(b) = sum_i gate_i · Rot(W_i, theta_i)``), and the adaptive rotated convolution of RMSIN and
 CADFormer. Turning a k×k kernel is a linear map of its k² taps, the same for every pair of channels, so a sample's
 kernel is one small matrix product, ``[k², n·k²] × [n·k², Cout·Cin]``; what follows is an ordinary convolution.
 
 **Definition.** A kernel has its taps at the integer points ``p = (x, y)``, ``x`` to the right and ``y`` down as in
-images, ``-r ≤ x, y ≤ r``, ``r = k // 2``; the centre tap is the origin. The turned kernel's tap at ``p`` is the base
+images, ``-r ≤ x, y ≤ r``, ``r = k // 2``; the centre tap is the origin. The rotated kernel's tap at ``p`` is the base
 kernel read at
 
     ``q = (x·cos θ - y·sin θ,  x·sin θ + y·cos θ)``
 
-so a positive θ (radians) turns the kernel's pattern **counter-clockwise as displayed**: at θ = 90° the tap that was on
-the right is at the top. Reading between taps is bilinear. The modes differ only where ``q`` is outside the k×k square:
+so a positive θ (radians) rotates the kernel's pattern **counter-clockwise as displayed**: at θ = 90° the tap that was
+on the right is at the top. Reading between taps is bilinear. The modes differ only where ``q`` is outside the k×k
+square:
 
 - ``bilinear`` (CD2FSAN): taps outside are zero, as ``affine_grid`` + ``grid_sample(align_corners=True,
   padding_mode="zeros")`` do. Any odd k and any θ.
@@ -37,7 +38,7 @@ MODES = ("bilinear", "arc")
 
 
 def rotation_matrix(theta: Tensor, k: int, mode: str = "bilinear") -> Tensor:
-    """The linear map of a k×k kernel's taps (row-major) that turns it by each angle; see the module for the definition.
+    """The linear map of a k×k kernel's taps (row-major) that rotates it by each angle; the module defines it.
 
     Args:
         theta: angles in radians, any shape, positive counter-clockwise. Below float32 they are computed in float32.
@@ -46,7 +47,7 @@ def rotation_matrix(theta: Tensor, k: int, mode: str = "bilinear") -> Tensor:
 
     Returns:
         ``[*theta.shape, k², k²]`` float32 (float64 for float64 angles): one row a tap of
-        the turned kernel, one column a tap of the base kernel.
+        the rotated kernel, one column per tap of the base kernel.
 
     Raises:
         UsageError: an unknown mode, an even k, or ``arc`` with k other than 3.
@@ -69,7 +70,7 @@ def _hat(distance: Tensor) -> Tensor:
 
 
 def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode: str = "bilinear") -> Tensor:
-    """Convolves each sample with the gated sum of n base kernels turned by its own angles; see the module's definition.
+    """Convolves each sample with the gated sum of n base kernels rotated by its own angles; the module defines it.
 
     Differentiable in every tensor (twice, too). Inside `torch.onnx.export` it becomes one node ``rsvl::RotatedConv2d``
     with inputs x, taps ``[n, k, k, Cout, Cin]``, theta, gate and attributes ``mode`` and ``kernel_size``; its body is
@@ -88,6 +89,15 @@ def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode:
     Raises:
         UsageError: shapes that do not fit each other, a dtype that is not floating point, an unknown mode, an even k,
             or ``arc`` with k other than 3.
+
+    Examples:
+        A quarter turn takes the right tap to the top, so the output is the pixel above.
+
+        >>> kernel = torch.zeros(1, 1, 1, 3, 3)
+        >>> kernel[..., 1, 2] = 1
+        >>> x = torch.arange(9.0).view(1, 1, 3, 3)
+        >>> rotated_conv2d(x, kernel, torch.full((1, 1), torch.pi / 2), torch.ones(1, 1)).round()[0, 0].tolist()
+        [[0.0, 0.0, 0.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     """
     _check(x, weight, theta, gate, mode)
     if torch.onnx.is_in_onnx_export():
@@ -105,10 +115,10 @@ def rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode:
 def _rotated_conv2d(x: Tensor, weight: Tensor, theta: Tensor, gate: Tensor, mode: str) -> Tensor:
     n, out_channels, in_channels, k, _ = weight.shape
     batch, _, height, width = x.shape
-    turn = rotation_matrix(theta, k, mode) * gate[..., None, None]  # [B, n, k², k²]
-    turn = turn.transpose(1, 2).reshape(batch * k * k, n * k * k)
+    rotation = rotation_matrix(theta, k, mode) * gate[..., None, None]  # [B, n, k², k²]
+    rotation = rotation.transpose(1, 2).reshape(batch * k * k, n * k * k)
     taps = weight.permute(0, 3, 4, 1, 2).reshape(n * k * k, out_channels * in_channels)
-    kernels = (turn.to(weight.dtype) @ taps).view(batch, k * k, out_channels, in_channels)
+    kernels = (rotation.to(weight.dtype) @ taps).view(batch, k * k, out_channels, in_channels)
     kernels = kernels.permute(0, 2, 3, 1).reshape(batch * out_channels, in_channels, k, k).to(x.dtype)
     # The batch as groups: on CPUs faster, forward and backward, than a loop, and than im2col and a matrix product.
     out = F.conv2d(x.reshape(1, batch * in_channels, height, width), kernels, padding=k // 2, groups=batch)
@@ -124,7 +134,7 @@ def _check_kernel(k: int, mode: str) -> None:
     if mode not in MODES:
         raise UsageError(f"rotated_conv2d: unknown mode {mode!r}: use one of {', '.join(MODES)}")
     if k % 2 == 0:
-        raise UsageError(f"rotated_conv2d: kernel size {k} is even: kernels turn about a centre tap, use an odd size")
+        raise UsageError(f"rotated_conv2d: kernel size {k} is even: kernels rotate about a centre tap, use an odd size")
     if mode == "arc" and k != 3:
         raise UsageError(f"rotated_conv2d: mode 'arc' is defined for 3x3 kernels, not {k}x{k}: use mode 'bilinear'")
 

@@ -1,8 +1,9 @@
-"""Evaluations sentence by sentence: each object's own are asked, or to see whether a model listens, another's."""
+"""Evaluation by sentence: with each object's own, or with another's to see whether the answer depends on it."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,54 +12,48 @@ from rsvl.metrics.grouped import GroupedReport
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.tasks.contract import Progress, check_seen
-
-Asked = tuple[Referring, tuple[str, ...]]
-"""An object to find and the sentences to find it by."""
+from rsvl.tasks.contract import EvalOptions
 
 
-def asked_images(
-    dataset: ReferringDataset,
-    limit: int | None,
-    shuffle_sentences: bool,
-    seed: int,
-    progress: Progress | None,
-    sensor: str | None,
-) -> Iterator[tuple[ImageRecord, list[Asked]]]:
-    """The images that an evaluation looks at, each with what is asked of it (`asked_of`).
+class ReferringQuery(NamedTuple):
+    """An object to find and the sentences to find it by."""
 
-    Arguments are those of `rsvl.tasks.contract.Evaluation.evaluate`; `progress` is told of the images of another sensor
-    too.
+    referring: Referring
+    sentences: tuple[str, ...]
+
+
+def queries_by_image(
+    dataset: ReferringDataset, options: EvalOptions
+) -> Iterator[tuple[ImageRecord, list[ReferringQuery]]]:
+    """The images of an evaluation, each with its queries (`queries_of`); progress counts other sensors' images too.
 
     Raises:
         UsageError: after the last image, if none is of the sensor that is asked for.
     """
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    exchange = np.random.default_rng(seed) if shuffle_sentences else None
-    seen = 0
+    count, shown = options.count(dataset), 0
+    exchange = np.random.default_rng(options.seed) if options.shuffle_sentences else None
     for index in range(count):
         record = dataset[index]
-        if sensor in (None, record.sensor):
-            seen += 1
-            yield record, asked_of(record, exchange)
-        if progress:
-            progress(index + 1, count)
-    check_seen(seen, count, sensor, dataset.name)
+        if options.sensor in (None, record.sensor):
+            shown += 1
+            yield record, queries_of(record, exchange)
+        options.progress(index + 1, count)
+    options.check_shown(shown, dataset)
 
 
-def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[Asked]:
+def queries_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[ReferringQuery]:
     """The objects of an image, each with its own sentences, or exchanged between them.
 
     Args:
         record: the image.
         exchange: gives each object the sentences of another one, so that no object keeps its own, and leaves out
-            sentences that name nothing; None for no exchange.
+            no-target sentences; None for no exchange.
 
     Returns:
         Nothing when an exchange is asked for and the image has fewer than two objects.
     """
     if exchange is None:
-        return [(referring, referring.sentences) for referring in record.referrings]
+        return [ReferringQuery(referring, referring.sentences) for referring in record.referrings]
     objects: dict[Hashable, list[Referring]] = {}
     for referring in record.referrings:
         if not referring.no_target:
@@ -69,19 +64,19 @@ def asked_of(record: ImageRecord, exchange: np.random.Generator | None) -> list[
     order = exchange.permutation(len(groups))
     # Each takes the next one's sentences on a random ring, so none can get its own.
     return [
-        (groups[i][0], tuple(sentence for referring in groups[j] for sentence in referring.sentences))
+        ReferringQuery(groups[i][0], tuple(sentence for referring in groups[j] for sentence in referring.sentences))
         for i, j in zip(order, np.roll(order, -1), strict=True)
     ]
 
 
-def picture(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
-    """The image of a record as a model sees it: the bands and the stretch that it declares for the record's sensor.
+def read_record_image(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
+    """The image of a record as the model takes it: the bands and the stretch that it declares for the record's sensor.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        InputError: it cannot be read, or has not the bands.
+        InputError: it cannot be read, or lacks the bands.
         UsageError: the model takes no images of that sensor.
         DatasetError: it is of another size than its annotation says.
     """
@@ -95,7 +90,7 @@ def picture(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
 
 
 def no_target_remarks(report: GroupedReport) -> list[str]:
-    """How sentences that name nothing were answered, in a line; none where there were none."""
+    """How no-target sentences were answered, in one line; no line where there were none."""
     if not report.no_target_count:
         return []
-    return [f"{report.no_target_count} sentences name nothing: N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"]
+    return [f"{report.no_target_count} no-target sentences: N-acc {report.n_acc:.4f}, T-acc {report.t_acc:.4f}"]

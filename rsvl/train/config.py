@@ -11,19 +11,19 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training images.
-        batch: images a step and device.
-        sentences: sentences of an image a step.
+        batch: images per step and device.
+        sentences: sentences per image and step.
         lr: peak learning rate of everything but the encoders.
-        encoder_rate: the encoders' share of it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
+        encoder_rate: the encoders' factor on it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
         optimizer: ``adamw``, or ``muon``: Muon on the matrices of linear layers and AdamW on all else.
-        weight_decay: on matrices only.
+        weight_decay: weight decay, weight matrices only.
         warmup: steps of linear warm-up; cosine decay to zero follows.
-        clip: largest gradient norm.
+        clip: maximum gradient norm.
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
-        workers: processes that load data.
-        epoch_images: training images an epoch, drawn anew each time; None for all.
-        val_limit: validation images an epoch, None for all.
-        seed: of weights, order and sentence choice.
+        workers: data-loading processes.
+        epoch_images: training images per epoch, drawn anew each time; None for all.
+        val_limit: validation images per epoch, at most; None for all.
+        seed: random seed of weights, order and sentence choice.
     """
 
     epochs: int = 40

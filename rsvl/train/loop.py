@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,9 +22,10 @@ from rsvl.data.records import Split
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.errors import InputError, UsageError
+from rsvl.runtime.progress import Progress, silent
 from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.batch import Batch, join
-from rsvl.tasks.contract import Report
+from rsvl.tasks.contract import EvalOptions, EvalReport
 from rsvl.train.config import TrainConfig
 
 ENCODERS = ("image_encoder.", "text_encoder.")
@@ -40,14 +41,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Progress(Protocol):
-    """Told about every step and every epoch."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """After each step: 0-based epoch, 1-based step of it, steps of an epoch, smoothed loss."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """After each validation: the history's new row."""
+OnEpoch = Callable[[dict[str, Any]], None]
+"""Called after each validation with the history's new row."""
 
 
 def train(
@@ -57,7 +52,8 @@ def train(
     output: Path,
     config: TrainConfig,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
+    on_epoch: OnEpoch | None = None,
 ) -> State:
     """Trains; writes `best.safetensors`, `last.pt` (to resume from) and `history.json` into `output` after each epoch.
 
@@ -65,18 +61,19 @@ def train(
         model: a model of the registry, of any task in `rsvl.tasks`.
         train_set: images to train on.
         val_set: images that choose the best epoch.
-        output: folder of the run; made if missing.
+        output: folder of the run; created if missing.
         config: the hyperparameters.
-        resume: go on from `last.pt` if there is one; at most one epoch is lost to a kill.
-        progress: told about steps and epochs.
+        resume: resume from `last.pt` if there is one; a killed run loses at most one epoch.
+        progress: called after every step; its detail is the smoothed loss.
+        on_epoch: called after every epoch.
 
     Raises:
         UsageError: `output` holds a run and `resume` is not set.
         InputError: `last.pt` is damaged or of another model or configuration.
     """
-    run = _Run(model, train_set, val_set, output, config, progress)
+    run = _Run(model, train_set, val_set, output, config, progress, on_epoch)
     if run.last.exists() and not resume:
-        raise UsageError(f"{output} holds a training run: add --resume to go on with it, or name another folder")
+        raise UsageError(f"{output} holds a training run: add --resume to continue it, or name another folder")
     if run.last.exists():
         run.restore()
     while run.state.epoch < config.epochs:
@@ -93,9 +90,11 @@ class _Run:
         val_set: Split[Any],
         output: Path,
         config: TrainConfig,
-        progress: Progress | None,
+        progress: Progress,
+        on_epoch: OnEpoch | None,
     ) -> None:
-        self.config, self.output, self.progress = config, output, progress
+        self.config, self.output = config, output
+        self.progress, self.on_epoch = progress, on_epoch
         self.training, self.evaluation = training_of(model.spec.task), evaluation_of(model.spec.task)
         self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
         self.val_set, self.name = val_set, model.spec.name
@@ -137,9 +136,15 @@ class _Run:
             smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             if not math.isfinite(loss):
                 raise InputError(f"the loss is {loss} in epoch {self.state.epoch}: lower --lr or train in float32")
-            if self.progress and self.accelerator.is_main_process:
-                self.progress.step(self.state.epoch, step, len(self.loader), smoothed)
+            if self.accelerator.is_main_process:
+                self._report(step, smoothed)
         self.smoothed = smoothed
+
+    def _report(self, step: int, loss: float) -> None:
+        """Reports the 1-based step of this epoch."""
+        epoch, epochs, steps = self.state.epoch, self.config.epochs, len(self.loader)
+        stage = f"epoch {epoch + 1} of {epochs}"
+        self.progress(epoch * steps + step, epochs * steps, stage, f"loss {loss:.4f}")
 
     def _step(self, batch: Batch) -> Tensor:
         with self.accelerator.autocast(), attention_for_training(self.accelerator.device):
@@ -164,25 +169,24 @@ class _Run:
                 **report,
             }
             self.state.history.append(row)
-            score = report[self.evaluation.BEST] or 0.0  # None where validation had nothing to measure
+            score = report[self.evaluation.PRIMARY_METRIC] or 0.0  # None where validation had nothing to measure
             if self.state.epoch == 1 or score > self.state.best:
                 self.state.best = score
                 save_weights(
                     self.accelerator.unwrap_model(self.model),
                     self.output / "best.safetensors",
-                    {"epoch": str(self.state.epoch), f"validation {self.evaluation.BEST}": f"{score:.4f}"},
+                    {"epoch": str(self.state.epoch), f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}"},
                 )
             self._save()
-            if self.progress:
-                self.progress.epoch(row)
+            if self.on_epoch is not None:
+                self.on_epoch(row)
         self.accelerator.wait_for_everyone()
 
-    def _validate(self) -> Report:
+    def _validate(self) -> EvalReport:
         model = self.accelerator.unwrap_model(self.model).eval()
         with self.accelerator.autocast():
-            return self.evaluation.evaluate(
-                self.training.torch_predictor(model), self.val_set, limit=self.config.val_limit
-            )
+            options = EvalOptions(self.config.val_limit)
+            return self.evaluation.evaluate(self.training.torch_predictor(model), self.val_set, options)
 
     def _save(self) -> None:
         content = {

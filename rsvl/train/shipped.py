@@ -1,4 +1,4 @@
-"""Trains shipped weights anew from the recipe that lies beside them: `make train-tiny`, hours for each model.
+"""Retrains the shipped weights from the recipes beside them: `make train-tiny`, hours per model.
 
 A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are read, the hyperparameters.
 """
@@ -6,7 +6,6 @@ A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,19 @@ from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.synth import write
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.progress import Progress, silent
 from rsvl.tasks import evaluation_of, open_split, training_of
+from rsvl.tasks.contract import EvalOptions
 from rsvl.train.config import TrainConfig
-from rsvl.train.loop import Progress, train
+from rsvl.train.loop import train
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How shipped weights came to be.
 
     Attributes:
-        data: the data set's name in `rsvl.data.DATASETS`.
+        data: the dataset's name in `rsvl.data.DATASETS`.
         scenes: arguments of `rsvl.data.synth.write`.
         train: the hyperparameters.
         start: the shipped model whose weights, as far as names and shapes agree, training starts from; none for random.
@@ -46,7 +47,7 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.json"))
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> TrainingRecipe:
     """The recipe of a model.
 
     Raises:
@@ -55,46 +56,41 @@ def recipe(name: str) -> Recipe:
     if name not in recipes():
         raise UsageError(f"{name} ships no recipe: choose one of {', '.join(recipes())}")
     content = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
-    return Recipe(**{**content, "train": TrainConfig(**content["train"])})
+    return TrainingRecipe(**{**content, "train": TrainConfig(**content["train"])})
 
 
-def retrain(
-    name: str, recipe: Recipe, folder: Path, report: Callable[[int, int], None], watch: Progress | None = None
-) -> dict[str, Any]:
-    """Makes the scenes, trains, and writes `NAME.safetensors` in half precision and its figures as `NAME.json`.
+def retrain(name: str, recipe: TrainingRecipe, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Makes the scenes, trains, and writes `NAME.safetensors` in half precision and its metrics as `NAME.json`.
 
-    What lies in the folder already is used: a killed run goes on.
+    What is in the folder already is used: a killed run is resumed.
 
     Args:
         name: the model.
         recipe: its recipe.
         folder: where all of it goes.
-        report: told how far the scenes and the evaluation are.
-        watch: told how far the training is.
+        progress: called as scenes, training and evaluation go on.
 
     Returns:
-        The figures of the test split in PyTorch.
+        The metrics of the test split in PyTorch.
     """
     torch.manual_seed(recipe.train.seed)
     model = load(name, "random")
-    _train_by(recipe, model, folder, name, report, watch)
+    _train_by(recipe, model, folder, name, progress)
     shipped = folder / f"{name}.safetensors"
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
     load_weights(model, shipped)
-    found = _tested(recipe, model, folder, report)
+    found = _tested(recipe, model, folder, progress)
     write_text(folder / f"{name}.json", json.dumps(found, indent=1))
     return found
 
 
-def ablate(
-    name: str, recipe: Recipe, folder: Path, report: Callable[[int, int], None], watch: Progress | None = None
-) -> dict[str, dict[str, Any]]:
+def ablate(name: str, recipe: TrainingRecipe, folder: Path, progress: Progress = silent) -> dict[str, dict[str, Any]]:
     """Trains every ablation of a model (`rsvl.registry.ablations`) by the same recipe, each in a folder by its name.
 
     The arguments are those of `retrain`.
 
     Returns:
-        The figures of the test split in PyTorch, by ablation; `NAME-ablations.json` in the folder holds them, too.
+        The metrics of the test split in PyTorch, by ablation; `NAME-ablations.json` in the folder holds them, too.
 
     Raises:
         UsageError: the model has none.
@@ -105,40 +101,41 @@ def ablate(
     for ablation in registry.ablations(name):
         torch.manual_seed(recipe.train.seed)
         model = registry.create(name, ablation)
-        _train_by(recipe, model, folder, f"{name}-{ablation.replace(' ', '-')}", report, watch)
-        found[ablation] = _tested(recipe, model, folder, report)
+        _train_by(recipe, model, folder, f"{name}-{ablation.replace(' ', '-')}", progress)
+        found[ablation] = _tested(recipe, model, folder, progress)
         write_text(folder / f"{name}-ablations.json", json.dumps(found, indent=1))
     return found
 
 
-def _train_by(
-    recipe: Recipe, model: Any, folder: Path, run: str, report: Callable[[int, int], None], watch: Progress | None
-) -> None:
+def _train_by(recipe: TrainingRecipe, model: Any, folder: Path, run: str, progress: Progress) -> None:
     """Trains a model in the folder `run` of `folder`, and leaves it with the best epoch's weights."""
     if recipe.start:
         _start_from(model, recipe.start)
-    root, task = _scenes(recipe, folder, report), model.spec.task
+    root, task = _scenes(recipe, folder, progress), model.spec.task
     train_set, val_set = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
-    train(model, train_set, val_set, folder / run, recipe.train, resume=True, progress=watch)
+    train(model, train_set, val_set, folder / run, recipe.train, resume=True, progress=progress)
     load_weights(model, folder / run / "best.safetensors")
 
 
-def _tested(recipe: Recipe, model: Any, folder: Path, report: Callable[[int, int], None]) -> dict[str, Any]:
-    """The figures of a model in PyTorch on the test split of a recipe's scenes."""
+def _tested(recipe: TrainingRecipe, model: Any, folder: Path, progress: Progress) -> dict[str, Any]:
+    """The metrics of a model in PyTorch on the test split of a recipe's scenes."""
     task = model.spec.task
-    test = open_split(task, recipe.data, _scenes(recipe, folder, report), "test")
-    return dict(evaluation_of(task).evaluate(training_of(task).torch_predictor(model), test, progress=report).to_dict())
+    test = open_split(task, recipe.data, _scenes(recipe, folder, progress), "test")
+    progress(0, len(test), "evaluating on the test split")
+    predict, options = training_of(task).torch_predictor(model), EvalOptions(progress=progress)
+    return dict(evaluation_of(task).evaluate(predict, test, options).to_dict())
 
 
-def _scenes(recipe: Recipe, folder: Path, report: Callable[[int, int], None]) -> Path:
+def _scenes(recipe: TrainingRecipe, folder: Path, progress: Progress) -> Path:
     root = folder / "-".join(["scenes", *(str(value) for value in recipe.scenes.values())])
     if not root.exists():
-        write(root, **recipe.scenes, progress=report)
+        progress(0, recipe.scenes["scenes"], "drawing scenes")
+        write(root, **recipe.scenes, progress=progress)
     return root
 
 
 def _start_from(model: torch.nn.Module, name: str) -> None:
-    """Takes over every weight of a shipped model that has the same name and shape here."""
+    """Copies every weight of a shipped model that has the same name and shape here."""
     own, other = model.state_dict(), load(name).state_dict()
     model.load_state_dict({key: other[key] if _same(key, own, other) else value for key, value in own.items()})
 

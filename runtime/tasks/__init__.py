@@ -1,7 +1,8 @@
 """Tasks: what can be asked of a bundle, one module per task.
 
-Each task's module has the names of the tensors that it reads, the runner with its questions, and the rule by which two
-of its outputs agree, which export and check hold a bundle to. `TASKS` is the runtime's only table of tasks.
+Each task's module has the names of the tensors that it reads, the runner, and the rule by which two of its outputs
+agree, which export and check apply. `TASKS` is the only table of tasks; other rooms look their modules up by
+`Task.stem`.
 """
 
 from __future__ import annotations
@@ -27,18 +28,23 @@ class Compare(Protocol):
 
 
 class Margin(Protocol):
-    """Says how much each sample tells when its outputs are compared."""
+    """How informative each sample is when its outputs are compared."""
 
     def __call__(self, spec: ModelSpec, expected: Tensors) -> np.ndarray:
-        """A float [N], larger where more is told: a tie or an empty mask tells little."""
+        """A float [N], larger for more informative samples: a tie or an empty mask says little."""
 
 
 class Task(NamedTuple):
-    """What the runtime knows of a task: its runner, and how outputs are compared."""
+    """A task in the runtime: its runner, and how outputs are compared."""
 
     runner: type[Runner]
     compare: Compare
     margin: Margin
+
+    @property
+    def stem(self) -> str:
+        """The name of the task's modules in every room, such as ``segmentation``."""
+        return self.runner.__module__.rpartition(".")[2]
 
 
 TASKS: dict[str, Task] = {
@@ -47,13 +53,13 @@ TASKS: dict[str, Task] = {
     VQA: Task(vqa.Answerer, vqa.compare, vqa.margin),
     MATCHING: Task(matching.Matcher, matching.compare, matching.margin),
 }
-"""By the name that a manifest gives; a bundle of any other task is one of raw inputs and outputs."""
+"""By the name in the manifest; a bundle of any other task has raw inputs and outputs."""
 
 _RAW = Task(raw.RawRunner, raw.compare, raw.margin)
 
 
 def find_task(name: str) -> Task:
-    """The task of a name; that of raw inputs and outputs where rsvl does not know it."""
+    """The task of a name; the raw one where rsvl does not know it."""
     return TASKS.get(name, _RAW)
 
 
@@ -70,6 +76,6 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
 
 
 def most_informative(spec: ModelSpec, expected: Tensors, count: int) -> np.ndarray:
-    """Indices, ascending, of the `count` samples whose comparison tells most."""
+    """Indices, ascending, of the `count` most informative samples."""
     margins = find_task(spec.task).margin(spec, expected)
     return np.sort(np.argsort(-margins, kind="stable")[:count])

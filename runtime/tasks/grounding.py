@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
 
 SCORES, BOXES = "scores", "found_boxes"
-LEAST_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
-LARGEST_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+MIN_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
+MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 
 REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
 
@@ -119,6 +119,11 @@ class Grounder(Runner):
         Raises:
             InputError: an image that cannot be read, a sentence that is empty.
             UsageError: an option out of range, or a sensor that the model does not know.
+
+        Examples:
+            >>> grounder = Grounder.open("grounder.bundle")
+            >>> grounder.ground("quarters.png", "the red square").box
+            (0.0, 0.0, 8.0, 8.0)
         """
         spec = self.image_for(sensor)
 
@@ -169,6 +174,13 @@ class Grounder(Runner):
         Raises:
             InputError: as `ground`.
             UsageError: as `ground`; or the model fuses image and sentence too early for it.
+
+        Examples:
+            >>> grounder = Grounder.open("grounder.bundle")
+            >>> for found in grounder.match("quarters.png", ["the red square", "the blue square"], least=0.9):
+            ...     print(found.text, found.box)
+            the red square (0.0, 0.0, 8.0, 8.0)
+            the blue square (8.0, 8.0, 16.0, 16.0)
         """
         spec = self.image_for(sensor)
         check_range("least", least, -1, 1)
@@ -256,7 +268,7 @@ def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
     """The least IoU of the best boxes over the samples, and the largest difference of the best probabilities."""
-    limit = allowed(LARGEST_DIFFERENCE, precision)
+    limit = allowed(MAX_DIFFERENCE, precision)
     ious, differences = [], []
     for row in range(len(expected[SCORES])):
         best, found = sigmoid(expected[SCORES][row]).max(), sigmoid(actual[SCORES][row])
@@ -265,7 +277,7 @@ def compare(
         ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
         differences.append(abs(best - found.max()))
     return (
-        Measure("box IoU", float(min(ious)), allowed(LEAST_IOU, precision), at_least=True),
+        Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
     )
 

@@ -22,7 +22,7 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
 
 SIMILARITY = "similarity"
-LARGEST_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
+MAX_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
 
 IMAGE_EMBEDDING, TEXT_EMBEDDING = "image_embedding", "text_embedding"
 
@@ -54,6 +54,12 @@ class Matcher(Runner):
         Raises:
             InputError: an image that cannot be read, a label that is empty.
             UsageError: no label, or the same one twice.
+
+        Examples:
+            >>> matcher = Matcher.open("matcher.bundle")
+            >>> found = matcher.classify("quarters.png", ["red", "green", "blue"])
+            >>> {label: round(probability, 3) for label, probability in found.probabilities.items()}
+            {'red': 0.5, 'blue': 0.5, 'green': 0.0}
         """
         if not labels or len(set(labels)) != len(labels):
             raise UsageError("labels must be given, each of them once")
@@ -77,6 +83,11 @@ class Matcher(Runner):
 
         Raises:
             InputError: an image that cannot be read, a text that is empty.
+
+        Examples:
+            >>> matcher = Matcher.open("matcher.bundle")
+            >>> [match.index for match in matcher.retrieve(["squares.png", "quarters.png"], "the blue square")]
+            [1, 0]
         """
         similarity = self.similarity(images, [text])[:, 0]
         order = np.argsort(-similarity, kind="stable")[:limit]
@@ -122,7 +133,7 @@ def compare(
 ) -> tuple[Measure, ...]:
     """The largest difference of a similarity."""
     difference = float(np.abs(expected[SIMILARITY].astype(np.float64) - actual[SIMILARITY]).max())
-    return (Measure("similarity difference", difference, allowed(LARGEST_DIFFERENCE, precision)),)
+    return (Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),)
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

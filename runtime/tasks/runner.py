@@ -72,6 +72,12 @@ class Runner(ABC):
         Raises:
             UsageError: what is asked does not go with the task, or nothing is asked.
             InputError: an image or file that cannot be used.
+
+        Examples:
+            >>> from rsvl.runtime import Query, load
+            >>> query = Query({"optical": "squares.png"}, ["the red square"])
+            >>> load("tiny.bundle").ask(query)[0].lines()
+            ['1.00  the red square: 100 px in x 10–20, y 5–15']
         """
 
     def show_bands(self, bands: Sequence[str | int]) -> None:
@@ -102,6 +108,11 @@ class Runner(ABC):
 
         Raises:
             InputError: an input that is missing, unknown, or of another shape or dtype.
+
+        Examples:
+            >>> import rsvl.runtime
+            >>> rsvl.runtime.load("custom.bundle").run(x=np.array([[1, 2]], np.float32))
+            {'y': array([[2., 4.]], dtype=float32)}
         """
         raw = self.spec.raw_inputs
         if set(arrays) != set(raw):

@@ -4,7 +4,7 @@ Two outputs agree by the IoU of their masks and by their logits. A mask is where
 threshold. Two rules keep the comparison meaningful:
 
 - A small mask cannot agree to 1 % and still differ in a pixel, and a pixel on the border is within rounding: samples
-  with fewer than `LEAST_PIXELS` in both masks together count in the IoU of all samples taken as one mask.
+  with fewer than `MIN_PIXELS` in both masks together count in the IoU of all samples taken as one mask.
 - Where all samples' masks at the threshold together have fewer than that inside or outside, as with random weights,
   they say nothing: the masks are then cut at the median of all reference logits, where half of the pixels are inside
   and most of them have a chance to fall on the wrong side.
@@ -35,8 +35,8 @@ if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
 
 MASK = "mask_logits"
-LEAST_PIXELS = 1000
-LEAST_IOU = {"fp32": 0.995, "fp16": 0.99, "bf16": 0.98, "int8": 0.95}
+MIN_PIXELS = 1000
+MIN_IOU = {"fp32": 0.995, "fp16": 0.99, "bf16": 0.98, "int8": 0.95}
 
 
 class Options(TypedDict, total=False):
@@ -108,6 +108,13 @@ class Segmenter(Runner):
         Raises:
             InputError: an image that cannot be read, a sentence that is empty.
             UsageError: a threshold, tile or overlap out of range.
+
+        Examples:
+            >>> segmenter = Segmenter.open("tiny.bundle")
+            >>> found = segmenter.segment("squares.png", "the red square")
+            >>> found.box, found.area, f"{found.score:.2f}"
+            ((10, 5, 20, 15), 100, '1.00')
+            >>> found.save("red.png")
         """
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences:
@@ -189,7 +196,7 @@ def compare(
     cut, _ = mask_cut(expected[MASK], spec.threshold)
     _, least = mask_ious(expected[MASK], actual[MASK], cut)
     return (
-        Measure("mask IoU", least, allowed(LEAST_IOU, precision), at_least=True),
+        Measure("mask IoU", least, allowed(MIN_IOU, precision), at_least=True),
         Measure(
             "relative logit difference",
             relative_difference(expected[MASK], actual[MASK]),
@@ -213,7 +220,7 @@ def mask_cut(logits: np.ndarray, threshold: float) -> tuple[float, str]:
     """
     cut = math.log(threshold / (1 - threshold))
     inside = int((logits > cut).sum())
-    if min(inside, logits.size - inside) >= LEAST_PIXELS:
+    if min(inside, logits.size - inside) >= MIN_PIXELS:
         return cut, "threshold"
     return float(np.median(logits)), "median"
 
@@ -223,10 +230,10 @@ def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> tuple[np.
 
     Returns:
         Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the least that counts:
-        over the samples with `LEAST_PIXELS` or more, and over all samples taken as one mask.
+        over the samples with `MIN_PIXELS` or more, and over all samples taken as one mask.
     """
     a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))
     both, either = (a & b).sum(axis=1), (a | b).sum(axis=1)
     ious = np.where(either == 0, 1.0, both / np.maximum(either, 1))
     together = both.sum() / either.sum() if either.any() else 1.0
-    return ious, float(min([together, *ious[either >= LEAST_PIXELS]]))
+    return ious, float(min([together, *ious[either >= MIN_PIXELS]]))

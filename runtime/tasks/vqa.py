@@ -21,7 +21,7 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
 
 ANSWER = "answer_logits"
-LARGEST_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 
 SENSORS = "sensors"
 ORDER = ("optical", "sar")
@@ -64,6 +64,14 @@ class Answerer(Runner):
         Raises:
             InputError: no image at all, an unreadable one, a pair of different sizes, a question that is empty.
             UsageError: no question, or an image of a sensor that the model does not take.
+
+        Examples:
+            >>> answerer = Answerer.open("vqa.bundle")
+            >>> answer = answerer.answer("the red square", optical="quarters.png")
+            >>> answer.answer, f"{answer.probability:.2f}", answer.warning
+            ('yes', '0.98', 'no sar image: answered from optical alone')
+            >>> answerer.answer("the red square", optical="quarters.png", sar="sar.png").answer
+            'bright'
         """
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:
@@ -117,7 +125,7 @@ def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
     """The share of samples with the same answer, and the largest difference of a probability."""
-    limit = allowed(LARGEST_DIFFERENCE, precision)
+    limit = allowed(MAX_DIFFERENCE, precision)
     wanted, found = softmax(expected[ANSWER]), softmax(actual[ANSWER])
     of_expected = found[np.arange(len(found)), wanted.argmax(axis=1)]
     alike = of_expected >= found.max(axis=1) - limit

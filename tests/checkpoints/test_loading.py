@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 import rsvl
 from rsvl import registry
 from rsvl.checkpoints import load_encoder_weights, load_weights, read_metadata, read_state_dict, save_weights
+from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.errors import CheckpointError, OutputError, UsageError
+from tests.support.small_fusion import small_model
 from tests.support.tiny_clip import Encoders, State, clip_config, hugging_face_state, openai_state
 
 # Archives as OpenAI's are still made by what torch has deprecated.
@@ -288,3 +290,36 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     yield
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+class Published(ExportableModel):
+    """A model whose authors call its one layer by another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        if "theirs.weight" not in state:
+            return None
+        return {key.replace("theirs.", "layer."): value for key, value in state.items()}
+
+
+def test_a_model_reads_the_layout_that_it_says_is_published(tmp_path: Path) -> None:
+    state = {"theirs.weight": torch.randn(2, 3), "theirs.bias": torch.randn(2)}
+    save_file(state, tmp_path / "theirs.safetensors")
+    model = Published()
+    load_weights(model, tmp_path / "theirs.safetensors")
+    assert torch.equal(model.layer.weight, state["theirs.weight"])
+    save_file({"theirs.weight": state["theirs.weight"]}, tmp_path / "half.safetensors")
+    with unchanged(model), pytest.raises(CheckpointError, match=r"missing: layer\.bias"):
+        load_weights(model, tmp_path / "half.safetensors")
+
+
+def test_encoders_of_another_model_that_rsvl_saved_fill_the_same_ones(tmp_path: Path) -> None:
+    lavt, rmsin = small_model("lavt"), small_model("rmsin")
+    save_weights(lavt, tmp_path / "lavt.safetensors")
+    load_encoder_weights(rmsin, tmp_path / "lavt.safetensors")
+    for name in ("image_encoder", "text_encoder"):
+        for key, value in rmsin.get_submodule(name).state_dict().items():
+            assert torch.equal(value, lavt.get_submodule(name).state_dict()[key]), key

@@ -62,7 +62,7 @@ def test_options_that_do_not_fit_together_are_refused_at_once(
 def test_parts_are_shown_with_their_share_what_they_lose_and_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
     show(FOUND, "int8")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "40.0% of the layers' multiply-adds in int8"
+    assert lines[0] == "40.0% of the layers' MACs in int8"
     (layers,) = [line.split() for line in lines if "encoder.layers.0-2" in line]
     assert layers == ["encoder.layers.0-2", "18", "60.0%", "+0.0431", "no"]
     assert lines[-1] == ("mIoU 0.6680, in float32 0.6700, at least 0.6633 allowed (60 images of rrsis-d val)")

@@ -151,8 +151,8 @@ def test_progress_in_a_log_is_a_line_a_stage(capsys: pytest.CaptureFixture[str])
 
 
 def test_epoch_table_keeps_its_columns_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    table = EpochTable(lambda *_: None, 2, lambda row: {"image to text R@1": row["r"], "mR": None}, shown=True)
-    table.epoch({"epoch": 1, "loss": 11.5529, "r": 0.25, "seconds": 130.0})
+    table = EpochTable(lambda row: {"image to text R@1": row["r"], "mR": None})
+    table({"epoch": 1, "loss": 11.5529, "r": 0.25, "seconds": 130.0})
     header, row = capsys.readouterr().out.splitlines()
     assert header.endswith("epoch     loss  image to text R@1       mR  seconds")
     assert row.split() == ["1", "11.6", "0.2500", "–", "130.0"] and len(row) == len(header)

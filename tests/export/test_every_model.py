@@ -41,4 +41,4 @@ def test_declaration_is_enough_to_run_and_compare_a_model(name: str, tmp_path: P
         chosen = most_informative(spec, found, 2)
         for key in golden:
             np.testing.assert_array_equal(golden[key], found[key][chosen])
-    assert evaluation_of(spec.task).BEST and training_of(spec.task).torch_predictor(model)
+    assert evaluation_of(spec.task).PRIMARY_METRIC and training_of(spec.task).torch_predictor(model)

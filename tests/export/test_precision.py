@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.export.graphs import write_graph
-from rsvl.export.keep_fp32 import matching
+from rsvl.export.keep_fp32 import matching_pattern
 from rsvl.export.precision import OVERFLOW_MARGIN, in_precision, overflowing, watch_ranges
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
@@ -82,7 +82,7 @@ def test_kept_part_computes_on_what_float16_could_not_hold(net: Net) -> None:
     [("dfsm.project", "dfsm"), ("dfsm", "dfsm"), ("drc.1.angle", "drc.*.angle"), ("dfsm2", None), ("", None)],
 )
 def test_matching_takes_a_path_and_all_below_it(path: str, pattern: str | None) -> None:
-    assert matching(path, {"dfsm": "a", "drc.*.angle": "b"}) == pattern
+    assert matching_pattern(path, {"dfsm": "a", "drc.*.angle": "b"}) == pattern
 
 
 def test_watch_ranges_sees_what_a_layer_takes_holds_and_gives(net: Net) -> None:

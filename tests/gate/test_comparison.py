@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rsvl.gate import Limits, Status, compare
-from rsvl.gate.comparison import LEAST_IMAGES
+from rsvl.gate.comparison import MIN_IMAGES
 from rsvl.gate.resources import median_interval, size_line
 from rsvl.gate.verdict import Line, judge
 from rsvl.metrics.drop import Drop
@@ -59,7 +59,7 @@ def test_rare_classes_are_judged_together() -> None:
     common = scene(40, "building", 0.8)
     rare = [row for k, name in enumerate(("airport", "dam", "ship")) for row in scene(5, name, 0.8, start=5 * k)]
     found = lines(common + rare, common + [(image, name, 0.1) for image, name, _ in rare])
-    together = found[f"class: all 3 of fewer than {LEAST_IMAGES} images"]
+    together = found[f"class: all 3 of fewer than {MIN_IMAGES} images"]
     assert (together.status, together.images, together.samples) == (Status.RED, 15, 15)
     assert {found[f"class: {name}"].status for name in ("airport", "dam", "ship")} == {Status.FEW}
     assert found["class: dam"].low is None and found["class: building"].status is Status.OK
@@ -110,7 +110,7 @@ def test_weights_count() -> None:
     assert line.value == pytest.approx((3 * 6 * 0.2 + 6 * 0.8) / 24)
 
 
-@pytest.mark.parametrize("images", [0, LEAST_IMAGES - 1])
+@pytest.mark.parametrize("images", [0, MIN_IMAGES - 1])
 def test_too_few_images_are_refused(images: int) -> None:
     rows = scene(images, "ship", 0.8)
     with pytest.raises(InputError, match=f"{images} images are too few"):

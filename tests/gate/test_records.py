@@ -30,6 +30,14 @@ def test_record_without_samples_is_json(tmp_path: Path) -> None:
     assert read_record(tmp_path / "base.json") == empty
 
 
+def test_record_of_an_earlier_version_has_todays_names_of_groups(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text(
+        changed(lambda data: data["samples"][0].__setitem__(4, [["names nothing", ""], ["class", "names nothing"]]))
+    )
+    first, _ = read_record(tmp_path / "base.json").samples
+    assert first.sample.groups == (("no-target", ""), ("class", "names nothing"))
+
+
 def changed(change: Callable[[dict[str, Any]], object]) -> str:
     data = json.loads(RECORDED.to_json())
     change(data)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from rsvl.metrics import THRESHOLDS, GroupMetrics, ReferringMetrics
+from rsvl.metrics import THRESHOLDS, GroupMetrics, SegmentationMetrics
 
 H, W = 100, 120
 
@@ -29,8 +29,8 @@ def _samples(count: int = 200) -> list[tuple[np.ndarray, np.ndarray, str]]:
     return samples
 
 
-def _measured(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> ReferringMetrics:
-    metrics = ReferringMetrics()
+def _measured(samples: list[tuple[np.ndarray, np.ndarray, str]]) -> SegmentationMetrics:
+    metrics = SegmentationMetrics()
     for pred, target, category in samples:
         metrics.update(pred, target, category)
     return metrics
@@ -130,7 +130,7 @@ def test_merged_accumulators_equal_one() -> None:
     parts[2].update(nothing, nothing, no_target=True)
     whole = _measured(samples)
     whole.update(nothing, nothing, no_target=True)
-    merged = ReferringMetrics()
+    merged = SegmentationMetrics()
     for part in parts:
         merged.merge(part)
     expected, found = whole.compute(), merged.compute()
@@ -142,7 +142,7 @@ def test_merged_accumulators_equal_one() -> None:
 
 
 def test_empty_report_is_nan_and_null_in_json() -> None:
-    report = ReferringMetrics().compute()
+    report = SegmentationMetrics().compute()
     assert math.isnan(report.miou)
     assert math.isnan(report.n_acc)
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
@@ -163,4 +163,4 @@ def test_json_uses_the_papers_names() -> None:
 )
 def test_masks_of_another_type_or_shape_are_refused(pred: np.ndarray, target: np.ndarray) -> None:
     with pytest.raises(ValueError, match="masks must be bool of one shape"):
-        ReferringMetrics().update(pred, target)
+        SegmentationMetrics().update(pred, target)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from rsvl.metrics import AnswerMetrics
+from rsvl.metrics import VQAMetrics
 
 ASKED = [  # given, true, type, condition
     ("yes", "yes", "presence", "clear"),
@@ -19,8 +19,8 @@ ASKED = [  # given, true, type, condition
 ]
 
 
-def _metrics(asked: list[tuple[str, str, str, str]]) -> AnswerMetrics:
-    metrics = AnswerMetrics()
+def _metrics(asked: list[tuple[str, str, str, str]]) -> VQAMetrics:
+    metrics = VQAMetrics()
     for question in asked:
         metrics.update(*question)
     return metrics
@@ -63,6 +63,6 @@ def test_parts_put_together_are_the_whole() -> None:
 
 
 def test_dict_has_the_papers_names_and_no_nan() -> None:
-    values = json.loads(json.dumps(AnswerMetrics().compute().to_dict(), allow_nan=False))
+    values = json.loads(json.dumps(VQAMetrics().compute().to_dict(), allow_nan=False))
     assert values["OA"] is values["AA"] is values["commonest OA"] is None and values["count"] == 0
-    assert math.isnan(AnswerMetrics().compute().oa)
+    assert math.isnan(VQAMetrics().compute().oa)

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError
 from rsvl.runtime.manifest import Manifest
-from rsvl.runtime.tasks.segmentation import LEAST_IOU
+from rsvl.runtime.tasks.segmentation import MIN_IOU
 from tests.support.toy_bundle import FUSED, toy_spec, write_bundle, write_manifest
 
 
@@ -24,12 +24,12 @@ def golden(bundle: Path) -> dict[str, np.ndarray]:
     return dict(np.load(bundle / "golden" / "golden.npz"))
 
 
-@pytest.mark.parametrize("precision", LEAST_IOU)
+@pytest.mark.parametrize("precision", MIN_IOU)
 def test_intact_bundle_passes(tmp_path: Path, precision: str) -> None:
     report = check(write_bundle(tmp_path / "bundle", precision=precision), "cpu", threads=1)
     assert report.passed
     iou, difference = report.measures
-    assert (iou.value, report.precision, iou.limit) == (1.0, precision, LEAST_IOU[precision])
+    assert (iou.value, report.precision, iou.limit) == (1.0, precision, MIN_IOU[precision])
     assert (report.model, report.provider, report.samples, report.files) == ("toy", "cpu", 2, 5)
     assert difference.value < 1e-4
 

@@ -1,4 +1,4 @@
-"""What an evaluation tells of each sample adds up to its report, and two models' answers are compared by their task."""
+"""The samples of an evaluation average to its report, and two models' answers are compared by their task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rsvl.metrics import ALL, Group
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
 from rsvl.tasks import evaluation_of
-from rsvl.tasks.contract import Seen
+from rsvl.tasks.contract import EvalOptions, SampleRecord
 from rsvl.tasks.segmentation.packing import pack, unpack
 
 SIZE = 64
@@ -34,7 +34,7 @@ RNG_SEED = 5
 
 
 class Boxes(ReferringDataset):
-    """Objects of three sizes and two classes in images of two sensors, and sentences that name nothing."""
+    """Objects of three sizes and two classes in images of two sensors, and no-target sentences."""
 
     name, split, categories = "boxes", "test", ("quay", "ship")
 
@@ -104,7 +104,7 @@ def captions(folder: Path) -> CaptionDataset:
     return CaptionDataset("told", "test", images)
 
 
-# The task, its data, the model, and where the report has each group's figure.
+# The task, its data, the model, and where the report has each group's metric.
 CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Callable[[Any], dict[Group, float]]]] = {
     "masks": (
         SEGMENTATION,
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Cal
         lambda guesses: guesses.masks,
         lambda report: {
             ALL: report.miou,
-            ("names nothing", ""): report.n_acc,
+            ("no-target", ""): report.n_acc,
             **{("area", k): v.miou for k, v in report.by_area.items() if v.count},
             **{("coverage", k): v.miou for k, v in report.by_coverage.items() if v.count},
             **{("class", k): v.miou for k, v in report.by_category.items()},
@@ -124,7 +124,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Cal
         lambda guesses: guesses.boxes,
         lambda report: {
             ALL: report.pr50,
-            ("names nothing", ""): report.n_acc,
+            ("no-target", ""): report.n_acc,
             **{("area", k): v.precision[0.5] for k, v in report.by_area.items() if v.count},
             **{("sensor", k): v.precision[0.5] for k, v in report.by_sensor.items()},
             **{("class", k): v.precision[0.5] for k, v in report.by_category.items()},
@@ -159,22 +159,22 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Cal
 }
 
 
-@pytest.mark.parametrize(("task", "data", "model", "figures"), CASES.values(), ids=CASES.keys())
-def test_samples_add_up_to_the_report(task: str, data: Any, model: Any, figures: Any, tmp_path: Path) -> None:
-    evaluation, dataset, seen = evaluation_of(task), data(tmp_path), list[Seen]()
-    report = evaluation.evaluate(model(Guesses()), dataset, observe=seen.append)
+@pytest.mark.parametrize(("task", "data", "model", "metrics"), CASES.values(), ids=CASES.keys())
+def test_samples_average_to_the_report(task: str, data: Any, model: Any, metrics: Any, tmp_path: Path) -> None:
+    evaluation, dataset, samples = evaluation_of(task), data(tmp_path), list[SampleRecord]()
+    report = evaluation.evaluate(model(Guesses()), dataset, EvalOptions(on_sample=samples.append))
     found: dict[Group, list[tuple[float, float]]] = {}
-    for each in seen:
+    for each in samples:
         for group in each.sample.groups:
             found.setdefault(group, []).append((each.sample.score, each.sample.weight))
     means = {
-        group: sum(score * weight for score, weight in samples) / sum(weight for _, weight in samples)
-        for group, samples in found.items()
+        group: sum(score * weight for score, weight in scores) / sum(weight for _, weight in scores)
+        for group, scores in found.items()
     }
-    assert means == pytest.approx(figures(report))
-    assert means[ALL] == pytest.approx(report.to_dict()[evaluation.BEST])
-    assert {each.image for each in seen} == {f"{tmp_path.name}/{i}.png" for i in range(len(dataset))}
-    assert all(evaluation.agreement(each.answer, each.answer) == 1 for each in seen)
+    assert means == pytest.approx(metrics(report))
+    assert means[ALL] == pytest.approx(report.to_dict()[evaluation.PRIMARY_METRIC])
+    assert {each.image for each in samples} == {f"{tmp_path.name}/{i}.png" for i in range(len(dataset))}
+    assert all(evaluation.agreement(each.answer, each.answer) == 1 for each in samples)
 
 
 DISAGREEING = {

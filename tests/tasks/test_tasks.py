@@ -14,7 +14,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
 from rsvl.runtime.tasks.matching import TEMPLATE
 from rsvl.runtime.tasks.tokenizer import Tokenizer
-from rsvl.tasks import evaluation_of, open_split, training_of
+from rsvl.tasks import EvalOptions, evaluation_of, open_split, training_of
 from rsvl.tasks.batch import draw, join
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import train
@@ -22,7 +22,7 @@ from tests.support.toy_learners import SIZE, SYNTH, TOYS
 
 
 def batches(task: str, splits, sentences: int = 6):
-    """A toy, its data set, its tokenizer and the joined batch of the first two images."""
+    """A toy, its dataset, its tokenizer and the joined batch of the first two images."""
     torch.manual_seed(0)
     model, dataset = TOYS[task](), splits(task)
     training = training_of(task).training_set(model, dataset, sentences, seed=0)
@@ -49,7 +49,7 @@ def test_grounding_batch_has_each_sentences_own_box(splits) -> None:
             np.testing.assert_allclose(batch.boxes[row], expected, atol=1e-6)
 
 
-def test_answering_batch_has_answers_of_the_data_sets_vocabulary(splits) -> None:
+def test_vqa_batch_has_answers_of_the_datasets_vocabulary(splits) -> None:
     model, dataset, tokenizer, batch = batches(VQA, splits)
     assert model.spec.answers == dataset.answers
     assert batch.optical.shape == (2, 3, SIZE, SIZE) and batch.sar.shape == (2, 1, SIZE, SIZE)
@@ -93,23 +93,26 @@ class KnowsClasses:
         return np.eye(len(self.classes), dtype=np.float32)[: len(texts)]
 
 
-def test_who_knows_the_answers_scores_one_and_without_its_pictures_less(splits) -> None:
+def test_who_knows_the_answers_scores_one_and_without_its_images_less(splits) -> None:
     evaluation, dataset = evaluation_of(VQA), splits(VQA)
     report = evaluation.evaluate(knows_answers(dataset), dataset)
-    assert report.to_dict()[evaluation.BEST] == 1.0
-    shuffled = evaluation.evaluate(knows_answers(dataset), dataset, shuffle_sentences=True)
+    assert report.to_dict()[evaluation.PRIMARY_METRIC] == 1.0
+    shuffled = evaluation.evaluate(knows_answers(dataset), dataset, EvalOptions(shuffle_sentences=True))
     assert shuffled.to_dict()["OA"] < 1.0
     only = []
-    evaluation.evaluate(lambda o, s, q: only.append((o is None, s is None)) or [""] * len(q), dataset, sensor="sar")
+    by_sar = EvalOptions(sensor="sar")
+    evaluation.evaluate(lambda o, s, q: only.append((o is None, s is None)) or [""] * len(q), dataset, by_sar)
     assert set(only) == {(True, False)}
 
 
 def test_who_knows_the_classes_scores_one_and_chance_when_exchanged(splits) -> None:
     evaluation, dataset = evaluation_of(MATCHING), splits(MATCHING)
     report = evaluation.evaluate(KnowsClasses(dataset), dataset)
-    assert report.to_dict()[evaluation.BEST] == 1.0 and evaluation.groups(report)["all"]["count"] == len(dataset)
+    assert report.to_dict()[evaluation.PRIMARY_METRIC] == 1.0 and evaluation.groups(report)["all"]["count"] == len(
+        dataset
+    )
     with pytest.raises(UsageError, match="sensor"):
-        evaluation.evaluate(KnowsClasses(dataset), dataset, sensor="sar")
+        evaluation.evaluate(KnowsClasses(dataset), dataset, EvalOptions(sensor="sar"))
 
 
 def test_who_knows_the_boxes_scores_one_and_nothing_when_exchanged(splits) -> None:
@@ -120,11 +123,14 @@ def test_who_knows_the_boxes_scores_one_and_nothing_when_exchanged(splits) -> No
     )()
     known = knows_boxes_of(dataset, record)
     report = evaluation.evaluate(known, one)
-    assert report.to_dict()[evaluation.BEST] == 1.0 and report.n_acc in (1.0, pytest.approx(math.nan, nan_ok=True))
-    assert evaluation.evaluate(known, one, shuffle_sentences=True).to_dict()["meanIoU"] < 0.5
+    assert report.to_dict()[evaluation.PRIMARY_METRIC] == 1.0 and report.n_acc in (
+        1.0,
+        pytest.approx(math.nan, nan_ok=True),
+    )
+    assert evaluation.evaluate(known, one, EvalOptions(shuffle_sentences=True)).to_dict()["meanIoU"] < 0.5
     other = "sar" if record.sensor == "optical" else "optical"
     with pytest.raises(UsageError, match=f"{other} shows none of these 1 images"):
-        evaluation.evaluate(known, one, sensor=other)
+        evaluation.evaluate(known, one, EvalOptions(sensor=other))
 
 
 def knows_boxes_of(dataset, record):
@@ -136,7 +142,7 @@ def knows_boxes_of(dataset, record):
 
 
 @pytest.mark.parametrize("task", SYNTH)
-def test_one_loop_trains_every_task_and_chooses_by_its_figure(task: str, splits, tmp_path: Path) -> None:
+def test_one_loop_trains_every_task_and_chooses_by_its_primary_metric(task: str, splits, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = TOYS[task]()
     before = model.embed.weight.clone()
@@ -144,10 +150,10 @@ def test_one_loop_trains_every_task_and_chooses_by_its_figure(task: str, splits,
     state = train(model, splits(task), splits(task, "val"), tmp_path, config)
     history = json.loads((tmp_path / "history.json").read_text())["epochs"]
     evaluation = evaluation_of(task)
-    assert state.best == max(row[evaluation.BEST] or 0 for row in history) and len(history) == 2
+    assert state.best == max(row[evaluation.PRIMARY_METRIC] or 0 for row in history) and len(history) == 2
     assert not torch.equal(model.embed.weight, before)
     assert evaluation.headline(history[0])
-    report = evaluation.evaluate(training_of(task).torch_predictor(model), splits(task, "val"), limit=1)
+    report = evaluation.evaluate(training_of(task).torch_predictor(model), splits(task, "val"), EvalOptions(limit=1))
     assert evaluation.groups(report) and isinstance(list(evaluation.remarks(report)), list)
 
 
@@ -155,7 +161,7 @@ def test_one_loop_trains_every_task_and_chooses_by_its_figure(task: str, splits,
     ("task", "data"),
     [(GROUNDING, "scenes"), (VQA, "optsar-rsvg"), (MATCHING, "osvqa"), (SEGMENTATION, "dior-rsvg")],
 )
-def test_data_set_of_another_kind_is_refused(task: str, data: str, tmp_path: Path) -> None:
+def test_dataset_of_another_kind_is_refused(task: str, data: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{data} has"):
         open_split(task, data, tmp_path, "train")
 

@@ -11,7 +11,7 @@ for name in ("torch", "onnx", "transformers", "accelerate", "cv2", "pycocotools"
     sys.modules[name] = None  # importing it fails as if it were not installed
 from rsvl.runtime.manifest import VQA, GROUNDING, MATCHING, SEGMENTATION
 from rsvl.tasks import evaluation_of
-print(*[evaluation_of(task).BEST for task in (SEGMENTATION, GROUNDING, VQA, MATCHING)], sep="; ")
+print(*[evaluation_of(task).PRIMARY_METRIC for task in (SEGMENTATION, GROUNDING, VQA, MATCHING)], sep="; ")
 """
 
 

@@ -18,7 +18,7 @@ from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import join
-from rsvl.tasks.segmentation.training import SentenceSampler
+from rsvl.tasks.segmentation.training import SegmentationSampler
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import State, optimizers, train, warmup_cosine
 
@@ -77,15 +77,9 @@ def test_training_writes_the_best_epoch_and_its_history(sets, tmp_path):
 
 
 def test_loss_falls_on_scenes_seen_again_and_again(sets, tmp_path):
-    losses = []
-
-    class Recorder:
-        def step(self, epoch: int, step: int, steps: int, loss: float) -> None: ...
-
-        def epoch(self, row: dict) -> None:
-            losses.append(row["loss"])
-
-    train(small(), *sets, tmp_path, replace(CONFIG, epochs=8, encoder_rate=1.0), progress=Recorder())
+    rows: list[dict] = []
+    train(small(), *sets, tmp_path, replace(CONFIG, epochs=8, encoder_rate=1.0), on_epoch=rows.append)
+    losses = [row["loss"] for row in rows]
     assert losses[-1] < losses[0] - 0.1
 
 
@@ -95,15 +89,12 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path, optimi
     whole = small()
     train(whole, *sets, tmp_path / "whole", config)
 
-    class KillInSecondEpoch:
-        def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-        def epoch(self, row: dict) -> None: ...
+    def kill_in_second_epoch(done: float, total: float, stage: str = "", detail: str = "") -> None:
+        if stage == "epoch 2 of 2":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(small(), *sets, tmp_path / "killed", config, progress=KillInSecondEpoch())
+        train(small(), *sets, tmp_path / "killed", config, progress=kill_in_second_epoch)
     torch.manual_seed(99)  # another process would have another state
     resumed = CD2FSAN("small", SMALL)
     state = train(resumed, *sets, tmp_path / "killed", config, resume=True)
@@ -195,7 +186,7 @@ def test_learning_rate_warms_up_and_ends_at_zero():
 def test_sampler_gives_sentences_with_their_own_masks(sets):
     model, train_set = small(), sets[0]
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
-    sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=20, seed=0)
+    sampler = SegmentationSampler(train_set, model.spec, tokenizer, sentences=20, seed=0)
     batch = join([sampler[0], sampler[1]])
     assert batch.images.shape == (2, 3, 64, 64)
     assert batch.masks.shape == (40, 1, 32, 32)
@@ -219,7 +210,7 @@ def test_sampler_draws_anew_each_epoch_and_the_same_for_a_seed(sets):
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
 
     def drawn(seed: int, epoch: int) -> list[list[int]]:
-        sampler = SentenceSampler(sets[0], model.spec, tokenizer, sentences=3, seed=seed)
+        sampler = SegmentationSampler(sets[0], model.spec, tokenizer, sentences=3, seed=seed)
         sampler.epoch = epoch
         return torch.cat([sampler[i].tokens for i in range(6)]).tolist()
 
@@ -231,7 +222,7 @@ def test_sampler_draws_anew_each_epoch_and_the_same_for_a_seed(sets):
 def test_class_masks_unite_what_is_said_of_each_class(sets):
     model, train_set = small(), sets[0]
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
-    sampler = SentenceSampler(train_set, model.spec, tokenizer, sentences=2, seed=0)
+    sampler = SegmentationSampler(train_set, model.spec, tokenizer, sentences=2, seed=0)
     batch = join([sampler[2], sampler[3]])
     assert batch.class_tokens.tolist() == tokenizer(list(train_set.categories)).tolist()
     for row, image in enumerate((2, 3)):

@@ -13,9 +13,9 @@ from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
 from rsvl.train.config import TrainConfig
-from rsvl.train.shipped import Recipe, ablate, recipe, recipes, retrain
+from rsvl.train.shipped import TrainingRecipe, ablate, recipe, recipes, retrain
 
-SMALL = Recipe(
+SMALL = TrainingRecipe(
     data="osvqa",
     scenes={"task": "vqa", "scenes": 4, "seed": 3, "size": 64, "val": 1, "test": 1},
     train=TrainConfig(epochs=1, batch=2, sentences=2, workers=0, seed=1),
@@ -31,7 +31,7 @@ def test_every_shipped_file_has_its_recipe_and_they_are_small_enough_to_ship():
 @pytest.mark.parametrize("name", recipes())
 def test_recipe_names_a_data_set_of_the_models_task(name):
     model = registry.create(name)
-    assert DATASETS[recipe(name).data].kind in evaluation_of(model.spec.task).DATA
+    assert DATASETS[recipe(name).data].kind in evaluation_of(model.spec.task).DATASET_TYPES
 
 
 def test_unknown_recipe_is_refused_with_those_that_there_are():
@@ -57,8 +57,10 @@ def test_retraining_leaves_weights_in_half_precision_and_the_test_splits_figures
 def test_training_starts_from_the_weights_that_a_recipe_names(tmp_path):
     torch.set_num_threads(1)
     scenes = {"task": "referring-segmentation", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
-    start = Recipe("rrsis-d", scenes, TrainConfig(epochs=1, batch=1, sentences=1, lr=0.0, workers=0), "cd2fsan-tiny")
-    retrain("cd2fsan-tiny", start, tmp_path, lambda *_: None)
+    start = TrainingRecipe(
+        "rrsis-d", scenes, TrainConfig(epochs=1, batch=1, sentences=1, lr=0.0, workers=0), "cd2fsan-tiny"
+    )
+    retrain("cd2fsan-tiny", start, tmp_path)
     model = registry.create("cd2fsan-tiny")
     load_weights(model, tmp_path / "cd2fsan-tiny.safetensors")
     shipped = read_state_dict(SHIPPED / "cd2fsan-tiny.safetensors")
@@ -69,8 +71,8 @@ def test_training_starts_from_the_weights_that_a_recipe_names(tmp_path):
 def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
     torch.set_num_threads(1)
     scenes = {"task": "grounding", "sensor": "optical", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
-    short = Recipe("optsar-rsvg", scenes, TrainConfig(epochs=1, batch=1, sentences=1, workers=0))
-    found = ablate("optisar-net++-tiny", short, tmp_path, lambda *_: None)
+    short = TrainingRecipe("optsar-rsvg", scenes, TrainConfig(epochs=1, batch=1, sentences=1, workers=0))
+    found = ablate("optisar-net++-tiny", short, tmp_path)
     assert json.loads((tmp_path / "optisar-net++-tiny-ablations.json").read_text()) == found
     experts = {}
     for name in found:
@@ -81,4 +83,4 @@ def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
 
 def test_model_without_ablations_is_refused(tmp_path):
     with pytest.raises(UsageError, match="tgfnet-tiny has no ablations"):
-        ablate("tgfnet-tiny", SMALL, tmp_path, lambda *_: None)
+        ablate("tgfnet-tiny", SMALL, tmp_path)

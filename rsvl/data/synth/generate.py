@@ -31,6 +31,11 @@ def generate(
 
     Raises:
         UsageError: when size is out of range.
+
+    Examples:
+        >>> scene = generate(1, size=64)
+        >>> scene.image.shape, scene.objects[0].category
+        ((64, 64, 3), 'building')
     """
     if not 64 <= size <= 2048:
         raise UsageError(f"synthetic scenes are 64 to 2048 pixels wide, not {size}: choose another --size")

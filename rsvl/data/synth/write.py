@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ from rsvl.data.synth.referring import ReferringLabels
 from rsvl.data.synth.vqa import QuestionLabels
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.manifest import SEGMENTATION
+from rsvl.runtime.progress import Progress, silent
 
 #: Every task that there are labels for.
 TASKS: dict[str, type[Labels]] = {
@@ -58,7 +59,7 @@ def write(
     val: float = 0.1,
     test: float = 0.1,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     *,
     task: str = SEGMENTATION,
     sensor: str | None = None,
@@ -76,7 +77,7 @@ def write(
         val: scenes of the validation split: a share below 1, or a number.
         test: scenes of the test split: a share below 1, or a number.
         workers: processes.
-        progress: called with (scenes done, scenes in all).
+        progress: called after every scene.
         task: a key of `TASKS`.
         sensor: what the pictures show: ``optical``, ``sar`` or ``both``, as far as the task knows it; by default the
             first of its `Labels.sensors`.
@@ -84,6 +85,11 @@ def write(
     Raises:
         UsageError: when the numbers do not fit each other, the task has no such pictures or the folder is in use.
         OutputError: when the disk refuses.
+
+    Examples:
+        >>> written = write("ships", scenes=4, size=64, val=1, test=1)
+        >>> written.scenes
+        {'train': 2, 'val': 1, 'test': 1}
     """
     root = Path(root)
     splits = _splits(scenes, val, test)
@@ -99,8 +105,7 @@ def write(
             (temporary / folder).mkdir(parents=True)
         for index, made in enumerate(_made(labels, jobs, workers)):
             labels.add(made, splits[index])
-            if progress is not None:
-                progress(index + 1, scenes)
+            progress(index + 1, scenes)
         labels.finish(temporary)
         temporary.replace(root)
     except OSError as error:

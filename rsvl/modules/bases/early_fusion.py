@@ -6,8 +6,8 @@ Choices, where the papers' public codes differ from each other or from what a ti
 
 * Full presets have the papers' losses, and their two-class logits at a quarter of the image's side are enlarged to it.
   `mask_logits` is the difference of the two classes' logits, whose sigmoid is the softmax's foreground.
-* Tiny presets learn from nothing on small images: a convolutional stem embeds patches of 8 pixels and a finer map of
-  it, multiplied with the sentence, joins after the decoder; the pixels are told their places; the loss is focal and
+* Tiny presets are trained from scratch on small images: a convolutional stem embeds patches of 8 pixels and a finer map
+  of it, multiplied with the sentence, joins after the decoder; positions are added to the pixels; the loss is focal and
   Dice as CD2FSAN's, with the text-to-pixel contrast on what the image graph gives.
 """
 
@@ -50,7 +50,7 @@ class Preset:
         tokens: words per sentence with start and end token.
         swin, bert: the encoders.
         decoder: channels after each block of the mask decoder, coarsest first.
-        stem: widths of a convolutional patch embedding for models that learn from nothing; none for Swin's own.
+        stem: widths of a convolutional patch embedding for models trained from scratch; none for Swin's own.
     """
 
     image_size: int = 480
@@ -83,10 +83,10 @@ TINY: Mapping[str, Any] = {
 
 
 class EarlyFusionSegmenter(ReferringSegmenter):
-    """Swin whose stages hear the words, and a top-down mask decoder.
+    """Swin whose stages attend to the words, and a top-down mask decoder.
 
-    A subclass says how a stage hears the words (`fuse`) and may add to what follows (`refine`, `decode`, and what the
-    text graph gives: `encode_text` and its declaration, `text_features`).
+    A subclass says how a stage attends to the words (`fuse`) and may add to what follows (`refine`, `decode`, and what
+    the text graph gives: `encode_text` and its declaration, `text_features`).
 
     Args:
         name: the preset's name.
@@ -94,7 +94,7 @@ class EarlyFusionSegmenter(ReferringSegmenter):
 
     Attributes:
         paper: the paper's title.
-        rotated: whether the decoder's blocks turn their kernels.
+        rotated: whether the decoder's blocks rotate their kernels.
     """
 
     paper: ClassVar[str]
@@ -111,11 +111,11 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self.classes = _classes(p)
         self.keep_fp32 = {"classes": "a mask's border is where two logits cross"}
         self.spec = _spec(name, p, self.paper, self.text_features())
-        self._take_tokenizer(None)
+        self._set_tokenizer(None)
 
     @abstractmethod
     def fuse(self, index: int, x: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Lets a stage hear the words.
+        """Conditions a stage on the words.
 
         Args:
             index: the stage, from 0.
@@ -124,7 +124,7 @@ class EarlyFusionSegmenter(ReferringSegmenter):
 
         Returns:
             What the decoder gets of the stage [B, N, C], the tokens that the next stage goes on with [B, N, C], and
-            the text that it hears.
+            the text features for it.
         """
 
     def refine(self, levels: list[Tensor], text: tuple[Tensor, ...]) -> list[Tensor]:
@@ -180,14 +180,14 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         masks: Tensor,
         class_masks: Tensor | None,
     ) -> Tensor:
-        """For models that learn from nothing, the text-to-pixel contrast (`rsvl.modules.losses.contrast`)."""
+        """For models trained from scratch, the text-to-pixel contrast (`rsvl.modules.losses.contrast`)."""
         if self.fine is None:
             return super().auxiliary_loss(image, text, image_index, masks, class_masks)
         similarity = self.fine.contrast((self.image_encoder.map(0, image[0]), image[1]), text[0][:, 0])
         return contrast_loss(self.loss, similarity, image_index, masks, class_masks)
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """The paper's loss (`paper_loss`); focal and Dice loss for models that learn from nothing."""
+        """The paper's loss (`paper_loss`); focal and Dice loss for models trained from scratch."""
         if self.fine is not None:
             return super().loss(logits, masks)
         return self.paper_loss(logits.float(), masks.float())
@@ -205,23 +205,23 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         """
         if self._ships_tokenizer:
             raise UsageError(f"{self.spec.name} brings its own tokenizer: leave --tokenizer out")
-        self._take_tokenizer(bert_tokenizer_json(path, self.preset.bert.vocabulary))
+        self._set_tokenizer(bert_tokenizer_json(path, self.preset.bert.vocabulary))
 
-    def notes(self) -> dict[str, str]:
-        """The tokenizer that was given, to be saved beside the weights."""
+    def extra_state(self) -> dict[str, str]:
+        """The tokenizer that was given."""
         return {} if self._ships_tokenizer else {"tokenizer": self._tokenizer or ""}
 
-    def restore(self, notes: Mapping[str, str]) -> None:
-        """Takes up the tokenizer that `notes` gave.
+    def load_extra_state(self, extra: Mapping[str, str]) -> None:
+        """Sets the tokenizer that was saved with the weights.
 
         Raises:
             ValueError: it is not a tokenizer.
         """
-        if "tokenizer" in notes and not self._ships_tokenizer:
-            self._take_tokenizer(notes["tokenizer"] or None)
+        if "tokenizer" in extra and not self._ships_tokenizer:
+            self._set_tokenizer(extra["tokenizer"] or None)
 
-    def heed_tokenizer(self, tokenizer_json: str) -> None:
-        """Called with the tokenizer and whenever it changes, for models that look at words; does nothing by default."""
+    def on_tokenizer_changed(self, tokenizer_json: str) -> None:
+        """Callback, called with the tokenizer and whenever it changes, for models that look words up in it."""
 
     def tokenizer_json(self) -> str:
         """BERT's tokenizer as it was given; for a small vocabulary the one that ships.
@@ -241,21 +241,21 @@ class EarlyFusionSegmenter(ReferringSegmenter):
                     "vocab.txt of its BERT (bert-base-uncased)"
                 )
             warnings.warn(f"{self.spec.name} has random weights: it gets the small tokenizer that ships", stacklevel=2)
-            self._take_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
+            self._set_tokenizer(overhead_tokenizer_json())  # weights trained with it will bring it
         return overhead_tokenizer_json()
 
     @property
     def _ships_tokenizer(self) -> bool:
         return self.preset.bert.vocabulary == _SHIPPED_VOCABULARY
 
-    def _take_tokenizer(self, tokenizer_json: str | None) -> None:
+    def _set_tokenizer(self, tokenizer_json: str | None) -> None:
         used = tokenizer_json or overhead_tokenizer_json()
         try:
             Tokenizer.from_str(used)
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"its tokenizer cannot be read: {error}") from error
         self._tokenizer = tokenizer_json
-        self.heed_tokenizer(used)
+        self.on_tokenizer_changed(used)
 
 
 class FineDetail(nn.Module):
@@ -289,7 +289,7 @@ class FineDetail(nn.Module):
 
 
 def _classes(p: Preset) -> nn.Conv2d:
-    """Two classes, background first; from nothing with a foreground prior, at twice the map's size."""
+    """Two classes, background first; from scratch with a foreground prior, at twice the map's size."""
     if not p.stem:
         return nn.Conv2d(p.decoder[-1], 2, 1)
     layer = nn.Conv2d(p.decoder[-1] // 2, 2 * _SHUFFLE**2, 1)

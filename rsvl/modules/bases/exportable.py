@@ -1,8 +1,9 @@
-"""The base of everything that can be exported: a declaration, and a module for each of its graphs."""
+"""The base of everything that can be exported: a declaration, a module for each of its graphs, its checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from torch import Tensor, nn
@@ -40,6 +41,41 @@ class ExportableModel(nn.Module):
         if not declared or method is None:
             raise KeyError(f"{type(self).__name__} has no graph {name!r}")
         return _Graph(self, method)
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The model's own state dict from the tensors of a file in a layout that others publish for this model.
+
+        Entries that are not known keep their names. The sizes are the checkpoint's (`resized`).
+
+        Args:
+            state: the tensors, by the names that the file gives them.
+
+        Returns:
+            None where the file is in none of the model's published layouts, which is so unless a model overrides this.
+        """
+        return None
+
+    @contextmanager
+    def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
+        """Takes the sizes of a state dict where a model can; by default it keeps its own.
+
+        Where the block raises a `CheckpointError`, the model is as it was.
+        """
+        yield
+
+    def extra_state(self) -> dict[str, str]:
+        """What of the model neither its preset nor its weights tell, to be saved beside them; nothing by default.
+
+        PyTorch's own ``get_extra_state`` would be an entry of the state dict, which holds tensors only here.
+        """
+        return {}
+
+    def load_extra_state(self, extra: Mapping[str, str]) -> None:
+        """Sets what `extra_state` gave when the weights were saved; other entries are ignored.
+
+        Raises:
+            ValueError: an entry is damaged.
+        """
 
     def tokenizer_json(self) -> str:
         """The model's tokenizer as `tokenizers` JSON text. A model that declares no text needs none.

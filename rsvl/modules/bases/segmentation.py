@@ -60,8 +60,8 @@ class ReferringSegmenter(ExportableModel, ABC):
         if class_tokens is not None:
             tokens = torch.cat([tokens, class_tokens])
         image, text = self.encode_image(images), self.encode_text(tokens)
-        spoken = (feature[:count] for feature in text)
-        logits = self.head(*(feature.index_select(0, image_index) for feature in image), *spoken)[0]
+        text_features = (feature[:count] for feature in text)
+        logits = self.head(*(feature.index_select(0, image_index) for feature in image), *text_features)[0]
         if masks is None:
             return logits
         return self.loss(logits, masks) + self.auxiliary_loss(image, text, image_index, masks, class_masks)

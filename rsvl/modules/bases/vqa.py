@@ -136,14 +136,14 @@ class QuestionAnswerer(ExportableModel, ABC):
         logits = replace(head.outputs[0], shape=("batch", len(answers)))
         self.spec = replace(self.spec, answers=answers, graphs=(*encoders, replace(head, outputs=(logits,))))
 
-    def notes(self) -> dict[str, str]:
-        """What of the declaration came from the training data, to be saved beside the weights."""
+    def extra_state(self) -> dict[str, str]:
+        """The answers, which come from the training data."""
         return {"answers": json.dumps(self.spec.answers)}
 
-    def restore(self, notes: Mapping[str, str]) -> None:
-        """Takes up what `notes` gave when the weights were saved; other entries are passed over."""
-        if "answers" in notes:
-            self.set_answers(json.loads(notes["answers"]))
+    def load_extra_state(self, extra: Mapping[str, str]) -> None:
+        """Sets the answers that were saved with the weights."""
+        if "answers" in extra:
+            self.set_answers(json.loads(extra["answers"]))
 
     def _hide_some(self, sensors: Tensor) -> Tensor:
         """Sensors [N, 2] with one of the two hidden in a share `sensor_drop` of those that have both."""

@@ -1,11 +1,14 @@
-"""BERT's words on the modules of transformers, with its layers at hand one by one.
+"""BERT's words on the modules of transformers, with its layers at hand one by one; its published state dicts.
 
 The state-dict keys below ``bert.`` are those of transformers' `BertModel` without its pooler.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
@@ -43,6 +46,8 @@ class BertWords(nn.Module):
         sizes: its sizes.
     """
 
+    kind: ClassVar[str] = "a BERT (of Hugging Face)"
+
     def __init__(self, sizes: BertSizes) -> None:
         super().__init__()
         config = BertConfig(
@@ -71,3 +76,39 @@ class BertWords(nn.Module):
         for layer in self.bert.encoder.layer[first:last]:
             words = layer(words, bias[:, None, None, :].to(words.dtype))
         return words
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The encoder's weights from a published BERT (`convert_bert`); None where it is something else."""
+        if not is_bert(state):
+            return None
+        positions = len(self.bert.embeddings.position_embeddings.weight)
+        return {f"bert.{key}": value for key, value in convert_bert(state, positions).items()}
+
+
+_WORDS = "embeddings.word_embeddings.weight"
+_POSITIONS = "embeddings.position_embeddings.weight"
+# The heads of BERT's training, the pooler, and constants that old versions saved.
+_NOT_WEIGHTS = re.compile(r"(cls|pooler|classifier)\.|embeddings\.(position_ids|token_type_ids)$")
+
+
+def is_bert(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a BERT as Hugging Face publishes it."""
+    return _WORDS in state or f"bert.{_WORDS}" in state
+
+
+def convert_bert(state: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:
+    """Renames the weights of a BERT to those of transformers' `BertModel` without its pooler.
+
+    A ``bert.`` in front is taken off; a layer norm's ``gamma`` and ``beta`` (files from TensorFlow's time) become
+    ``weight`` and ``bias``; the heads of its training and the pooler are left out. Position embeddings are cut to the
+    first `positions`; they are never extended.
+    """
+    state = {key.removeprefix("bert."): value for key, value in state.items()}
+    converted = {
+        re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", key)): value
+        for key, value in state.items()
+        if not _NOT_WEIGHTS.match(key)
+    }
+    if _POSITIONS in converted:
+        converted[_POSITIONS] = converted[_POSITIONS][:positions]
+    return converted

@@ -2,17 +2,20 @@
 
 The state-dict keys are those of transformers' ``CLIPModel`` (``vision_model.*``, ``visual_projection``,
 ``text_model.*``, ``text_projection``), so that a Hugging Face checkpoint loads as it is and others by key conversion
-(`rsvl.checkpoints`).
+(`rsvl.modules.encoders.clip_keys`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
+from rsvl.modules.encoders.clip_keys import convert_clip, fit_positions, image_part, is_clip, text_part
 from rsvl.modules.encoders.position import grid_position
 from rsvl.modules.encoders.stem import ConvStem
 
@@ -60,6 +63,9 @@ def text_config(size: Size, tokens: int, vocabulary: int, activation: str = "qui
     return config
 
 
+_KIND = "a CLIP with a vision transformer (of OpenAI, open_clip or Hugging Face)"
+
+
 class CLIPImageEncoder(nn.Module):
     """CLIP's vision transformer, giving the tokens of every layer.
 
@@ -68,6 +74,8 @@ class CLIPImageEncoder(nn.Module):
         embed_dim: width of the space shared with the text.
         stem: replaces the single patch convolution when given; its last map must be ``hidden_size`` wide.
     """
+
+    kind: ClassVar[str] = _KIND
 
     def __init__(self, config: CLIPVisionConfig, embed_dim: int, stem: ConvStem | None = None) -> None:
         super().__init__()
@@ -108,6 +116,13 @@ class CLIPImageEncoder(nn.Module):
         """The image's embedding [B, E]: the last layer's class token, from tokens [B, 1 + N, D], projected."""
         return self.visual_projection(self.vision_model.post_layernorm(tokens[:, 0]))
 
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The encoder's weights from a published CLIP, its positions fitted; None where it is something else."""
+        if not is_clip(state):
+            return None
+        tokens = self.vision_model.embeddings.position_embedding.num_embeddings
+        return fit_positions(image_part(convert_clip(state)), vision_tokens=tokens)
+
     def _tokens(self, patches: Tensor) -> Tensor:
         embeddings = self.vision_model.embeddings
         patches = patches.flatten(2).transpose(1, 2)
@@ -122,6 +137,8 @@ class CLIPTextEncoder(nn.Module):
         config: transformers' configuration.
         embed_dim: width of the space shared with the image.
     """
+
+    kind: ClassVar[str] = _KIND
 
     def __init__(self, config: CLIPTextConfig, embed_dim: int) -> None:
         super().__init__()
@@ -150,3 +167,10 @@ class CLIPTextEncoder(nn.Module):
     def sentence(self, words: Tensor, end: Tensor) -> Tensor:
         """The sentence embedding [B, E]: the word [B, T, D] at the end token's position [B], projected."""
         return self.text_projection(words[torch.arange(words.shape[0], device=words.device), end])
+
+    def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The encoder's weights from a published CLIP, its positions fitted; None where it is something else."""
+        if not is_clip(state):
+            return None
+        tokens = self.text_model.embeddings.position_embedding.num_embeddings
+        return fit_positions(text_part(convert_clip(state)), text_tokens=tokens)

@@ -1,10 +1,11 @@
-"""CLIP's published state dicts in transformers' names, and their positions at another size."""
+"""CLIP's published state dicts: their names as transformers has them, their sizes, their positions at another size."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,12 @@ from rsvl.runtime.errors import CheckpointError
 VISION_POSITIONS = "vision_model.embeddings.position_embedding.weight"
 TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
 SCALE = "logit_scale"
+
+_PATCHES = "vision_model.embeddings.patch_embedding.weight"
+_WORDS = "text_model.embeddings.token_embedding.weight"
+_SHARED = "visual_projection.weight"
+_IMAGE = ("vision_model.", "visual_projection.", "stem.")
+_TEXT = ("text_model.", "text_projection.")
 
 _TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
 _RENAMED = (
@@ -99,7 +106,43 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def fit_positions(state: Mapping[str, Tensor], vision_tokens: int, text_tokens: int) -> dict[str, Tensor]:
+def image_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The image encoder's of weights in transformers' names; a convolutional stem belongs to it."""
+    return {key: value for key, value in state.items() if key.startswith(_IMAGE)}
+
+
+def text_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The text encoder's of weights in transformers' names."""
+    return {key: value for key, value in state.items() if key.startswith(_TEXT)}
+
+
+def clip_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The sizes of a CLIP.
+
+    Args:
+        state: its weights, in transformers' names.
+
+    Returns:
+        `image_size` and `patch` in pixels, `tokens`, (width, layers) of `vision` and `text`, `vocabulary` and
+        `embed_dim`; nothing where weights are missing that tell them. How many heads there are they do not tell.
+    """
+    if not {_PATCHES, _WORDS, _SHARED, VISION_POSITIONS, TEXT_POSITIONS} <= state.keys():
+        return {}
+    patch = state[_PATCHES].shape[-1]
+    return {
+        "image_size": patch * math.isqrt(len(state[VISION_POSITIONS]) - 1),
+        "patch": patch,
+        "tokens": len(state[TEXT_POSITIONS]),
+        "vision": (state[_PATCHES].shape[0], _count_layers(state, "vision_model.encoder.layers.")),
+        "text": (state[_WORDS].shape[1], _count_layers(state, "text_model.encoder.layers.")),
+        "vocabulary": len(state[_WORDS]),
+        "embed_dim": len(state[_SHARED]),
+    }
+
+
+def fit_positions(
+    state: Mapping[str, Tensor], vision_tokens: int | None = None, text_tokens: int | None = None
+) -> dict[str, Tensor]:
     """Fits position embeddings in transformers' names to other sizes.
 
     Those of patches are interpolated from one square grid to another as open_clip does: bicubic with anti-aliasing, the
@@ -107,11 +150,11 @@ def fit_positions(state: Mapping[str, Tensor], vision_tokens: int, text_tokens: 
 
     Args:
         state: weights in transformers' names.
-        vision_tokens: 1 + patches of the target, a square number of patches.
-        text_tokens: words of the target.
+        vision_tokens: 1 + patches of the target, a square number of patches; None leaves them as they are.
+        text_tokens: words of the target; None leaves them as they are.
     """
     fitted = dict(state)
-    if VISION_POSITIONS in fitted:
+    if vision_tokens is not None and VISION_POSITIONS in fitted:
         fitted[VISION_POSITIONS] = _resample(fitted[VISION_POSITIONS], vision_tokens)
     if TEXT_POSITIONS in fitted:
         fitted[TEXT_POSITIONS] = fitted[TEXT_POSITIONS][:text_tokens]
@@ -145,3 +188,7 @@ def _resample(positions: Tensor, tokens: int) -> Tensor:
     grid = positions[1:].float().unflatten(0, (old, old)).permute(2, 0, 1)[None]
     grid = F.interpolate(grid, size=(new, new), mode="bicubic", antialias=True, align_corners=False)
     return torch.cat([positions[:1].float(), grid[0].permute(1, 2, 0).flatten(0, 1)])
+
+
+def _count_layers(keys: Iterable[str], prefix: str) -> int:
+    return len({key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""A convolutional patch embedding for small encoders that learn from nothing."""
+"""A convolutional patch embedding for small encoders trained from scratch."""
 
 from __future__ import annotations
 

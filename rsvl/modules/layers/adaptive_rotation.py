@@ -13,7 +13,7 @@ LARGEST_ANGLE = math.radians(40)
 
 
 class AdaptiveRotatedConv2d(nn.Module):
-    """A 3×3 convolution that turns its kernels by angles it predicts from its input (LeapLabTHU/ARC).
+    """A 3×3 convolution that rotates its kernels by angles it predicts from its input (LeapLabTHU/ARC).
 
     Args:
         channels: of input and output.

@@ -1,7 +1,7 @@
 """Interaction between the stages of a pyramid: all pooled to the coarsest, worked on together, given back to each.
 
 RMSIN's cross-scale interaction module (CIM) is `CrossScale` with a `CIMBlock`; CADFormer's public code has it too.
-FIANet's text-aware multi-scale enhancement is `CrossScale` with blocks that listen to the words.
+FIANet's text-aware multi-scale enhancement is `CrossScale` with blocks that attend to the words.
 """
 
 from __future__ import annotations
@@ -127,9 +127,9 @@ class CrossScaleAttention(nn.Module):
         cells = torch.cat([scale.flatten(2) for scale in (x, self.scale2(x), self.scale3(x))], dim=2).transpose(1, 2)
         mixed = self.query_key_value_norm(self.query_key_value(cells).transpose(1, 2)).transpose(1, 2)
         query, key, value = mixed.unflatten(2, (self.heads, -1)).transpose(1, 2).split(self.sizes, dim=-1)
-        heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # [B, cells, values]
-        heard = self.positions(heard.transpose(1, 2)) + self._convolved(value)  # [B, values, h·w]
-        out = self.out(heard.transpose(1, 2)).transpose(1, 2).unflatten(2, (self.side, self.side))
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # [B, cells, values]
+        attended = self.positions(attended.transpose(1, 2)) + self._convolved(value)  # [B, values, h·w]
+        out = self.out(attended.transpose(1, 2)).transpose(1, 2).unflatten(2, (self.side, self.side))
         return self.out_conv(F.hardswish(self.out_norm(out)))
 
     def _convolved(self, value: Tensor) -> Tensor:

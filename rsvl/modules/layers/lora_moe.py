@@ -79,8 +79,8 @@ class LoRAMoE(nn.Module):
             gate = self.router(x)
         return lora_moe(x, self.weight, self.a, self.b, gate) + self.bias
 
-    def idle_multiply_adds(self, x: Tensor, gate: Tensor | None = None) -> int:
-        """Of the multiply-adds that `forward` computes, those of experts whose gates are zero.
+    def idle_macs(self, x: Tensor, gate: Tensor | None = None) -> int:
+        """Of the MACs that `forward` computes, those of experts whose gates are zero.
 
         A sparse execution, which gathers the patches of each expert, would not compute them.
         """

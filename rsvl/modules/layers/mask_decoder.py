@@ -10,7 +10,7 @@ from rsvl.modules.layers.adaptive_rotation import AdaptiveRotatedConv2d
 
 
 class DecoderBlock(nn.Module):
-    """Enlarges the map from above, joins a stage's map to it, two 3×3 convolutions (the second may turn its kernels).
+    """Enlarges the map from above, joins a stage's map to it, two 3×3 convolutions (the second may rotate its kernels).
 
     Args:
         above: channels of the map from above.

@@ -43,7 +43,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
 
 class PixelWordAttention(nn.Module):
-    """What each pixel hears from the words (LAVT's language-aware attention; CADFormer's equation 1).
+    """Attention of pixels to words (LAVT's language-aware attention; CADFormer's equation 1).
 
     Args:
         width: channels of the pixels, of keys, values and the result.
@@ -59,33 +59,12 @@ class PixelWordAttention(nn.Module):
 
     def forward(self, x: Tensor, words: Tensor, bias: Tensor) -> Tensor:
         """Pixels [B, N, C], words [B, T, D] and their padding bias [B, T] → [B, N, C]."""
-        heard = attend(instance_norm(self.query(x)), self.key(words), self.value(words), bias)
-        return instance_norm(self.out(heard))
-
-
-class WordPixelAttention(nn.Module):
-    """What each word sees in the pixels (CADFormer's equation 6).
-
-    Args:
-        words: channels of the words and of the result.
-        width: channels of the pixels.
-    """
-
-    def __init__(self, words: int, width: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(words, words)
-        self.key = nn.Linear(width, words)
-        self.value = nn.Linear(width, words)
-        self.out = nn.Linear(words, words)
-
-    def forward(self, words: Tensor, x: Tensor, bias: Tensor) -> Tensor:
-        """Words [B, T, D], pixels [B, N, C] and the words' padding bias [B, T] → [B, T, D]."""
-        seen = attend(self.query(words), instance_norm(self.key(x)), instance_norm(self.value(x)))
-        return instance_norm(self.out(seen), bias)
+        attended = attend(instance_norm(self.query(x)), self.key(words), self.value(words), bias)
+        return instance_norm(self.out(attended))
 
 
 class PWAM(nn.Module):
-    """LAVT's pixel–word attention module: what a pixel hears, times what it is (CADFormer's LGVLA, equations 1–3).
+    """LAVT's pixel–word attention module: what a pixel attends to, times what it is (CADFormer's LGVLA, equations 1–3).
 
     Args:
         width: channels of the pixels.

@@ -9,7 +9,7 @@ from rsvl.ops import rotated_conv2d
 
 
 class RotatedConv2d(nn.Module):
-    """n base kernels, turned and summed for each sample, applied as a "same" convolution without bias.
+    """n base kernels, rotated and summed for each sample, applied as a "same" convolution without bias.
 
     Attributes:
         taps: the base kernels ``[n, k, k, Cout, Cin]``: taps first, because the rotation mixes taps and this order

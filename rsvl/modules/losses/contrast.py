@@ -1,7 +1,7 @@
 """Text-to-pixel contrast (as CRIS has it): features that a sentence multiplies are, summed, already its mask.
 
 It has no weights of its own but a bias, and teaches the encoders directly, from every sentence and from the names of
-the data set's classes, where nothing is pretrained. Training only.
+the dataset's classes, where no weights are pretrained. Training only.
 """
 
 from __future__ import annotations

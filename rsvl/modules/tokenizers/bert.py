@@ -42,6 +42,11 @@ def bert_tokenizer_json(path: str | Path, vocabulary: int) -> str:
     return text
 
 
+def holds_bert_tokenizer(path: Path) -> bool:
+    """Whether a path is a directory with a BERT's tokenizer in it."""
+    return any((path / name).is_file() for name in _FILES)
+
+
 def _find(path: Path) -> Path:
     if path.is_file():
         return path

@@ -11,16 +11,16 @@ from rsvl.data.records import ImageRecord, ReferringDataset
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport, box_names, overlap
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.tasks.grounding import Grounder
-from rsvl.tasks.contract import Observe, Progress, Seen, image_name
-from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
+from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
+from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record_image
 
-DATA = (ReferringDataset,)
+DATASET_TYPES = (ReferringDataset,)
 NEEDS_MASKS = False
-BEST = "Pr@0.5"
+PRIMARY_METRIC = "Pr@0.5"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.picture`)."""
+    """Answers sentences about one image, which it reads with `rsvl.tasks.sentences.read_record_image`."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
         """From an image and N sentences to each one's best box, float [N, 4], (x1, y1, x2, y2) in pixels.
@@ -30,38 +30,29 @@ class Predict(Protocol):
 
 
 def runner_predictor(runner: Grounder) -> Predict:
-    """Wraps a loaded bundle; every image is taken in one look, as in training.
+    """Wraps a loaded bundle; every image is untiled, as in training.
 
-    The best box counts however low its score is, as in the papers, which ask for one box a sentence.
+    The best box counts however low its score is, as in the papers, which ask for one box per sentence.
     """
 
     def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
-        image = picture(record, runner.spec)
+        image = read_record_image(record, runner.spec)
         found = runner.ground(image, list(sentences), 0.0, sensor=record.sensor, limit=1, tile="whole")
         return np.array([each.box or (np.nan,) * 4 for each in found])
 
     return predict
 
 
-def evaluate(
-    predict: Predict,
-    dataset: ReferringDataset,
-    limit: int | None = None,
-    shuffle_sentences: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    sensor: str | None = None,
-    observe: Observe | None = None,
-) -> GroundingReport:
+def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions = DEFAULT_OPTIONS) -> GroundingReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
     With `shuffle_sentences`, each object of an image gets the sentences of another object of the same image
-    (`rsvl.tasks.sentences`); sentences that name nothing are left out then.
+    (`rsvl.tasks.sentences`); no-target sentences are left out then.
     """
     metrics = GroundingMetrics()
-    for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
-        if questions:
-            _add(metrics, predict, dataset, record, questions, observe)
+    for record, queries in queries_by_image(dataset, options):
+        if queries:
+            _add(metrics, predict, dataset, record, queries, options.on_sample)
     return metrics.compute()
 
 
@@ -85,7 +76,7 @@ def groups(report: GroundingReport) -> dict[str, dict[str, Any]]:
 
 
 def remarks(report: GroundingReport) -> list[str]:
-    """Sentences that name nothing."""
+    """No-target sentences."""
     return no_target_remarks(report)
 
 
@@ -102,17 +93,17 @@ def _add(
     predict: Predict,
     dataset: ReferringDataset,
     record: ImageRecord,
-    questions: Sequence[Asked],
-    observe: Observe | None,
+    queries: Sequence[ReferringQuery],
+    on_sample: OnSample | None,
 ) -> None:
-    sentences = [sentence for _, asked in questions for sentence in asked]
+    sentences = [sentence for query in queries for sentence in query.sentences]
     boxes = iter(predict(record, sentences))
-    for referring, asked in questions:
+    for referring, own in queries:
         true = dataset.box(record, referring)
         corners = None if true is None else (true[0], true[1], true[0] + true[2], true[1] + true[3])
-        for sentence in asked:
+        for sentence in own:
             row = next(boxes)
             box = None if np.isnan(row).any() else [float(corner) for corner in row]
             sample = metrics.update(box, corners, referring.category, record.sensor)
-            if observe is not None:
-                observe(Seen(image_name(record.path), sentence, sample, box))
+            if on_sample is not None:
+                on_sample(SampleRecord(image_name(record.path), sentence, sample, box))

@@ -17,7 +17,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.grounding.evaluation import Predict
-from rsvl.tasks.sentences import picture
+from rsvl.tasks.sentences import read_record_image
 
 
 @dataclass
@@ -39,10 +39,10 @@ class GroundingBatch(Batch):
 def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: int) -> TrainingSet:
     """See `rsvl.tasks.contract.Training`."""
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
-    return BoxSampler(dataset, model.spec, tokenizer, sentences, seed)
+    return GroundingSampler(dataset, model.spec, tokenizer, sentences, seed)
 
 
-class BoxSampler(TrainingSet):
+class GroundingSampler(TrainingSet):
     """Draws `sentences` (image, sentence) pairs of each image with their boxes."""
 
     def __init__(
@@ -95,7 +95,7 @@ def torch_predictor(model: Any) -> Predict:
 
     @torch.inference_mode()
     def predict(record: ImageRecord, sentences: Sequence[str]) -> np.ndarray:
-        pixels = torch.from_numpy(preprocess(picture(record, spec), spec.image))[None].to(device)
+        pixels = torch.from_numpy(preprocess(read_record_image(record, spec), spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         scores, boxes = model(pixels, tokens, image_index)

@@ -1,4 +1,4 @@
-"""Measures a dual encoder: zero-shot classification where a data set has classes, retrieval where it has captions.
+"""Measures a dual encoder: zero-shot classification where a dataset has classes, retrieval where it has captions.
 
 PyTorch is not imported here.
 """
@@ -21,13 +21,14 @@ from rsvl.metrics.matching import (
     retrieval_samples,
 )
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.progress import Progress
 from rsvl.runtime.tasks.matching import TEMPLATE, Matcher
-from rsvl.tasks.contract import Observe, Progress, Seen, image_name
+from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
 
-DATA = (ClassificationDataset, CaptionDataset)
+DATASET_TYPES = (ClassificationDataset, CaptionDataset)
 NEEDS_MASKS = False
-BEST = "top-1 or mR"
-_BATCH = 32
+PRIMARY_METRIC = "top-1 or mR"
+_BATCH_SIZE = 32
 
 
 class Embedder(Protocol):
@@ -46,34 +47,27 @@ def runner_predictor(runner: Matcher) -> Embedder:
 
 
 def evaluate(
-    predict: Embedder,
-    dataset: ClassificationDataset | CaptionDataset,
-    limit: int | None = None,
-    shuffle_sentences: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    sensor: str | None = None,
-    observe: Observe | None = None,
+    predict: Embedder, dataset: ClassificationDataset | CaptionDataset, options: EvalOptions = DEFAULT_OPTIONS
 ) -> MatchingReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
-    With `shuffle_sentences` every image is compared as if it were another one of the data set: what is left is chance.
+    With `shuffle_sentences` every image is compared as if it were another one of the dataset: what is left is chance.
 
     Raises:
-        UsageError: fewer than two images, which cannot be exchanged; a sensor, of which these data sets say nothing.
+        UsageError: fewer than two images, which cannot be exchanged; a sensor, of which these datasets say nothing.
     """
-    if sensor is not None:
+    if options.sensor is not None:
         raise UsageError(f"{dataset.name} does not say which sensor took its images: leave --sensor out")
-    records: list[Any] = dataset[: len(dataset) if limit is None else limit]
-    images = _embedded(records, predict, progress)
-    if shuffle_sentences:
+    records: list[Any] = dataset[: options.count(dataset)]
+    images = _embedded(records, predict, options.progress)
+    if options.shuffle_sentences:
         if len(records) < 2:
             raise UsageError("one image cannot be exchanged with another: evaluate more of them")
-        order = np.random.default_rng(seed).permutation(len(records))
+        order = np.random.default_rng(options.seed).permutation(len(records))
         images[order] = images[np.roll(order, -1)]
     if isinstance(dataset, ClassificationDataset):
-        return MatchingReport(_classified(images, records, dataset.classes, predict, observe))
-    return MatchingReport(_retrieved(images, records, predict, observe))
+        return MatchingReport(_classified(images, records, dataset.classes, predict, options.on_sample))
+    return MatchingReport(_retrieved(images, records, predict, options.on_sample))
 
 
 class MatchingReport:
@@ -87,9 +81,9 @@ class MatchingReport:
         self.found = found
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's own figures, and under `BEST` the one that chooses the best epoch."""
+        """The report's own metrics, and the one that chooses the best epoch under `PRIMARY_METRIC`."""
         own = self.found.to_dict()
-        return {BEST: own["top-1" if "top-1" in own else "mR"], **own}
+        return {PRIMARY_METRIC: own["top-1" if "top-1" in own else "mR"], **own}
 
 
 def agreement(one: str, other: str) -> float:
@@ -114,13 +108,12 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: row[name] for name in shown if name in row}
 
 
-def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress | None) -> np.ndarray:
+def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress) -> np.ndarray:
     parts = []
-    for start in range(0, len(records), _BATCH):
-        batch = records[start : start + _BATCH]
+    for start in range(0, len(records), _BATCH_SIZE):
+        batch = records[start : start + _BATCH_SIZE]
         parts.append(predict.embed_images([record.path for record in batch]))
-        if progress:
-            progress(start + len(batch), len(records))
+        progress(start + len(batch), len(records))
     return np.concatenate(parts)
 
 
@@ -129,30 +122,32 @@ def _classified(
     records: Sequence[LabelledImage],
     classes: tuple[str, ...],
     predict: Embedder,
-    observe: Observe | None,
+    on_sample: OnSample | None,
 ) -> ZeroShotReport:
     metrics = ZeroShotMetrics(classes)
     texts = predict.embed_texts([TEMPLATE.replace("{}", name) for name in classes])
     for scores, record in zip(images @ texts.T, records, strict=True):
         sample = metrics.update(scores, record.label)
-        if observe is not None:
-            observe(Seen(image_name(record.path), "class", sample, classes[int(scores.argmax())]))
+        if on_sample is not None:
+            on_sample(SampleRecord(image_name(record.path), "class", sample, classes[int(scores.argmax())]))
     return metrics.compute()
 
 
 def _retrieved(
-    images: np.ndarray, records: Sequence[CaptionedImage], predict: Embedder, observe: Observe | None
+    images: np.ndarray, records: Sequence[CaptionedImage], predict: Embedder, on_sample: OnSample | None
 ) -> RetrievalReport:
     texts = [text for record in records for text in record.sentences]
     owner = np.repeat(np.arange(len(records)), [len(record.sentences) for record in records])
-    encoded = np.concatenate([predict.embed_texts(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)])
+    encoded = np.concatenate(
+        [predict.embed_texts(texts[i : i + _BATCH_SIZE]) for i in range(0, len(texts), _BATCH_SIZE)]
+    )
     similarity = images @ encoded.T
     ranks = retrieval_ranks(similarity, owner)
-    if observe is not None:
+    if on_sample is not None:
         names = [image_name(record.path) for record in records]
         of_images, of_texts = retrieval_samples(*ranks)
         for name, sample, best in zip(names, of_images, similarity.argmax(1), strict=True):
-            observe(Seen(name, "text", sample, texts[best]))
+            on_sample(SampleRecord(name, "text", sample, texts[best]))
         for text, whose, sample, best in zip(texts, owner, of_texts, similarity.argmax(0), strict=True):
-            observe(Seen(names[whose], text, sample, names[best]))
+            on_sample(SampleRecord(names[whose], text, sample, names[best]))
     return retrieval(*ranks)

@@ -22,7 +22,7 @@ from rsvl.tasks.matching.evaluation import Embedder
 
 
 @dataclass
-class PairBatch(Batch):
+class MatchingBatch(Batch):
     """What a dual encoder takes: images float [B, 3, S, S], tokens int64 [B, T] of a sentence about each.
 
     `contrast` asks the forward pass for the loss.
@@ -37,10 +37,10 @@ class PairBatch(Batch):
 
 def training_set(model: Any, dataset: CaptionDataset | ClassificationDataset, sentences: int, seed: int) -> TrainingSet:
     """See `rsvl.tasks.contract.Training`; an image counts once a step, so `sentences` does not matter."""
-    return PairSampler(dataset, model.spec, Tokenizer.from_file(model.tokenizer_json(), model.spec.words), seed)
+    return MatchingSampler(dataset, model.spec, Tokenizer.from_file(model.tokenizer_json(), model.spec.words), seed)
 
 
-class PairSampler(TrainingSet):
+class MatchingSampler(TrainingSet):
     """Each image with one of its captions, or its class in a sentence, drawn anew in every epoch."""
 
     def __init__(
@@ -52,13 +52,13 @@ class PairSampler(TrainingSet):
         """The number of images."""
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> PairBatch:
+    def __getitem__(self, index: int) -> MatchingBatch:
         """A batch of one image."""
         record: Any = self.dataset[index]
         captions = getattr(record, "sentences", None) or (TEMPLATE.replace("{}", record.label),)
         tokens = self.tokenizer(draw(captions, 1, self.seed, self.epoch, index))
         image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
-        return PairBatch(images=torch.from_numpy(image)[None], tokens=torch.from_numpy(tokens))
+        return MatchingBatch(images=torch.from_numpy(image)[None], tokens=torch.from_numpy(tokens))
 
 
 def torch_predictor(model: Any) -> Embedder:

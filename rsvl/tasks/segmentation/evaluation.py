@@ -13,19 +13,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsvl.data.records import ImageRecord, ReferringDataset
-from rsvl.metrics import MetricsReport, ReferringMetrics
+from rsvl.metrics import SegmentationMetrics, SegmentationReport
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.tasks.contract import Observe, Progress, Seen, image_name
+from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
 from rsvl.tasks.segmentation.packing import mask_iou, pack
-from rsvl.tasks.sentences import Asked, asked_images, no_target_remarks, picture
+from rsvl.tasks.sentences import ReferringQuery, no_target_remarks, queries_by_image, read_record_image
 
-DATA = (ReferringDataset,)
+DATASET_TYPES = (ReferringDataset,)
 NEEDS_MASKS = True
-BEST = "mIoU"
+PRIMARY_METRIC = "mIoU"
 
 
 class Predict(Protocol):
-    """Answers sentences about one image, which it reads as its model declares (`rsvl.tasks.sentences.picture`)."""
+    """Answers sentences about one image, which it reads with `rsvl.tasks.sentences.read_record_image`."""
 
     def __call__(self, record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
         """From an image of H x W pixels and N sentences to N masks, bool [H, W]."""
@@ -42,50 +42,36 @@ class _Segmenter(Protocol):
 def runner_predictor(runner: _Segmenter) -> Predict:
     """Wraps a loaded bundle (`rsvl.runtime.load`) for `evaluate`; the image is encoded once for all its sentences.
 
-    Every image is taken in one look, as in training, whatever its size.
+    Every image is untiled, as in training, whatever its size.
     """
 
     def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        image = picture(record, runner.spec)
+        image = read_record_image(record, runner.spec)
         return [segmentation.mask for segmentation in runner.segment(image, list(sentences), tile="whole")]
 
     return predict
 
 
-def evaluate(
-    predict: Predict,
-    dataset: ReferringDataset,
-    limit: int | None = None,
-    shuffle_sentences: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    sensor: str | None = None,
-    observe: Observe | None = None,
-) -> MetricsReport:
+def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions = DEFAULT_OPTIONS) -> SegmentationReport:
     """Asks the model every sentence of every image and compares its masks with the true ones.
 
     With `shuffle_sentences`, each object of an image gets the sentences of another object of the same image, so that
-    no object keeps its own, and the masks are still compared with the object's own mask: a model that listens to the
-    sentence loses most of its mIoU, one that segments what is salient keeps it. Sentences that name nothing are left
-    out then; images with fewer than two objects are skipped and counted in `MetricsReport.skipped_images`.
+    no object keeps its own, and the masks are still compared with the object's own mask: a model that is conditioned
+    on the sentence loses most of its mIoU, one that segments what is salient keeps it. No-target sentences are left
+    out then; images with fewer than two objects are skipped and counted in `SegmentationReport.skipped_images`.
 
     Args:
         predict: the model.
         dataset: the split to evaluate.
-        limit: only the first so many images; None for all.
-        shuffle_sentences: exchange the sentences between the objects of each image.
-        seed: of the exchange.
-        progress: called after each image.
-        sensor: only images of this sensor.
-        observe: called with every sample; its answer is the mask, packed.
+        options: see `rsvl.tasks.contract.EvalOptions`; a sample's answer is the mask, packed.
 
     Raises:
         DatasetError: an image or mask is damaged or its size is not the annotated one.
     """
-    metrics, skipped = ReferringMetrics(), 0
-    for record, questions in asked_images(dataset, limit, shuffle_sentences, seed, progress, sensor):
-        if questions:
-            _add(metrics, predict, dataset, record, questions, observe)
+    metrics, skipped = SegmentationMetrics(), 0
+    for record, queries in queries_by_image(dataset, options):
+        if queries:
+            _add(metrics, predict, dataset, record, queries, options.on_sample)
         else:
             skipped += 1
     return dataclasses.replace(metrics.compute(), skipped_images=skipped)
@@ -96,7 +82,7 @@ def agreement(one: str, other: str) -> float:
     return mask_iou(one, other)
 
 
-def groups(report: MetricsReport) -> dict[str, dict[str, Any]]:
+def groups(report: SegmentationReport) -> dict[str, dict[str, Any]]:
     """All sentences, then by the object's size and class."""
     found = {"all": report.overall}
     found |= {f"area: {name}": group for name, group in report.by_area.items()}
@@ -104,8 +90,8 @@ def groups(report: MetricsReport) -> dict[str, dict[str, Any]]:
     return {name: group.to_dict() for name, group in (found | report.by_category).items()}
 
 
-def remarks(report: MetricsReport) -> list[str]:
-    """Sentences that name nothing, images left out."""
+def remarks(report: SegmentationReport) -> list[str]:
+    """No-target sentences, images left out."""
     lines = no_target_remarks(report)
     if report.skipped_images:
         lines.append(f"{report.skipped_images} images were skipped: too few objects to exchange sentences")
@@ -119,21 +105,21 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _add(
-    metrics: ReferringMetrics,
+    metrics: SegmentationMetrics,
     predict: Predict,
     dataset: ReferringDataset,
     record: ImageRecord,
-    questions: Sequence[Asked],
-    observe: Observe | None,
+    queries: Sequence[ReferringQuery],
+    on_sample: OnSample | None,
 ) -> None:
-    masks = _answers(predict, record, [sentence for _, sentences in questions for sentence in sentences])
-    for referring, sentences in questions:
+    masks = _answers(predict, record, [sentence for _, sentences in queries for sentence in sentences])
+    for referring, sentences in queries:
         target = dataset.mask(record, referring)
         for sentence in sentences:
             mask = next(masks)
             sample = metrics.update(mask, target, referring.category, referring.no_target)
-            if observe is not None:
-                observe(Seen(image_name(record.path), sentence, sample, pack(mask)))
+            if on_sample is not None:
+                on_sample(SampleRecord(image_name(record.path), sentence, sample, pack(mask)))
 
 
 def _answers(predict: Predict, record: ImageRecord, sentences: Sequence[str]) -> Iterator[np.ndarray]:

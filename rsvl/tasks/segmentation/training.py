@@ -20,7 +20,7 @@ from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
-from rsvl.tasks.sentences import picture
+from rsvl.tasks.sentences import read_record_image
 
 
 @dataclass
@@ -49,10 +49,10 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
     if not dataset.has_masks:
         raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another data set")
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
-    return SentenceSampler(dataset, model.spec, tokenizer, sentences, seed)
+    return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
 
 
-class SentenceSampler(TrainingSet):
+class SegmentationSampler(TrainingSet):
     """Draws `sentences` (image, sentence) pairs of each image, anew in every epoch and the same for the same seed.
 
     Every image counts once an epoch; one with fewer sentences repeats some. Masks are averaged down to the model's mask
@@ -123,7 +123,7 @@ def torch_predictor(model: Any) -> Predict:
 
     @torch.inference_mode()
     def predict(record: ImageRecord, sentences: Sequence[str]) -> Sequence[np.ndarray]:
-        image = picture(record, spec)
+        image = read_record_image(record, spec)
         pixels = torch.from_numpy(preprocess(image, spec.image))[None].to(device)
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)

@@ -1,4 +1,4 @@
-"""Asks a model every question of a data set and measures its answers. PyTorch is not imported here."""
+"""Asks a model every question of a dataset and measures its answers. PyTorch is not imported here."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsvl.data.records import QuestionDataset, QuestionRecord
-from rsvl.metrics.vqa import AnswerMetrics, AnswerReport
+from rsvl.metrics.vqa import VQAMetrics, VQAReport
 from rsvl.runtime.tasks.vqa import Answerer
-from rsvl.tasks.contract import Observe, Progress, Seen, check_seen, image_name
+from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, SampleRecord, image_name
 
-DATA = (QuestionDataset,)
+DATASET_TYPES = (QuestionDataset,)
 NEEDS_MASKS = False
-BEST = "OA"
+PRIMARY_METRIC = "OA"
 
 
 class Predict(Protocol):
     """Answers questions about one place."""
 
     def __call__(self, optical: Path | None, sar: Path | None, questions: Sequence[str]) -> Sequence[str]:
-        """From the files of its pictures, one of which may be missing, to an answer for each question."""
+        """From the files of its images, one of which may be missing, to an answer for each question."""
 
 
 def runner_predictor(runner: Answerer) -> Predict:
-    """Wraps a loaded bundle; the pictures are encoded once for all questions about them."""
+    """Wraps a loaded bundle; the images are encoded once for all questions about them."""
 
     def predict(optical: Path | None, sar: Path | None, questions: Sequence[str]) -> list[str]:
         return [answer.answer for answer in runner.answer(list(questions), optical, sar)]
@@ -34,42 +34,30 @@ def runner_predictor(runner: Answerer) -> Predict:
     return predict
 
 
-def evaluate(
-    predict: Predict,
-    dataset: QuestionDataset,
-    limit: int | None = None,
-    shuffle_sentences: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    sensor: str | None = None,
-    observe: Observe | None = None,
-) -> AnswerReport:
+def evaluate(predict: Predict, dataset: QuestionDataset, options: EvalOptions = DEFAULT_OPTIONS) -> VQAReport:
     """See `rsvl.tasks.contract.Evaluation`.
 
     With `shuffle_sentences`, each place's questions are asked about another place, on a random ring: what is left of
     the accuracy is what the questions alone give away.
     """
-    metrics = AnswerMetrics()
-    count = len(dataset) if limit is None else min(limit, len(dataset))
+    metrics, count, places = VQAMetrics(), options.count(dataset), 0
     shown = np.arange(count)
-    if shuffle_sentences:
-        order = np.random.default_rng(seed).permutation(count)
+    if options.shuffle_sentences:
+        order = np.random.default_rng(options.seed).permutation(count)
         shown[order] = np.roll(order, -1)
-    places = 0
     for index in range(count):
-        record, seen = dataset[index], dataset[int(shown[index])]
-        optical = None if sensor == "sar" else seen.optical
-        sar = None if sensor == "optical" else seen.sar
+        record, place = dataset[index], dataset[int(shown[index])]
+        optical = None if options.sensor == "sar" else place.optical
+        sar = None if options.sensor == "optical" else place.sar
         if optical is not None or sar is not None:
             places += 1
             answers = predict(optical, sar, [question.text for question in record.questions])
             for question, answer in zip(record.questions, answers, strict=True):
                 sample = metrics.update(answer, question.answer, question.type, record.condition)
-                if observe is not None:
-                    observe(Seen(_place(record), question.text, sample, answer))
-        if progress:
-            progress(index + 1, count)
-    check_seen(places, count, sensor, dataset.name)
+                if options.on_sample is not None:
+                    options.on_sample(SampleRecord(_place_name(record), question.text, sample, answer))
+        options.progress(index + 1, count)
+    options.check_shown(places, dataset)
     return metrics.compute()
 
 
@@ -78,8 +66,8 @@ def agreement(one: str, other: str) -> float:
     return float(one == other)
 
 
-def groups(report: AnswerReport) -> dict[str, dict[str, Any]]:
-    """All questions, then by the optical picture's condition and by type; `commonest` needs no model."""
+def groups(report: VQAReport) -> dict[str, dict[str, Any]]:
+    """All questions, then by the optical image's condition and by type; `commonest` needs no model."""
     overall = {"count": report.count, "accuracy": report.oa, "commonest": report.commonest_oa}
     mean = {"count": len(report.by_type), "accuracy": report.aa, "commonest": report.commonest_aa}
     found = {f"condition: {name}": group.to_dict() for name, group in report.by_condition.items()}
@@ -87,7 +75,7 @@ def groups(report: AnswerReport) -> dict[str, dict[str, Any]]:
     return {"all questions (OA)": overall, "mean of types (AA)": mean, **found}
 
 
-def remarks(report: AnswerReport) -> list[str]:
+def remarks(report: VQAReport) -> list[str]:
     """What the column `commonest` is."""
     return ["commonest: always giving the commonest answer of the question's type"]
 
@@ -97,7 +85,7 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {"OA": row["OA"], "AA": row["AA"], "no model": row["commonest OA"]}
 
 
-def _place(record: QuestionRecord) -> str:
+def _place_name(record: QuestionRecord) -> str:
     path = record.optical or record.sar
     assert path is not None
     return image_name(path)

@@ -27,7 +27,7 @@ _MASK_SIZE = 64
 
 
 @dataclass
-class QuestionBatch(Batch):
+class VQABatch(Batch):
     """What `rsvl.modules.bases.vqa.QuestionAnswerer` takes; its forward pass says more.
 
     Optical float [B, 3, S, S] and SAR float [B, 1, S, S], zeros where missing; sensors float [B, 2], 1 where each is
@@ -55,10 +55,10 @@ def training_set(model: Any, dataset: QuestionDataset, sentences: int, seed: int
     """See `rsvl.tasks.contract.Training`; the model answers in the data set's answers from now on."""
     model.set_answers(dataset.answers)
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
-    return QuestionSampler(dataset, model.spec, tokenizer, sentences, seed)
+    return VQASampler(dataset, model.spec, tokenizer, sentences, seed)
 
 
-class QuestionSampler(TrainingSet):
+class VQASampler(TrainingSet):
     """Draws `questions` of each place, which count once an epoch."""
 
     def __init__(
@@ -75,7 +75,7 @@ class QuestionSampler(TrainingSet):
         """The number of places."""
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> QuestionBatch:
+    def __getitem__(self, index: int) -> VQABatch:
         """A batch of one place."""
         record = self.dataset[index]
         chosen = draw(record.questions, self.count, self.seed, self.epoch, index)
@@ -83,7 +83,7 @@ class QuestionSampler(TrainingSet):
         objects, size = record.objects or (), (record.width, record.height, _MASK_SIZE)
         asked = [object_mask([objects[i] for i in question.objects], *size) for question in chosen]
         present = [[record.optical is not None, record.sar is not None]]
-        return QuestionBatch(
+        return VQABatch(
             optical=optical,
             sar=sar,
             sensors=torch.tensor(present, dtype=torch.float32),

@@ -74,11 +74,6 @@ def build_engines(
 ) -> list[BuiltEngine]:
     """Builds an engine for each graph of a bundle into its `engines/`; those that are there and whole are kept.
 
-    Example::
-
-        library = find_library()
-        build_engines(Bundle("tiny.bundle"), Recipe(library), {"batch": batch_range(max_batch=4)})
-
     Args:
         bundle: a bundle's folder, opened.
         recipe: with what, and for which GPU.
@@ -91,6 +86,13 @@ def build_engines(
         EngineError: a graph that the library cannot take; no GPU where the library needs one; a GPU without the
             bundle's precision.
         OutputError: disk full, no permission.
+
+    Examples:
+        >>> from rsvl.runtime.backends.tensorrt import Recipe, batch_range, find_library
+        >>> recipe = Recipe(find_library())
+        >>> built = build_engines(Bundle("tiny.bundle"), recipe, {"batch": batch_range(max_batch=4)})
+        >>> [engine.reused for engine in built]
+        [False, False, False]
     """
     if bundle.packed:
         raise UsageError(

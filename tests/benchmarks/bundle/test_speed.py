@@ -129,7 +129,7 @@ def test_ceilings_are_positive_and_of_numpy(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_measuring_a_bundle_needs_no_pytorch() -> None:
-    modules = [f"rsvl.benchmarks.bundle.{name}" for name in ("speed", "markdown", "picture")]
+    modules = [f"rsvl.benchmarks.bundle.{name}" for name in ("speed", "markdown", "plot")]
     program = (
         f"import sys, rsvl.cli.bench, {', '.join(modules)}; print({{'torch', 'onnx', 'matplotlib'}} & set(sys.modules))"
     )

@@ -28,6 +28,7 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError, DatasetError, EngineError, UsageError
 from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.progress import silent
 from rsvl.runtime.quantization import Quantization
 from tests.support.tensorrt_graphs import check_that_tensorrt_builds
 from tests.support.toy_segmenter import ToySegmenter
@@ -152,27 +153,31 @@ def test_settings_that_fp8_has_no_use_for_are_refused(
 
 
 @of_float32
-def test_parts_are_measured_alone_once_and_a_mix_is_chosen(
+def test_parts_are_measured_alone_once_and_some_are_chosen(
     float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     none_may_be_lost = dataclasses.replace(settings, max_drop=Drop(0.0), sensitivity=True)
-    told: list[str] = []
+    stages: list[str] = []
+
+    def progress(done: float, total: float, stage: str = "", detail: str = "") -> None:
+        stages.append(stage)
+
     copies = [shutil.copytree(float32, tmp_path / name) for name in ("first", "second")]
-    first = quantize_in_place(copies[0], none_may_be_lost, {}, lambda done, total, what="": told.append(what))
-    assert all(group.drop is not None for group in first.groups) and any("alone" in what for what in told)
+    first = quantize_in_place(copies[0], none_may_be_lost, {}, progress)
+    assert all(group.drop is not None for group in first.groups) and any("alone" in stage for stage in stages)
     assert first.value is not None and first.baseline is not None and first.value >= first.baseline
     assert set(first.kept("int8")) == {group.name for group in first.groups if not group.quantized}
-    told.clear()
+    stages.clear()
     more_may_be_lost = dataclasses.replace(none_may_be_lost, max_drop=Drop(0.001))
-    second = quantize_in_place(copies[1], more_may_be_lost, {}, lambda done, total, what="": told.append(what))
+    second = quantize_in_place(copies[1], more_may_be_lost, {}, progress)
     assert [group.drop for group in second.groups] == [group.drop for group in first.groups]
     assert second.share >= first.share
-    assert any("float32" in what for what in told) and not any("alone" in what for what in told)
+    assert any("float32" in stage for stage in stages) and not any("alone" in stage for stage in stages)
 
 
 @of_float32
-def test_mix_that_the_verification_refuses_is_not_chosen(
+def test_selection_that_the_verification_refuses_is_not_chosen(
     float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
@@ -181,18 +186,18 @@ def test_mix_that_the_verification_refuses_is_not_chosen(
         return all(node.op_type != "DequantizeLinear" for node in onnx.load(folder / "head.onnx").graph.node)
 
     found = quantize_in_place(
-        float32, dataclasses.replace(settings, max_drop=Drop(1.0)), {}, lambda *_: None, agrees=head_is_float
+        float32, dataclasses.replace(settings, max_drop=Drop(1.0)), {}, silent, agrees=head_is_float
     )
     assert head_is_float(float32) and {group.quantized for group in found.groups} == {True, False}
 
 
 @of_float32
-def test_agreement_with_float32_is_a_figure_too(
+def test_agreement_with_float32_is_a_metric_too(
     float32: Path, settings: QuantizationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     on_the_same = dataclasses.replace(settings, agreement=True, labelled=settings.calibration)
-    found = quantize_in_place(float32, on_the_same, {}, lambda *_: None)
+    found = quantize_in_place(float32, on_the_same, {}, silent)
     assert (found.figure, found.baseline) == ("agreement", 1.0)
     assert found.value is not None and 0.5 < found.value < 1
 
@@ -200,7 +205,7 @@ def test_agreement_with_float32_is_a_figure_too(
 @of_float32
 def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
     before = (float32 / "image.onnx").stat().st_size
-    found = quantize_in_place(float32, QuantizationSettings(None), {}, lambda *_: None)
+    found = quantize_in_place(float32, QuantizationSettings(None), {}, silent)
     assert not found.activations and found.calibration is None and found.value is None and found.share == 1.0
     assert (float32 / "image.onnx").stat().st_size < 0.75 * before
     kinds = {node.op_type for node in onnx.load(float32 / "image.onnx").graph.node}
@@ -211,9 +216,9 @@ def test_weights_alone_need_no_data_and_are_small(float32: Path) -> None:
 def test_many_bytes_of_weights_go_to_a_file_beside_their_graph(float32: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = float32.parent / "whole"
     shutil.copytree(float32, whole)
-    quantize_in_place(whole, QuantizationSettings(None), {}, lambda *_: None)
+    quantize_in_place(whole, QuantizationSettings(None), {}, silent)
     monkeypatch.setattr(graph_files, "BESIDE_BYTES", 100)
-    quantize_in_place(float32, QuantizationSettings(None), {}, lambda *_: None)
+    quantize_in_place(float32, QuantizationSettings(None), {}, silent)
     assert (float32 / "image.onnx.data").stat().st_size > 0.5 * (whole / "image.onnx").stat().st_size
     image = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
     runs = [
@@ -237,7 +242,7 @@ def test_weights_beside_a_graph_are_replaced_with_it(
     write_manifest(float32, manifest)
     assert (float32 / "image.onnx.data").is_file()
     for folder in (whole, float32):
-        quantize_in_place(folder, settings, {}, lambda *_: None)
+        quantize_in_place(folder, settings, {}, silent)
     assert not list(float32.glob("*.data"))
     for spec in manifest.model.graphs:
         pair = [onnx.load(folder / spec.file) for folder in (whole, float32)]

@@ -7,9 +7,9 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from rsvl.export.quantization.groups import LEAST_SHARE, REST, STORED, grouped
+from rsvl.export.quantization.groups import MIN_SHARE, REST, STORED, grouped
 from rsvl.export.quantization.layers import Layer
-from rsvl.export.quantization.mixed_precision_search import Mix, Part, choose
+from rsvl.export.quantization.mixed_precision_search import Part, Selection, choose
 
 
 def table(seed: int, count: int = 9) -> list[Part]:
@@ -18,43 +18,45 @@ def table(seed: int, count: int = 9) -> list[Part]:
     return [Part(f"p{i}", int(gain), float(drop)) for i, (gain, drop) in enumerate(zip(gains, drops, strict=True))]
 
 
-def gain(parts: list[Part], mix: Mix) -> int:
-    return sum(part.gain for part in parts if part.name in mix)
+def gain(parts: list[Part], selection: Selection) -> int:
+    return sum(part.gain for part in parts if part.name in selection)
 
 
-def drop(parts: list[Part], mix: Mix) -> float:
-    return sum(part.drop for part in parts if part.name in mix)
+def drop(parts: list[Part], selection: Selection) -> float:
+    return sum(part.drop for part in parts if part.name in selection)
 
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("allowed", [0.0, 0.01, 0.04])
 def test_choice_is_within_the_limit_and_within_one_part_of_the_best(seed: int, allowed: float) -> None:
     parts = table(seed)
-    asked: list[Mix] = []
+    asked: list[Selection] = []
 
-    def measure(mix: Mix) -> float:
-        asked.append(mix)
-        return drop(parts, mix)
+    def measure(selection: Selection) -> float:
+        asked.append(selection)
+        return drop(parts, selection)
 
     found = choose(parts, measure, allowed)
     every = chain.from_iterable(combinations(parts, size) for size in range(len(parts) + 1))
-    mixes = [frozenset(part.name for part in some) for some in every]
-    best = max(gain(parts, mix) for mix in mixes if drop(parts, mix) <= allowed)
+    selections = [frozenset(part.name for part in some) for some in every]
+    best = max(gain(parts, selection) for selection in selections if drop(parts, selection) <= allowed)
     assert not found or drop(parts, found) <= allowed
     assert best - max(part.gain for part in parts) < gain(parts, found) <= best
     assert len(asked) <= 2 * len(parts)
 
 
 def test_everything_goes_where_it_fits_after_one_measuring() -> None:
-    parts, asked = table(3), list[Mix]()
-    assert choose(parts, lambda mix: asked.append(mix) or 0.0, 0.01) == frozenset(part.name for part in parts)
+    parts, asked = table(3), list[Selection]()
+    assert choose(parts, lambda selection: asked.append(selection) or 0.0, 0.01) == frozenset(
+        part.name for part in parts
+    )
     assert len(asked) == 1
 
 
 def test_one_bad_part_goes_and_a_part_that_gains_nothing_goes_first() -> None:
     parts = [Part("large", 90, 0.001), Part("bad", 9, 0.2), Part("useless", 0, 0.004)]
-    assert choose(parts, lambda mix: drop(parts, mix), 0.01) == {"large"}
-    assert choose(parts, lambda mix: 1.0, 0.01) == frozenset()
+    assert choose(parts, lambda selection: drop(parts, selection), 0.01) == {"large"}
+    assert choose(parts, lambda selection: 1.0, 0.01) == frozenset()
 
 
 def layer(path: str, number: int = 0) -> Layer:
@@ -82,7 +84,7 @@ def test_parts_that_cost_next_to_nothing_are_put_together() -> None:
     cost = {each: 1 if each.path.startswith(("tiny", "neck")) else 1000 for each in [*BLOCKS, *OTHERS]}
     parts = grouped([*BLOCKS, *OTHERS], cost)
     assert {x.path for x in parts[REST]} == {"neck.0", "neck.1", "tiny.a", "tiny.b"}
-    assert sum(cost[x] for x in parts[REST]) < LEAST_SHARE * sum(cost.values())
+    assert sum(cost[x] for x in parts[REST]) < MIN_SHARE * sum(cost.values())
 
 
 def test_layers_that_int8_does_not_make_faster_are_a_part_of_their_own() -> None:

@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 from rsvl.export.graphs import OPSET
 from rsvl.export.quantization.layers import Layer, layers_of
 from rsvl.export.quantization.qdq import quantize_weight, quantized
-from rsvl.export.quantization.ranges import Seen, ranges
+from rsvl.export.quantization.ranges import ActivationStats, ranges
 from rsvl.export.quantization.smoothing import factors, smooth, smoothable
 from rsvl.export.quantization.types import FP8
 from rsvl.export.symbolics import add_functions
@@ -124,8 +124,11 @@ def test_linear_layers_and_convolutions_compute_with_what_fp8_leaves() -> None:
         return steps.to(torch.float8_e4m3fn).double().numpy() * scale
 
     model, largest = convolutions(), {"x": 3.5, "h": 7.0, "r": 7.0}
-    layers = layers_of("g", model, {}, answers=["y"], kind=FP8)
-    assert [bool(layer.takes) for layer in layers] == [True, True]  # of an answer too, whose values are not rounded
+    layers = layers_of("g", model, {}, outputs=["y"], kind=FP8)
+    assert [bool(layer.takes) for layer in layers] == [
+        True,
+        True,
+    ]  # of a final output too, whose values are not rounded
     fp8 = quantized(model, layers, largest, FP8)
     onnx.checker.check_model(fp8, full_check=True)
     x = np.random.default_rng(5).normal(size=(2, 8, 6, 6)).astype(np.float32)
@@ -159,13 +162,13 @@ def test_linear_layer_computes_the_product_of_the_int8_numbers(optimized: bool) 
     np.testing.assert_allclose(run(int8, x, optimized), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer() -> None:
+def test_convolution_passes_its_output_through_int8_too_unless_it_is_a_final_one() -> None:
     model = convolutions()
-    first, second = layers_of("g", model, {}, answers=("y",))
+    first, second = layers_of("g", model, {}, outputs=("y",))
     assert (first.takes, first.gives, first.axis) == ("x", "h", 0)
     assert (second.takes, second.gives) == ("", "")  # its weights only
     x = np.random.default_rng(0).normal(size=(3, 8, 6, 6)).astype(np.float32)
-    int8 = quantized(model, [first, second], Seen(model, ["x", "h"], [], [{"x": x}]).peaks)
+    int8 = quantized(model, [first, second], ActivationStats(model, ["x", "h"], [], [{"x": x}]).peaks)
     onnx.checker.check_model(int8, full_check=True)
     kinds = [node.op_type for node in int8.graph.node]
     assert kinds.count("QuantizeLinear") == 2 and kinds.count("DequantizeLinear") == 4
@@ -180,7 +183,7 @@ def test_convolution_passes_its_output_through_int8_too_unless_it_is_an_answer()
 def test_layers_run_in_int8_kernels_also_where_they_share_what_they_take(tmp_path: Path) -> None:
     model, x = chain(), np.random.default_rng(5).normal(size=(3, WORDS, WIDTH)).astype(np.float32)
     layers = layers_of("g", model, {})
-    int8 = quantized(model, layers, Seen(model, ["normed", "sum"], [], [{"x": x}]).peaks)
+    int8 = quantized(model, layers, ActivationStats(model, ["normed", "sum"], [], [{"x": x}]).peaks)
     onnx.checker.check_model(int8, full_check=True)
     assert kernels(int8, tmp_path)["MatMulIntegerToFloat"] == len(layers) == 3
 
@@ -199,7 +202,8 @@ def test_convolutions_with_gelu_between_run_in_int8_kernels_but_for_one_with_two
     assert [bool(layer.takes) for layer in layers] == [True, True, True, False]
     x = rng.normal(size=(1, 16, 6, 6)).astype(np.float32)
     tensors = [name for layer in layers for name in (layer.takes, layer.gives) if name]
-    assert kernels(quantized(model, layers, Seen(model, tensors, [], [{"x": x}]).peaks), tmp_path)["QLinearConv"] == 3
+    peaks = ActivationStats(model, tensors, [], [{"x": x}]).peaks
+    assert kernels(quantized(model, layers, peaks), tmp_path)["QLinearConv"] == 3
 
 
 def test_custom_operation_keeps_its_node_and_body_and_gets_int8_weights() -> None:
@@ -244,13 +248,13 @@ def test_small_layers_and_kept_ones_and_products_of_activations_stay_float() -> 
         assert [layer.node for layer in layers_of("g", model, {kept: "why"})] == ["two", "three"]
 
 
-def test_multiply_adds_are_counted_for_one_sample() -> None:
+def test_macs_are_counted_for_one_sample() -> None:
     model, feed = convolutions(), {"x": np.ones((3, 8, 6, 6), np.float32)}
-    seen = Seen(model, ["x", "h"], [], [feed])
-    assert seen.numbers == {"x": 8 * 36, "h": 16 * 36}
-    assert layers_of("g", model, {})[0].multiply_adds(seen.numbers) == 36 * 16 * 8 * 9
-    linear = Layer("g", "n", "", "w", 1, 40 * 30, takes="t", columns=30)
-    assert linear.multiply_adds({"t": 5 * 40}) == 5 * 40 * 30
+    stats = ActivationStats(model, ["x", "h"], [], [feed])
+    assert stats.elements == {"x": 8 * 36, "h": 16 * 36}
+    assert layers_of("g", model, {})[0].macs(stats.elements) == 36 * 16 * 8 * 9
+    linear = Layer("g", "n", "", "w", 1, 40 * 30, takes="t", macs_per_element=30)
+    assert linear.macs({"t": 5 * 40}) == 5 * 40 * 30
 
 
 def test_smoothing_changes_no_bit_of_the_float_function_and_evens_the_channels_out() -> None:
@@ -258,16 +262,16 @@ def test_smoothing_changes_no_bit_of_the_float_function_and_evens_the_channels_o
     before = run(model, x, optimized=False)
     (norm,) = smoothable(model, layers_of("g", model, {}))
     assert (norm.output, norm.weights) == ("normed", ("first", "second"))
-    seen = Seen(model, [], ["normed"], [{"x": x}])
-    told = smooth(model, [norm], seen.channels)
+    stats = ActivationStats(model, [], ["normed"], [{"x": x}])
+    told = smooth(model, [norm], stats.channels)
     np.testing.assert_array_equal(run(model, x, optimized=False), before)
-    after = Seen(model, [], ["normed"], [{"x": x}])
+    after = ActivationStats(model, [], ["normed"], [{"x": x}])
     np.testing.assert_array_equal(told["normed"], after.channels["normed"])
 
     def spread(channels: np.ndarray) -> float:
         return float(channels.max() / np.median(channels))
 
-    assert spread(after.channels["normed"]) < 0.5 * spread(seen.channels["normed"])
+    assert spread(after.channels["normed"]) < 0.5 * spread(stats.channels["normed"])
 
 
 def test_norm_that_something_else_takes_as_well_is_left_alone() -> None:
@@ -287,10 +291,10 @@ def test_smoothing_factors_are_the_papers_to_the_nearest_power_of_two() -> None:
 @pytest.mark.parametrize("calibrator", ["minmax", "percentile", "entropy"])
 def test_range_is_the_largest_value_or_leaves_out_what_is_rare(calibrator: str) -> None:
     rng, model = np.random.default_rng(6), chain()
-    feeds = [{"x": rng.normal(size=(500, WORDS, WIDTH)).astype(np.float32)} for _ in range(4)]  # 672 000 numbers
-    feeds[2]["x"][0, 0, 0] = -60
-    peaks = Seen(model, ["x", "sum"], [], feeds).peaks
-    found = ranges(model, peaks, feeds, calibrator)
+    runs = [{"x": rng.normal(size=(500, WORDS, WIDTH)).astype(np.float32)} for _ in range(4)]  # 672 000 numbers
+    runs[2]["x"][0, 0, 0] = -60
+    peaks = ActivationStats(model, ["x", "sum"], [], runs).peaks
+    found = ranges(model, peaks, runs, calibrator)
     assert peaks["x"] == 60 and set(found) == {"x", "sum"}
     if calibrator == "minmax":
         assert found == peaks

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.models.cadformer import TransformerLayer
+from rsvl.models.cadformer import TransformerLayer, WordPixelAttention
 from rsvl.modules.layers.attention import Attention
-from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, PixelWordAttention, WordPixelAttention, instance_norm
+from rsvl.modules.layers.pixel_word import PWAM, LanguageGate, PixelWordAttention, instance_norm
 from rsvl.modules.losses.masks import two_class_dice_loss, weighted_cross_entropy
 
 PIXELS, WORDS, WIDTH, WORD_WIDTH = 12, 5, 8, 6

@@ -11,6 +11,7 @@ from PIL import Image
 from rsvl.data import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec
+from rsvl.tasks.contract import EvalOptions
 from rsvl.tasks.segmentation.evaluation import evaluate, runner_predictor
 
 SIZE = 32
@@ -78,7 +79,8 @@ def _right(sentences: Sequence[str]) -> list[np.ndarray]:
 
 def test_right_answers_score_one_and_every_sentence_is_asked_once(tmp_path: Path) -> None:
     listener, seen = _Listener(), []
-    report = evaluate(listener, _Scenes(tmp_path, [3, 1, 2]), progress=lambda done, total: seen.append((done, total)))
+    options = EvalOptions(progress=lambda done, total: seen.append((done, total)))
+    report = evaluate(listener, _Scenes(tmp_path, [3, 1, 2]), options)
     assert (report.miou, report.oiou, report.n_acc, report.t_acc) == (1.0, 1.0, 1.0, 1.0)
     assert (report.overall.count, report.no_target_count, report.skipped_images) == (12, 3, 0)
     assert [scene for scene, _ in listener.asked] == [0, 1, 2]
@@ -88,14 +90,14 @@ def test_right_answers_score_one_and_every_sentence_is_asked_once(tmp_path: Path
 
 def test_limit_takes_the_first_images(tmp_path: Path) -> None:
     listener = _Listener()
-    assert evaluate(listener, _Scenes(tmp_path, [2, 2, 2]), limit=2).overall.count == 8
+    assert evaluate(listener, _Scenes(tmp_path, [2, 2, 2]), EvalOptions(limit=2)).overall.count == 8
     assert [scene for scene, _ in listener.asked] == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_exchanged_sentences_never_stay_with_their_object(tmp_path: Path, seed: int) -> None:
     listener = _Listener()
-    report = evaluate(listener, _Scenes(tmp_path, [4, 1, 2, 7]), shuffle_sentences=True, seed=seed)
+    report = evaluate(listener, _Scenes(tmp_path, [4, 1, 2, 7]), EvalOptions(shuffle_sentences=True, seed=seed))
     # The rows do not overlap: one right answer would show.
     assert report.miou == 0.0
     assert (report.overall.count, report.skipped_images, report.no_target_count) == (26, 1, 0)
@@ -105,7 +107,7 @@ def test_exchanged_sentences_never_stay_with_their_object(tmp_path: Path, seed: 
 def test_exchange_depends_on_the_seed_alone(tmp_path: Path) -> None:
     def asked(seed: int) -> list[tuple[int, list[str]]]:
         listener = _Listener()
-        evaluate(listener, _Scenes(tmp_path, [6, 6]), shuffle_sentences=True, seed=seed)
+        evaluate(listener, _Scenes(tmp_path, [6, 6]), EvalOptions(shuffle_sentences=True, seed=seed))
         return listener.asked
 
     assert asked(1) == asked(1)
@@ -117,7 +119,7 @@ def test_exchange_does_not_change_a_model_that_does_not_listen(tmp_path: Path) -
         return [np.ones((SIZE, SIZE), dtype=bool)] * len(sentences)
 
     scenes = _Scenes(tmp_path, [3, 4])
-    assert evaluate(deaf, scenes, shuffle_sentences=True).miou == evaluate(deaf, scenes).miou > 0
+    assert evaluate(deaf, scenes, EvalOptions(shuffle_sentences=True)).miou == evaluate(deaf, scenes).miou > 0
 
 
 def test_image_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import GROUNDING, SEGMENTATION, ImageSpec, ModelSpec
 from rsvl.tasks import evaluation_of, training_of
-from rsvl.tasks.sentences import picture
+from rsvl.tasks.sentences import read_record_image
 from tests.support.toy_learners import ToyMatcher
 
 SIZE = 16
@@ -48,9 +48,9 @@ def shown(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip((bands - low) / (high - low), 0, 1) * 255)
 
 
-def test_picture_has_the_declared_bands_and_stretch(values: np.ndarray, raster: Path) -> None:
+def test_image_has_the_declared_bands_and_stretch(values: np.ndarray, raster: Path) -> None:
     spec = ModelSpec("declared", SEGMENTATION, "none", (SPEC,), None, ())
-    seen = picture(ImageRecord(raster, SIZE, SIZE, ()), spec)
+    seen = read_record_image(ImageRecord(raster, SIZE, SIZE, ()), spec)
     assert np.abs(seen - shown(values)).max() <= 1
 
 
@@ -71,7 +71,7 @@ def test_loaded_bundle_is_shown_what_it_declares(task: str, values: np.ndarray, 
 def test_sensor_that_the_model_does_not_take_is_refused(raster: Path) -> None:
     spec = ModelSpec("declared", SEGMENTATION, "none", (SPEC,), None, ())
     with pytest.raises(UsageError, match="declared takes optical images, not sar"):
-        picture(ImageRecord(raster, SIZE, SIZE, (), sensor="sar"), spec)
+        read_record_image(ImageRecord(raster, SIZE, SIZE, (), sensor="sar"), spec)
 
 
 def test_pytorch_matcher_is_shown_what_it_declares(values: np.ndarray, raster: Path) -> None:

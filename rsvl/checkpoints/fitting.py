@@ -1,0 +1,82 @@
+"""Whether weights fit a model, and a model that is as it was where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.runtime.errors import CheckpointError
+
+COUNTER = ".num_batches_tracked"
+"""What ends the names of buffers that a checkpoint may lack: they count a norm's batches and change no result."""
+
+_SHOWN = 3
+
+
+@contextmanager
+def adapted(model: nn.Module, state: Mapping[str, Tensor], extra: Mapping[str, str]) -> Iterator[None]:
+    """Gives a model the sizes of weights and the extra state saved with them; undone where the block does not fit them.
+
+    Args:
+        model: any; only an `ExportableModel` has sizes and extra state to set.
+        state: the weights, in the model's names.
+        extra: what `ExportableModel.load_extra_state` takes.
+
+    Raises:
+        CheckpointError: the extra state is damaged; or raised within the block.
+    """
+    if not isinstance(model, ExportableModel):
+        yield
+        return
+    with model.resized(state):
+        before, weights = model.extra_state(), model.state_dict()  # the weights themselves, not copies
+        try:
+            model.load_extra_state(extra)
+        except ValueError as error:
+            raise CheckpointError(f"what was saved beside the weights is damaged ({error}): save them anew") from None
+        try:
+            yield
+        except CheckpointError:
+            model.load_extra_state(before)
+            model.load_state_dict(weights)
+            raise
+
+
+def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, target: str) -> None:
+    """Raises a `CheckpointError` that names the keys and shapes that differ, if any do.
+
+    Args:
+        given: a checkpoint's tensors.
+        expected: the model's.
+        source: what the message calls the checkpoint.
+        target: what it calls what is to be filled.
+    """
+    differing = [
+        f"{key} is {list(value.shape)} and should be {list(expected[key].shape)}"
+        for key, value in given.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    parts = [
+        ("other shapes", differing),
+        ("missing", [key for key in expected if key not in given and not key.endswith(COUNTER)]),
+        ("unexpected", [key for key in given if key not in expected]),
+    ]
+    report = "; ".join(f"{what}: {some_of(names)}" for what, names in parts if names)
+    if report:
+        raise CheckpointError(f"{source} does not fit {target} ({report}): give a checkpoint of the same architecture")
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def name_of(model: nn.Module) -> str:
+    """The preset's name; a module without a declaration goes by its class."""
+    spec: Any = getattr(model, "spec", None)
+    return str(spec.name) if spec is not None else type(model).__name__

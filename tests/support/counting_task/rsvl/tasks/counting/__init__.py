@@ -1,0 +1,1 @@
+"""Object counting: an image, and how many objects it shows."""
