@@ -78,12 +78,17 @@ class LowRankExperts(nn.Module):
             nn.Conv2d(channels, hidden, 3, padding=1, bias=False), batch_norm(hidden), nn.SiLU()
         )
         self.shared_conv2 = nn.Sequential(nn.Conv2d(hidden, channels, 3, padding=1, bias=False), batch_norm(channels))
-        for name, width in (("lora1", hidden), ("lora2", channels)):
-            start = torch.empty(experts, width, rank)
+        self._experts, self._widths = experts, {"lora1": hidden, "lora2": channels}
+        self.lora_scale = nn.Parameter(torch.full((1,), 0.1))
+        self.use_rank(rank)
+
+    def use_rank(self, rank: int) -> None:
+        """Starts all low-rank products anew with this rank; they add nothing at first."""
+        for name, width in self._widths.items():
+            start = self.lora_scale.new_empty(self._experts, width, rank)
             nn.init.kaiming_uniform_(start, a=math.sqrt(5))
             self.register_parameter(f"{name}_A", nn.Parameter(start))
-            self.register_parameter(f"{name}_B", nn.Parameter(torch.zeros(experts, rank, width)))
-        self.lora_scale = nn.Parameter(torch.full((1,), 0.1))
+            self.register_parameter(f"{name}_B", nn.Parameter(start.new_zeros(self._experts, rank, width)))
 
     def forward(self, patches: Tensor, gate: Tensor) -> Tensor:
         """Patches [P, C, h, w], each with zeros around it, and gates [P, E] → [P, C, h, w]."""

@@ -14,8 +14,9 @@ evaluation asks one at a time); the auxiliary head is left out where nothing is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +26,14 @@ from rsvl.models.optisar.assignment import centres_inside, task_aligned
 from rsvl.models.optisar.box_distribution import BoxDistribution
 from rsvl.models.optisar.boxes import complete_iou
 from rsvl.models.optisar.head import BINS, LevelHead, PromptAdapter
-from rsvl.models.optisar.moe import PatchExperts
+from rsvl.models.optisar.moe import LowRankExperts, PatchExperts
 from rsvl.models.optisar.network import Neck, Scale, Trunk
 from rsvl.modules.bases.grounding import VisualGrounder
 from rsvl.modules.encoders.clip import CLIPTextEncoder, Size, text_config
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
 from rsvl.registry import register
+from rsvl.runtime.errors import CheckpointError
 from rsvl.runtime.manifest import GROUNDING, GraphSpec, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
 STRIDES = (8, 16, 32)
@@ -118,6 +120,28 @@ class OptiSARNetPlusPlus(VisualGrounder):
         if "model.23.reprta.m.w12.weight" not in state:
             return None
         return {_renamed(key): value for key, value in state.items() if not key.startswith(_UNUSED)}
+
+    @contextmanager
+    def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
+        """Takes the rank of a checkpoint's experts: the published configuration has 256, the published size fits 16."""
+        told = next((value.shape[-1] for key, value in state.items() if key.endswith("lora1_A")), None)
+        before = self.preset
+        if told is not None and told != before.scale.rank:
+            self._use_rank(told)
+        try:
+            yield
+        except CheckpointError:
+            self._use_rank(before.scale.rank)
+            raise
+
+    def _use_rank(self, rank: int) -> None:
+        if rank == self.preset.scale.rank:
+            return
+        scale = replace(self.preset.scale, rank=rank)
+        self.preset = replace(self.preset, scale=scale)
+        for module in self.trunk.modules():
+            if isinstance(module, LowRankExperts):
+                module.use_rank(rank)
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
         """What all sentences share of an image, see `Neck.of_image`."""
