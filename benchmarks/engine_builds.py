@@ -24,7 +24,7 @@ from rsvl.benchmarks.machine import file_stem, hardware
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.records import RESULTS, keep
 from rsvl.registry import names
-from rsvl.runtime.backends.tensorrt import find_library
+from rsvl.runtime.backends.tensorrt import find_tensorrt
 from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 from rsvl.runtime.errors import InputError
 
@@ -201,8 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable; by default all")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     given = parser.parse_args(arguments)
-    library = find_library(RTX)
-    empty = Record(hardware(), f"{library.backend} {library.version}")
+    tensorrt = find_tensorrt(RTX)
+    empty = Record(hardware(), f"{tensorrt.backend} {tensorrt.version}")
     for model in given.models or names():
         for precision in given.precision or PRECISIONS:
             with tempfile.TemporaryDirectory() as folder:

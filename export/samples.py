@@ -10,7 +10,7 @@ import numpy as np
 from rsvl.data.synth import Scene, generate
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.images.reading import to_rgb
+from rsvl.runtime.images.rgb import to_rgb
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec
 from rsvl.runtime.tasks.features import TOKENS
 from rsvl.runtime.tasks.tokenizer import Tokenizer

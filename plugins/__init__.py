@@ -1,10 +1,12 @@
-"""TensorRT plugins for rsvl's custom operations: one folder an operation, its CUDA source and what it says of itself.
+"""TensorRT plugins for rsvl's custom operations: one folder per operation, with its CUDA source and its declaration.
 
 They are an alternative to the bodies of standard operators that every exported model carries, and not the default: no
-GPU has measured them against the bodies yet. Two ways lead to the same CUDA sources:
+GPU has measured them against the bodies yet. The same CUDA sources serve
 
-- from Python, `register`: an IPluginV3 whose kernel NVRTC compiles when the engine is loaded;
-- without Python, the library that ``library/CMakeLists.txt`` builds.
+- Python, by `register`: an IPluginV3 whose kernel NVRTC compiles when the engine is loaded;
+- programs without Python, by the library that ``library/CMakeLists.txt`` builds.
+
+The runtime finds `register` by the entry points in pyproject.toml, one per operation.
 """
 
 from rsvl.plugins.registration import OPERATIONS, register

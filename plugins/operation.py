@@ -1,7 +1,7 @@
-"""What a plugin's operation is, told apart from TensorRT: which tensors it takes, what it gives, how its kernel starts.
+"""What a plugin's operation is, independent of TensorRT: its inputs and output, and how its kernel is launched.
 
-The plugin class (`rsvl.plugins.tensorrt_plugin`), the tests on a GPU and those on the host's emulator all start kernels
-from what is said here, so that there is one place to be wrong.
+The plugin class (`rsvl.plugins.tensorrt_plugin`), the tests on a GPU and those on the host's emulator all launch
+kernels from what is declared here, so there is one place to get it wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// What both kernels are made of: elements of 16 or 32 bits, and the product that eight warps keep in registers.
+// The parts of both kernels: elements of 16 or 32 bits, and the product that eight warps keep in registers.
 //
 // It includes nothing, so that NVRTC compiles it where no CUDA toolkit is installed. With RSVL_EMULATED defined, the host
 // compiles it as C++: tests/plugins/emulator then supplies the built-in variables and what is PTX here.
@@ -146,7 +146,7 @@ struct Accumulators {
     }
 };
 
-// Which row of the warp's 32 and which of the eight columns the element `e` of a lane's sum[i][j] is. Off the tensor
+// Which row of the warp's 32 and which of the eight columns the element `e` of a lane's sum[i][j] is. On CUDA
 // cores the columns interleave, so that four lanes' reads fall into different banks.
 __device__ inline int row_of(Place place, int i, int e) { return i * 16 + place.group + e / 2 * 8; }
 template <typename T>
@@ -154,7 +154,7 @@ __device__ inline int column_of(Place place, int e) {
     return TensorCores<T>::kHave ? 2 * place.member + e % 2 : place.member + e % 2 * 4;
 }
 
-// Gives visit(row, column, sum) each of a lane's elements, by its place in the product of the whole block.
+// Calls visit(row, column, sum) for each of a lane's elements, by its place in the product of the whole block.
 template <typename T, int kEights, typename Visit>
 __device__ inline void each_sum(const Accumulators<kEights>& of, Visit visit) {
     const Place place;

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rsvl.runtime.backends.cuda.cuda_device import find_device
 from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers
-from rsvl.runtime.backends.openvino import BY_OPENVINO, INSTALL
-from rsvl.runtime.backends.tensorrt.select import BY_ENGINES
+from rsvl.runtime.backends.openvino import INSTALL, OPENVINO_PROVIDERS
+from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.errors import MissingComponentError
 
 
@@ -121,7 +121,7 @@ def _providers() -> Iterator[Finding]:
         yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
     else:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
-    first = f"its {BY_ENGINES} where it has some, else " if device is not None else ""
+    first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
     yield Finding("a bundle runs by", True, f"{first}{names[0]} (force another with --provider)")
     if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
@@ -142,7 +142,7 @@ def _openvino() -> Finding:
     if version is None:
         cost = "no --provider openvino-bf16, up to 1.9 times as fast" if bfloat16 else "no --provider openvino"
         return Finding("openvino", False, "", f"{cost} on this processor", INSTALL)
-    names = " or ".join(name for name, type_ in BY_OPENVINO.items() if bfloat16 or type_ != "bf16")
+    names = " or ".join(name for name, type_ in OPENVINO_PROVIDERS.items() if bfloat16 or type_ != "bf16")
     without = "" if bfloat16 else "; the processor has no bfloat16"
     return Finding("openvino", True, f"{version} (--provider {names}{without})")
 

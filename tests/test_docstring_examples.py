@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.runtime.backends.tensorrt import installed_libraries
+from rsvl.runtime.backends.tensorrt import installed_tensorrts
 from tests.test_house import PACKAGES
 
 MODULES = sorted(
@@ -22,7 +22,7 @@ NEEDS_TENSORRT = "rsvl.runtime.backends.tensorrt.build"
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_show(workspace: Path, name: str) -> None:
-    if name == NEEDS_TENSORRT and not installed_libraries():
+    if name == NEEDS_TENSORRT and not installed_tensorrts():
         pytest.skip("no TensorRT is installed")
     results = doctest.testmod(importlib.import_module(name))
     assert results.attempted and not results.failed

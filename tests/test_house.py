@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import pydoc
 import re
 import shlex
@@ -64,16 +65,44 @@ def test_version_is_written_once_and_packaged() -> None:
 def imports(source: str) -> Iterator[str]:
     """The modules that a program imports: other people's by their top package, ours by room."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"rsvl.{a.name}" for a in node.names] if node.module == "rsvl" else [str(node.module)]
-        else:
-            continue
-        for name in names:
+        for name in imported(node):
             top, *rest = name.split(".")
             if top not in sys.stdlib_module_names:
-                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest else top
+                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest and rest[0] else top
+
+
+def imported(node: ast.AST) -> list[str]:
+    """What a statement or a call imports, by full names; ``rsvl.room`` from ``from rsvl import room``."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"rsvl.{a.name}" for a in node.names] if node.module == "rsvl" else [str(node.module)]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+        return [beginning(node.args[0])] if beginning(node.args[0]) else []
+    return []
+
+
+def beginning(text: ast.expr) -> str:
+    """A string as far as it stands in the source: all of a plain one, the first part of an f-string, else nothing."""
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch.nn", ["torch"]),
+        ("from rsvl import registry", ["rsvl.registry"]),
+        ("from rsvl.plugins.driver import kernels", ["rsvl.plugins"]),
+        ("import_module('rsvl.plugins').register()", ["rsvl.plugins"]),
+        ("importlib.import_module(f'rsvl.tasks.{name}.training')", ["rsvl.tasks"]),
+        ("import_module(f'cuda.bindings.{name}')", ["cuda"]),
+        ("import_module(name)", []),
+        ("import os", []),
+    ],
+)
+def test_imports_are_seen_in_statements_and_in_strings(source: str, expected: list[str]) -> None:
+    assert list(imports(source)) == expected
 
 
 RULES = re.findall(r"^\| `(\S+)/` \| `(\S+)` \| .* \| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
@@ -92,6 +121,78 @@ def test_room_imports_only_what_its_rule_names(folder: str, package: str, allowe
         f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file.read_text()) if name not in may
     ]
     assert files and not broken
+
+
+MODULES = {
+    package if file.stem == "__init__" else f"{package}.{file.stem}": file.read_text()
+    for package, folder in PACKAGES.items()
+    for file in folder.glob("*.py")
+}
+
+
+class RunTimeImports(ast.NodeVisitor):
+    """Collects what a module imports at any time, without what only type checkers see and a package's lazy names."""
+
+    def __init__(self, source: str, lazy_names: bool) -> None:
+        self.names: list[str] = []
+        self._lazy_names = lazy_names
+        self.visit(ast.parse(source))
+
+    def visit_If(self, node: ast.If) -> None:
+        for each in node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else ast.iter_child_nodes(node):
+            self.visit(each)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if not (self._lazy_names and node.name == "__getattr__"):  # PEP 562
+            self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.ImportFrom):
+            self.names += [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            self.names += imported(node)
+        super().generic_visit(node)
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, the first twice; none where there is no circle.
+
+    A module imports what it names and the packages around that, but for those that it lies in itself.
+    """
+    packages = {name.rpartition(".")[0] for name in sources}
+    graph: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        found = set()
+        for target in RunTimeImports(source, name in packages).names:
+            module = target if target in sources else target.rpartition(".")[0]
+            around = {module[: match.start()] for match in re.finditer(r"\.", module)}
+            found |= {module} | {package for package in around if not f"{name}.".startswith(f"{package}.")}
+        graph[name] = (found & sources.keys()) - {name}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"a": "import b", "b": "import c", "c": "from a import x"}, True),
+        ({"a": "import b", "b": "def f():\n    import a"}, True),
+        ({"a": "import b", "b": "import importlib\nimportlib.import_module('a')"}, True),
+        ({"a": "import p.b", "p": "import a", "p.b": ""}, True),
+        ({"a": "import b", "b": "if TYPE_CHECKING:\n    import a\nelse:\n    import c", "c": ""}, False),
+        ({"p": "from p.a import x", "p.a": "from p import b", "p.b": ""}, False),
+        ({"p": "def __getattr__(name):\n    import p.a", "p.a": "from p import x"}, False),
+    ],
+)
+def test_circles_are_found(sources: dict[str, str], found: bool) -> None:
+    assert bool(circle(sources)) == found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(MODULES) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

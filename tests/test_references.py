@@ -122,3 +122,17 @@ def test_modules_that_a_package_lists_are_in_it() -> None:
         if not {file.with_name(f"{name}.py"), file.with_name(name)} & set(file.parent.iterdir())
     ]
     assert missing == []
+
+
+def test_imports_of_documented_programs_resolve(package: griffe.Module) -> None:
+    def imported(text: str) -> list[str]:
+        return [
+            f"{node.module}.{alias.name}"
+            for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+            for node in ast.walk(ast.parse(block))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("rsvl")
+            for alias in node.names
+        ]
+
+    assert stale(DOCUMENTS, imported, lambda name: resolves(package, name.removeprefix("rsvl."))) == []
+    assert any(imported(document.read_text()) for document in DOCUMENTS)

@@ -24,7 +24,7 @@ def stages(runner: Runner, asking: Callable[[], Any], rounds: int) -> dict[str, 
     """
     runs: list[tuple[str, float, float]] = []
     found: dict[str, list[float]] = {}
-    runner.observe(lambda graph, start, end: runs.append((graph, start, end)))
+    runner.set_timing_hook(lambda graph, start, end: runs.append((graph, start, end)))
     try:
         for _ in range(rounds):
             runs.clear()
@@ -33,7 +33,7 @@ def stages(runner: Runner, asking: Callable[[], Any], rounds: int) -> dict[str, 
             for stage, seconds in _split(runs, start, time.perf_counter()).items():
                 found.setdefault(stage, []).append(1e3 * seconds)
     finally:
-        runner.observe(None)
+        runner.set_timing_hook(None)
     return found
 
 

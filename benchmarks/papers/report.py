@@ -8,6 +8,7 @@ from typing import Any
 
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds, count
 from rsvl.benchmarks.papers.published import TOLERANCE, Published, PublishedTable, read
+from rsvl.benchmarks.papers.report_markdown import markdown
 from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.registry import create
 
@@ -104,8 +105,6 @@ class Table:
 
     def to_markdown(self) -> str:
         """The table, ours in every convention, and the last model's parts and graphs."""
-        from rsvl.benchmarks.papers.report_markdown import markdown
-
         return markdown(self)
 
 

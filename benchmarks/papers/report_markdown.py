@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.papers.published import Figure, PublishedTable
-from rsvl.benchmarks.papers.report import Table
+
+if TYPE_CHECKING:
+    from rsvl.benchmarks.papers.report import Table
 
 NONE = "–"
 _CONVENTIONS = [

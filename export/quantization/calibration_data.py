@@ -74,7 +74,7 @@ def collect(bundle: Bundle, images: Images, folder: Path, progress: Progress) ->
         graphs_run.clear()
         progress(done, total, stage, detail)
 
-    runner.watch(keep_first_run)
+    runner.set_input_hook(keep_first_run)
     progress(0, data.images, "calibrating: asking about images")
     options = EvalOptions(images.count, progress=next_image)
     evaluation.evaluate(evaluation.runner_predictor(runner), dataset, options)

@@ -120,7 +120,7 @@ private:
             bytes <= 48 * 1024 ? cudaSuccess
                                : cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
         if (error == cudaSuccess) return "";
-        cudaGetLastError();  // it is told here, and no later call's
+        cudaGetLastError();  // reported here, and not by a later call
         return "it needs " + std::to_string(bytes) + " bytes of shared memory for these sizes (" +
                cudaGetErrorString(error) + "): build the engine without the plugin";
     }

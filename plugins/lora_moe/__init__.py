@@ -12,7 +12,7 @@ from rsvl.plugins.operation import COLUMNS, DTYPES, ROWS, SLICE_BYTES, Launch, T
 from rsvl.runtime.errors import UsageError
 
 # As in lora_moe.cu: slices of K that are loaded at once, and the most dimensions that patches can have.
-_SLICES, _MAX_PLACES = 4, 7
+_SLICES, _MAX_DIMS = 4, 7
 
 
 class MoeSizes(ctypes.Structure):
@@ -26,8 +26,8 @@ class GateRows(ctypes.Structure):
 
     _fields_ = [
         ("dims", ctypes.c_int),
-        ("size", ctypes.c_int * _MAX_PLACES),
-        ("stride", ctypes.c_int * _MAX_PLACES),
+        ("size", ctypes.c_int * _MAX_DIMS),
+        ("stride", ctypes.c_int * _MAX_DIMS),
     ]
 
 
@@ -89,8 +89,8 @@ def shared_bytes(experts: int) -> int:
 def _gate_rows(patches: tuple[int, ...], gates: tuple[int, ...]) -> GateRows:
     """Rows of gates by the patches' dimensions, which they broadcast to; a step in a broadcast one moves none."""
     strides = [0 if own == 1 else math.prod(gates[dim + 1 :]) for dim, own in enumerate(gates)]
-    places = ctypes.c_int * _MAX_PLACES
-    return GateRows(len(patches), places(*patches), places(*strides))
+    numbers = ctypes.c_int * _MAX_DIMS
+    return GateRows(len(patches), numbers(*patches), numbers(*strides))
 
 
 def _check(
@@ -99,7 +99,7 @@ def _check(
     named = {"x": x, "weight": weight, "a": a, "b": b, "gate": gate}
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in named.items())
     ranks = [len(shape) for shape in named.values()]
-    if not 1 <= ranks[0] <= _MAX_PLACES + 1 or ranks[1:] != [2, 3, 3, ranks[0]] or 0 in (*x, *weight, *a, *b):
+    if not 1 <= ranks[0] <= _MAX_DIMS + 1 or ranks[1:] != [2, 3, 3, ranks[0]] or 0 in (*x, *weight, *a, *b):
         raise UsageError(
             "LoRAMoE: expected x [..., Cin], weight [Cout, Cin], a [E, r, Cin], b [E, Cout, r], gate [..., E], got "
             f"{shapes}"

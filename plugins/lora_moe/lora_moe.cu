@@ -4,23 +4,23 @@
 //
 // With P patches, y [P, Cout] = x·weightᵀ + (gate ⊙ x·aᵀ)·b, in one launch. A block computes 64 patches × 256 outputs:
 //
-//   1. which experts have a gate other than zero among the block's patches. The others do not exist for this block: the
-//      ranks of the live ones, one after another, are its hidden columns. Where no expert is live, what remains is the
-//      plain linear layer.
+//   1. which experts have a gate other than zero among the block's patches. This block skips the others:
+//      the ranks of the active ones, one after another, are its hidden columns. Where no expert is active, the plain
+//      linear layer remains.
 //   2. for 128 bytes of hidden columns at a time, hidden = x·aᵀ in registers, then times the gates to shared memory, in
 //      the layout of a left operand: the experts' second product is a further piece of K of the first.
 //   3. sums += hidden·b, and at last sums += x·weightᵀ.
 //
 // Why so. The blocks of one row of patches each compute hidden again, Cout / 256 times in all; to share it they would have
-// to wait for each other through global memory, or be two launches. With top-k routing the live ranks are few, so is
-// the repetition; with all experts of E·r ranks live it costs E·r / 256 of the linear layer, beside the E·r / Cin for
+// to wait for each other through global memory, or be two launches. With top-k routing few ranks are active and
+// little is repeated; with all E·r ranks active it costs E·r / 256 of the linear layer, beside the E·r / Cin for
 // b. If that is the common case the body of standard operators, which computes hidden once, is the better choice.
 #include "../tensor_tile.cuh"
 
 namespace rsvl {
 
 constexpr int kSlices = 4;      // of 32 bytes of K, that are loaded at once
-constexpr int kMaxPlaces = 7;  // dimensions of patches: TensorRT's 8 less the last
+constexpr int kMaxDims = 7;  // dimensions of patches: TensorRT's 8 less the last
 
 template <typename T>
 constexpr int kDepth = kSlices * kSlice<T>;
@@ -29,11 +29,11 @@ struct MoeSizes {
     int patches, in_channels, out_channels, experts, rank;
 };
 
-// Where a patch's gates are: the patches' dimensions, outermost first, and how many rows of gates a step in each moves,
-// zero where the gates broadcast.
+// Where a patch's gates are: the patches' dimensions, outermost first, and the stride of each in rows of gates, zero
+// where the gates broadcast.
 struct GateRows {
     int dims;
-    int size[kMaxPlaces], stride[kMaxPlaces];
+    int size[kMaxDims], stride[kMaxDims];
 };
 
 __host__ __device__ constexpr long long moe_shared_bytes(int experts) {
@@ -59,7 +59,7 @@ __device__ inline void load_tile(T* tile, bool whole, Locate locate) {
     const auto k = [](int index) { return index / 2 / kTileRows * kSlice<T> + index % 2 * kChunk; };
     Chunk<T>* chunks = reinterpret_cast<Chunk<T>*>(tile);
     if (whole) {
-#pragma unroll 2  // loads on their way at once; with four, registers spill
+#pragma unroll 2  // loads in flight at once; with four, registers spill
         for (int index = threadIdx.x; index < kChunks; index += kThreads) {
             const T* at = locate(row(index), k(index));
             chunks[index] = at ? *reinterpret_cast<const Chunk<T>*>(at) : Chunk<T>{};
@@ -95,27 +95,27 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
     T* left = reinterpret_cast<T*>(dynamic_shared);                 // [kSlices][kRows][slice]: x, or hidden
     T* right = left + kRows * kDepth<T>;                            // [kSlices][kColumns][slice]: weight, b; a's ranks
     long long* gates = reinterpret_cast<long long*>(right + kColumns * kDepth<T>);  // [kRows]: where a patch's begin
-    int* live = reinterpret_cast<int*>(gates + kRows);  // the live experts, and at [experts] their number
+    int* active = reinterpret_cast<int*>(gates + kRows);  // the active experts, and at [experts] their number
     const int patch0 = blockIdx.x * kRows, out0 = blockIdx.y * kColumns, cin = sizes.in_channels, rank = sizes.rank;
 
-    for (int expert = threadIdx.x; expert < sizes.experts; expert += kThreads) live[expert] = 0;
+    for (int expert = threadIdx.x; expert < sizes.experts; expert += kThreads) active[expert] = 0;
     if (threadIdx.x < kRows && patch0 + int(threadIdx.x) < sizes.patches)
         gates[threadIdx.x] = gate_row(rows, patch0 + threadIdx.x) * sizes.experts;
     __syncthreads();
     for (int index = threadIdx.x; index < kRows * sizes.experts; index += kThreads) {
         const int row = index / sizes.experts, expert = index % sizes.experts;
         if (patch0 + row < sizes.patches && value_at<T>(gate, gate_is_float, gates[row] + expert) != 0)
-            live[expert] = 1;  // whoever writes it, writes the same
+            active[expert] = 1;  // whoever writes it, writes the same
     }
     __syncthreads();
     if (threadIdx.x == 0) {
         int count = 0;
         for (int expert = 0; expert < sizes.experts; ++expert)
-            if (live[expert]) live[count++] = expert;
-        live[sizes.experts] = count;
+            if (active[expert]) active[count++] = expert;
+        active[sizes.experts] = count;
     }
     __syncthreads();
-    const int ranks = live[sizes.experts] * rank;
+    const int ranks = active[sizes.experts] * rank;
 
     // TensorRT's tensors are aligned well beyond 16 bytes; their rows are if a row is.
     const bool whole_channels = cin % (16 / int(sizeof(T))) == 0, whole_ranks = rank % (16 / int(sizeof(T))) == 0;
@@ -137,7 +137,7 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
             load_tile<kDepth<T>>(right, whole_channels, [=](int row, int k) -> const T* {
                 const int j = rank0 + row;
                 if (j >= ranks || k0 + k >= cin) return nullptr;
-                return a + ((long long)live[j / rank] * rank + j % rank) * cin + k0 + k;
+                return a + ((long long)active[j / rank] * rank + j % rank) * cin + k0 + k;
             });
             __syncthreads();
             multiply_tiles(hidden, left, right, kDepth<T>);
@@ -146,7 +146,7 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
         each_sum<T>(hidden, [&](int row, int column, float sum) {
             float value = 0;
             if (patch0 + row < sizes.patches && rank0 + column < ranks) {
-                const long long at = gates[row] + live[(rank0 + column) / rank];
+                const long long at = gates[row] + active[(rank0 + column) / rank];
                 value = sum * value_at<T>(gate, gate_is_float, at);
             }
             left[(column / kSlice<T> * kRows + row) * kSlice<T> + column % kSlice<T>] = rounded<T>(value);
@@ -154,7 +154,7 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
         load_tile<kColumns>(right, whole_ranks, [=](int row, int k) -> const T* {
             const int out = out0 + row, j = rank0 + k;
             if (out >= sizes.out_channels || j >= ranks) return nullptr;
-            return b + ((long long)live[j / rank] * sizes.out_channels + out) * rank + j % rank;
+            return b + ((long long)active[j / rank] * sizes.out_channels + out) * rank + j % rank;
         });
         __syncthreads();
         multiply_tiles(sums, left, right, kColumns);
@@ -181,7 +181,7 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
 
 }  // namespace rsvl
 
-// Float32 keeps more in registers: one block a multiprocessor, two otherwise.
+// Float32 keeps more in registers: one block per multiprocessor, two otherwise.
 #define RSVL_LORA_MOE(name, T, blocks)                                                                              \
     extern "C" __global__ void __launch_bounds__(rsvl::kThreads, blocks)                                            \
         name(const T* x, const T* weight, const T* a, const T* b, const void* gate, T* y, rsvl::MoeSizes sizes,     \

@@ -35,12 +35,12 @@ public:
     std::string problem(PluginTensorDesc const* inputs) const override {
         auto const &x = inputs[0].dims, &weight = inputs[1].dims, &a = inputs[2].dims, &b = inputs[3].dims,
                    &gate = inputs[4].dims;
-        int const places = x.nbDims - 1;
-        bool fits = places >= 0 && weight.nbDims == 2 && a.nbDims == 3 && b.nbDims == 3 && gate.nbDims == x.nbDims;
-        fits = fits && x.d[places] == a.d[2] && weight.d[1] == a.d[2] && b.d[0] == a.d[0] && b.d[1] == weight.d[0] &&
-               b.d[2] == a.d[1] && gate.d[places] == a.d[0];
+        int const last = x.nbDims - 1;
+        bool fits = last >= 0 && weight.nbDims == 2 && a.nbDims == 3 && b.nbDims == 3 && gate.nbDims == x.nbDims;
+        fits = fits && x.d[last] == a.d[2] && weight.d[1] == a.d[2] && b.d[0] == a.d[0] && b.d[1] == weight.d[0] &&
+               b.d[2] == a.d[1] && gate.d[last] == a.d[0];
         long long patches = 1;
-        for (int d = 0; fits && d < places; ++d) {
+        for (int d = 0; fits && d < last; ++d) {
             fits = gate.d[d] == 1 || gate.d[d] == x.d[d];
             patches *= x.d[d];
         }

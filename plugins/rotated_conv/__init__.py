@@ -12,9 +12,9 @@ from rsvl.runtime.errors import UsageError
 
 MODES = ("bilinear", "arc")  # their numbers in the kernel
 
-# As in rotated_conv.cu: a block's pixels, the taps that it mixes at a time, the rows of the turn.
+# As in rotated_conv.cu: a block's pixels, the taps that it mixes at a time, the rows of the mixing matrix.
 _PIXEL_ROWS, _PIXEL_COLUMNS = 8, 32
-_TAPS, _TURN_ROWS = 9, 16
+_TAPS, _MIXING_ROWS = 9, 16
 _GRID_LIMIT = 65535  # of a grid's second and third dimension
 
 
@@ -100,5 +100,5 @@ class RotatedConv2d:
 def shared_bytes(element: int, kernel: int, bases: int) -> int:
     """Shared memory of a block, as ``conv_shared_bytes`` of the source counts it; `element` is an element's bytes."""
     patch = (_PIXEL_ROWS + kernel - 1) * (_PIXEL_COLUMNS + kernel - 1)
-    turn_columns = blocks(bases * kernel * kernel, 16) * 16
-    return SLICE_BYTES * (_TAPS * ROWS + patch) + _TURN_ROWS * turn_columns * element + 12 * bases
+    mixing_columns = blocks(bases * kernel * kernel, 16) * 16
+    return SLICE_BYTES * (_TAPS * ROWS + patch) + _MIXING_ROWS * mixing_columns * element + 12 * bases

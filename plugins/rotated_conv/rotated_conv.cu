@@ -2,7 +2,7 @@
 //
 //     x [B, Cin, H, W], taps [n, k, k, Cout, Cin], theta [B, n], gate [B, n]  ->  y [B, Cout, H, W]
 //
-// An implicit GEMM a sample: y = kernels [Cout, k²·Cin] × columns [k²·Cin, H·W], in one launch, where neither the kernels
+// One implicit GEMM per sample: y = kernels [Cout, k²·Cin] × columns [k²·Cin, H·W], in one launch, where neither the kernels
 // nor the columns ever lie in global memory. A block computes 64 channels of 8 × 32 pixels, for a slice of 32 bytes of
 // input channels at a time:
 //
@@ -15,37 +15,36 @@
 //   3. tap by tap, [64, slice] × [slice, 256 pixels] is added in registers.
 //
 // Why so. The mix must be repeated by every block that shares channels and sample, H·W / 256 times, or be kept whole:
-// Cout·k²·Cin elements are megabytes and would need a second launch. Repeated it costs 16·32 multiply-adds for nine
-// taps where n = 3 and k = 3, against 9·256 of the product: about a fifth, at the same rate. With fewer pixels a block
-// it would cost more, with more pixels a small map would leave most of a GPU idle. On ordinary cores the mix would
-// take longer than the product. And the slices of channels are the outer loop, taps the inner: each base is then read
-// once a block, n·k² values for k² mixed ones; with the taps outside, each mixed tap would read its up to 4·n
-// neighbours again.
+// Cout·k²·Cin elements are megabytes and would need a second launch. Repeated it costs 16·32 MACs for nine taps where
+// n = 3 and k = 3, against 9·256 of the product: about a fifth, at the same rate. With fewer pixels per block it would
+// cost more, with more pixels a small map would leave most of a GPU idle. On CUDA cores the mix would take longer than
+// the product. And the slices of channels are the outer loop, taps the inner: each base is then read once per block,
+// n·k² values for k² mixed ones; with the taps outside, each mixed tap would read its up to 4·n neighbours again.
 //
-// Not done: asynchronous copies that overlap 1 and 2 with 3 (two resident blocks a multiprocessor overlap instead).
+// Not done: asynchronous copies that overlap 1 and 2 with 3 (two resident blocks per multiprocessor overlap instead).
 #include "../tensor_tile.cuh"
 
 namespace rsvl {
 
 constexpr int kPixelRows = 8, kPixelColumns = 32;  // kColumns, as a piece of the map
 constexpr int kTaps = 9;                           // mixed at a time, in the 16 rows of one instruction
-constexpr int kTurnRows = 16;
+constexpr int kMixingRows = 16;
 constexpr int kArc = 1;  // the mode; 0 is bilinear
 
 struct ConvSizes {
     int bases, in_channels, out_channels, height, width, kernel, mode;
 };
 
-// Columns of the turn: the bases' taps, filled up to whole slices.
-__host__ __device__ constexpr int turn_columns(int kernel, int bases) { return (bases * kernel * kernel + 15) / 16 * 16; }
+// Columns of the mixing matrix: the bases' taps, padded to whole slices.
+__host__ __device__ constexpr int mixing_columns(int kernel, int bases) { return (bases * kernel * kernel + 15) / 16 * 16; }
 
 template <typename T>
 __host__ __device__ constexpr long long conv_shared_bytes(int kernel, int bases) {
     const long long patch = (kPixelRows + kernel - 1LL) * (kPixelColumns + kernel - 1LL);
-    return 32 * (kTaps * kRows + patch) + kTurnRows * turn_columns(kernel, bases) * int(sizeof(T)) + 12LL * bases;
+    return 32 * (kTaps * kRows + patch) + kMixingRows * mixing_columns(kernel, bases) * int(sizeof(T)) + 12LL * bases;
 }
 
-// One element of the map from a base kernel's taps to the turned kernel's.
+// One element of the map from a base kernel's taps to the rotated kernel's.
 __device__ inline float rotation(const ConvSizes& sizes, float cosine, float sine, int tap, int base_tap) {
     const int k = sizes.kernel;
     const float r = k / 2, x = tap % k - r, y = tap / k - r;
@@ -58,18 +57,19 @@ __device__ inline float rotation(const ConvSizes& sizes, float cosine, float sin
     return fmaxf(near_x, 0.0f) * fmaxf(near_y, 0.0f);
 }
 
-// The rows `first`… of the sample's gated turn, [16][columns]; zeros where there is no such tap.
+// Rows from `first` on of the sample's mixing matrix, its rotations times its gates: [16][columns], zeros past the last
+// tap.
 template <typename T>
-__device__ inline void fill_turn(T* turn, const float* angle, const ConvSizes& sizes, int first, int taps) {
-    const int squared = sizes.kernel * sizes.kernel, columns = turn_columns(sizes.kernel, sizes.bases);
-    for (int index = threadIdx.x; index < kTurnRows * columns; index += kThreads) {
+__device__ inline void fill_mixing(T* mixing, const float* angle, const ConvSizes& sizes, int first, int taps) {
+    const int squared = sizes.kernel * sizes.kernel, columns = mixing_columns(sizes.kernel, sizes.bases);
+    for (int index = threadIdx.x; index < kMixingRows * columns; index += kThreads) {
         const int row = index / columns, source = index % columns, base = source / squared;
         float value = 0;
         if (row < taps && base < sizes.bases) {
             const float* of = angle + 3 * base;
             value = of[2] * rotation(sizes, of[0], of[1], first + row, source % squared);
         }
-        turn[index] = rounded<T>(value);
+        mixing[index] = rounded<T>(value);
     }
 }
 
@@ -104,18 +104,18 @@ __device__ inline unsigned base_pair(const T* taps, const ConvSizes& sizes, int 
     return low | high << 16;
 }
 
-// The slice of the sample's kernels, [taps][64][slice], on tensor cores: turn [16, n·k²] × bases [n·k², 16 channels], one
+// The slice of the sample's kernels, [taps][64][slice], on tensor cores: mixing [16, n·k²] × bases [n·k², 16 channels], one
 // output channel after another. Two instructions take the even and the odd channels, so that a pair that was read in
 // one register goes to one each, and a lane's four results are neighbours.
 template <typename T>
 __device__ inline void mix_on_tensor_cores(
-    T* kernels, const T* turn, const T* bases, const ConvSizes& sizes, int out0, int channel0, int taps) {
+    T* kernels, const T* mixing, const T* bases, const ConvSizes& sizes, int out0, int channel0, int taps) {
     const Place place;
-    const int columns = turn_columns(sizes.kernel, sizes.bases), warp = threadIdx.x / 32;
+    const int columns = mixing_columns(sizes.kernel, sizes.bases), warp = threadIdx.x / 32;
     for (int out = warp; out < kRows; out += kThreads / 32) {
         float even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
         for (int source = 0; source < columns; source += 16) {
-            const T* row = turn + place.group * columns + source + 4 * place.member;
+            const T* row = mixing + place.group * columns + source + 4 * place.member;
             const Pairs upper = *reinterpret_cast<const Pairs*>(row);
             const Pairs lower = *reinterpret_cast<const Pairs*>(row + 8 * columns);
             const unsigned a[4] = {upper.low, lower.low, upper.high, lower.high};
@@ -139,11 +139,11 @@ __device__ inline void mix_on_tensor_cores(
     }
 }
 
-// The same on ordinary cores: a thread has one pair of channels at a time and all taps of it.
+// The same on CUDA cores: a thread has one pair of channels at a time and all taps of it.
 template <typename T>
-__device__ inline void mix_on_ordinary_cores(
-    T* kernels, const T* turn, const T* bases, const ConvSizes& sizes, int out0, int channel0, int taps) {
-    const int columns = turn_columns(sizes.kernel, sizes.bases);
+__device__ inline void mix_on_cuda_cores(
+    T* kernels, const T* mixing, const T* bases, const ConvSizes& sizes, int out0, int channel0, int taps) {
+    const int columns = mixing_columns(sizes.kernel, sizes.bases);
     const int sources = sizes.bases * sizes.kernel * sizes.kernel;
     for (int index = threadIdx.x; index < kRows * kSlice<T>; index += kThreads) {
         const int out = out0 + index / kSlice<T>, channel = channel0 + index % kSlice<T>;
@@ -153,7 +153,7 @@ __device__ inline void mix_on_ordinary_cores(
                 const long long at = ((long long)source * sizes.out_channels + out) * sizes.in_channels + channel;
                 const float base = value_of(bases[at]);
 #pragma unroll
-                for (int tap = 0; tap < kTaps; ++tap) sum[tap] += value_of(turn[tap * columns + source]) * base;
+                for (int tap = 0; tap < kTaps; ++tap) sum[tap] += value_of(mixing[tap * columns + source]) * base;
             }
 #pragma unroll
         for (int tap = 0; tap < kTaps; ++tap)
@@ -170,8 +170,8 @@ __device__ inline void rotated_conv2d(const T* x, const T* bases, const void* th
     const int squared = sizes.kernel * sizes.kernel, wide = kPixelColumns + sizes.kernel - 1;
     T* kernels = reinterpret_cast<T*>(dynamic_shared);                        // [kTaps][kRows][slice]
     T* patch = kernels + kTaps * kRows * kSlice<T>;                           // [pixels with border][slice]
-    T* turn = patch + (kPixelRows + sizes.kernel - 1) * wide * kSlice<T>;     // [16][n·k²]
-    float* angle = reinterpret_cast<float*>(turn + kTurnRows * turn_columns(sizes.kernel, sizes.bases));  // [n][3]
+    T* mixing = patch + (kPixelRows + sizes.kernel - 1) * wide * kSlice<T>;   // [16][n·k²]
+    float* angle = reinterpret_cast<float*>(mixing + kMixingRows * mixing_columns(sizes.kernel, sizes.bases));  // [n][3]
 
     const int sample = blockIdx.z, out0 = blockIdx.y * kRows, across = (sizes.width + kPixelColumns - 1) / kPixelColumns;
     const int row0 = blockIdx.x / across * kPixelRows, column0 = blockIdx.x % across * kPixelColumns;
@@ -191,14 +191,14 @@ __device__ inline void rotated_conv2d(const T* x, const T* bases, const void* th
         load_patch(patch, x + (long long)sample * sizes.in_channels * plane, sizes, row0, column0, channel0);
         for (int first = 0; first < squared; first += kTaps) {
             const int taps = squared - first < kTaps ? squared - first : kTaps;
-            if (channel0 == 0 || squared > kTaps) {  // up to 3×3 the turn stays for all channels
-                fill_turn(turn, angle, sizes, first, taps);
+            if (channel0 == 0 || squared > kTaps) {  // up to 3×3 it stays the same for all channels
+                fill_mixing(mixing, angle, sizes, first, taps);
                 __syncthreads();
             }
             if constexpr (TensorCores<T>::kHave)
-                mix_on_tensor_cores(kernels, turn, bases, sizes, out0, channel0, taps);
+                mix_on_tensor_cores(kernels, mixing, bases, sizes, out0, channel0, taps);
             else
-                mix_on_ordinary_cores(kernels, turn, bases, sizes, out0, channel0, taps);
+                mix_on_cuda_cores(kernels, mixing, bases, sizes, out0, channel0, taps);
             __syncthreads();
             for (int tap = 0; tap < taps; ++tap) {
                 const T* rows = kernels + (tap * kRows + place.warp_row * kWarpRows) * kSlice<T>;
@@ -222,7 +222,7 @@ __device__ inline void rotated_conv2d(const T* x, const T* bases, const void* th
 
 }  // namespace rsvl
 
-// Float32 keeps more in registers: one block a multiprocessor, two otherwise.
+// Float32 keeps more in registers: one block per multiprocessor, two otherwise.
 #define RSVL_ROTATED_CONV2D(name, T, blocks)                                                                        \
     extern "C" __global__ void __launch_bounds__(rsvl::kThreads, blocks)                                            \
         name(const T* x, const T* taps, const void* theta, const void* gate, T* y, rsvl::ConvSizes sizes,           \

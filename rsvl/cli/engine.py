@@ -79,16 +79,16 @@ def _build(
     rebuild: bool,
 ) -> list[BuiltEngine]:
     from rsvl.runtime.backends.cuda.cuda_device import find_device
-    from rsvl.runtime.backends.tensorrt import Recipe, build_engines, find_library
+    from rsvl.runtime.backends.tensorrt import BuildConfig, build_engines, find_tensorrt
     from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 
     with progress("looking for TensorRT") as report:
         found, _ = find_device()
         gpu = None if found is None else found.gpu
-        library = find_library(backend or (RTX if restricted_to else None), gpu)
+        api = find_tensorrt(backend or (RTX if restricted_to else None), gpu)
         scratch = None if workspace is None else workspace << 20
-        recipe = Recipe(library, gpu, restricted_to or "any", scratch, plugins)
-        return build_engines(bundle, recipe, ranges, rebuild, lambda share, what: report(share, 1, what))
+        config = BuildConfig(api, gpu, restricted_to or "any", scratch, plugins)
+        return build_engines(bundle, config, ranges, rebuild, report)
 
 
 def _tell(bundle: Path, target: str, built: list[BuiltEngine], files: list[Path], json: bool) -> None:

@@ -57,7 +57,7 @@ def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Col
         InputError: an image or file that cannot be used.
         OutputError: a result cannot be written.
     """
-    from rsvl.runtime.results.saving import save_all
+    from rsvl.runtime.results.image_files import save_all
 
     unused = [f"--{name}" for name in options if name not in runner.options]
     if unused:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rsvl.runtime.errors import InputError, MissingComponentError
 from rsvl.runtime.images.bands import choose_bands
-from rsvl.runtime.images.reading import to_rgb
+from rsvl.runtime.images.rgb import to_rgb
 from rsvl.runtime.images.stretch import PERCENTILES, Stretch
 from rsvl.runtime.images.tiling import Window
 

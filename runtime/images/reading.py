@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
@@ -26,8 +25,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.images.bands import choose_bands
-from rsvl.runtime.images.stretch import PERCENTILES, Stretch
+from rsvl.runtime.images import raster
+from rsvl.runtime.images.rgb import to_rgb
+from rsvl.runtime.images.stretch import PERCENTILES
 from rsvl.runtime.manifest import ImageSpec
 
 ImageSource: TypeAlias = "str | Path | np.ndarray | Image.Image"
@@ -60,14 +60,11 @@ def read_image(source: ImageSource, spec: ImageSpec | None = None) -> np.ndarray
     if isinstance(source, Image.Image):
         return _from_pillow(source, "the image", spec)
     path = existing_file(source)
-    if is_tiff(path):
-        from rsvl.runtime.images import raster
-
-        if raster.available():
-            with closing(raster.RasterScene(path, bands, percentiles)) as scene:
-                if scene.gray:
-                    warn_of_gray(str(path), spec)
-                return scene.read()
+    if is_tiff(path) and raster.available():
+        with closing(raster.RasterScene(path, bands, percentiles)) as scene:
+            if scene.gray:
+                warn_of_gray(str(path), spec)
+            return scene.read()
     return _read_with_pillow(path, spec)
 
 
@@ -99,44 +96,6 @@ def is_tiff(path: Path) -> bool:
             return file.read(4) in _TIFF_MAGIC
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-
-
-def to_rgb(
-    values: np.ndarray,
-    stretch: Stretch | None = None,
-    bands: Sequence[str | int] = (),
-    percentiles: tuple[float, float] = PERCENTILES,
-) -> np.ndarray:
-    """Makes an array 8-bit RGB by the module's rules.
-
-    Args:
-        values: [H, W] or [H, W, C], of any real dtype.
-        stretch: how values become 8-bit; found from the values themselves when not given.
-        bands: which channels to show, as in `rsvl.runtime.images.bands`.
-        percentiles: between which to stretch what is not 8-bit.
-
-    Returns:
-        uint8 [H, W, 3].
-
-    Raises:
-        InputError: another number of dimensions, channels to choose from, no pixels, or not numbers.
-    """
-    if values.dtype.kind not in "buif":
-        raise InputError(f"an image must hold numbers, not {values.dtype}")
-    if values.ndim not in (2, 3) or 0 in values.shape:
-        raise InputError(f"an image is [H, W] or [H, W, C] with at least one pixel, not {list(values.shape)}")
-    cube = values[:, :, None] if values.ndim == 2 else values
-    chosen = [number - 1 for number in choose_bands(cube.shape[2], bands, source="the array")]
-    first = chosen[0]
-    # Neighbouring channels are a view; anything else is a copy.
-    planes = (
-        cube[:, :, first : first + len(chosen)] if chosen == [*range(first, first + len(chosen))] else cube[..., chosen]
-    )
-    if planes.dtype != np.uint8:
-        stretch = stretch or Stretch.of(planes, percentiles=percentiles)
-        assert stretch is not None
-        planes = stretch.apply(planes)
-    return np.repeat(planes, 3, axis=2) if planes.shape[2] == 1 else planes
 
 
 def warn_of_gray(name: str, spec: ImageSpec | None) -> None:

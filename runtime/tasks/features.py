@@ -31,10 +31,10 @@ class FeatureCache:
 
     def __init__(self, session: Session, spec: ModelSpec, tokenizer: Tokenizer | None) -> None:
         self._session, self._tokenizer = session, tokenizer
-        self._image_stages = {image.name: session.stage([image.name]) for image in spec.images}
-        self._text_stage = session.stage([TOKENS])
+        self._image_stages = {image.name: session.runnable_graphs([image.name]) for image in spec.images}
+        self._text_stage = session.runnable_graphs([TOKENS])
         alone = [*self._text_stage, *(name for stage in self._image_stages.values() for name in stage)]
-        self._joint_stage = session.stage(spec.raw_inputs, without=alone)
+        self._joint_stage = session.runnable_graphs(spec.raw_inputs, without=alone)
         self._last_image: dict[str, tuple[bytes, Tensors]] = {}
         self._sentences: OrderedDict[str, Tensors] = OrderedDict()
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from rsvl.runtime.backends.session import Observer, Session, Watcher, to_numpy
+from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
@@ -117,7 +117,7 @@ class Runner(ABC):
         raw = self.spec.raw_inputs
         if set(arrays) != set(raw):
             raise InputError(f"{self.spec.name} takes {', '.join(sorted(raw))}, not {', '.join(sorted(arrays))}")
-        given = {name: self._session.taken(array) for name, array in arrays.items()}
+        given = {name: self._session.as_input(array) for name, array in arrays.items()}
         for name, tensor in raw.items():
             array = given[name]
             pairs = zip(tensor.shape, array.shape, strict=False)
@@ -130,13 +130,13 @@ class Runner(ABC):
         outputs = self._session.run(given, [graph.name for graph in self.spec.graphs])
         return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
 
-    def observe(self, observer: Observer | None) -> None:
-        """Tells `observer` of each graph that runs from now on, None nobody. See `rsvl.benchmarks.bundle.stages`."""
-        self._session.observer = observer
+    def set_timing_hook(self, hook: TimingHook | None) -> None:
+        """Calls `hook` after each graph from now on; None ends that. See `rsvl.benchmarks.bundle.stages`."""
+        self._session.timing_hook = hook
 
-    def watch(self, watcher: Watcher | None) -> None:
-        """Tells `watcher` what each graph is given from now on; None tells nobody. See `rsvl.export.quantization`."""
-        self._session.watcher = watcher
+    def set_input_hook(self, hook: InputHook | None) -> None:
+        """Calls `hook` before each graph from now on; None ends that. See `rsvl.export.quantization`."""
+        self._session.input_hook = hook
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's pictures.

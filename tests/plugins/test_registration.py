@@ -1,16 +1,15 @@
-"""Registering the plugins, and the plugin class in the hands of a fake of TensorRT (fake_tensorrt.py)."""
+"""Registering the plugins, and the plugin class in the hands of a stand-in for TensorRT (fake_tensorrt.py)."""
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import rsvl.plugins
-from rsvl.plugins import driver, registration
+from rsvl.plugins import driver
 from rsvl.plugins.operation import Launch
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
 from tests.support import fake_tensorrt
@@ -21,15 +20,9 @@ CONV = {"mode": "arc", "kernel_size": 3}
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_tensorrt.Registry]:
-    """A registry of the fake, and a machine with a driver."""
-    made = fake_tensorrt.Registry()
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.module(made))
-    monkeypatch.delitem(sys.modules, "rsvl.plugins.tensorrt_plugin", raising=False)
-    monkeypatch.setattr(registration, "_creators", {})
-    monkeypatch.setattr(driver, "require", lambda: None)
-    yield made
-    sys.modules.pop("rsvl.plugins.tensorrt_plugin", None)
+def registry(monkeypatch: pytest.MonkeyPatch) -> fake_tensorrt.IPluginRegistry:
+    """The stand-in's registry, on a machine with a driver."""
+    return fake_tensorrt.install(monkeypatch).get_plugin_registry()
 
 
 class Recorded:
@@ -54,7 +47,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     return made
 
 
-def test_register_registers_each_named_operation_once(registry: fake_tensorrt.Registry) -> None:
+def test_register_registers_each_named_operation_once(registry: fake_tensorrt.IPluginRegistry) -> None:
     rsvl.plugins.register(["LoRAMoE"])
     assert [name for name, _, _ in registry.creators] == ["LoRAMoE"]
     rsvl.plugins.register()
@@ -62,7 +55,7 @@ def test_register_registers_each_named_operation_once(registry: fake_tensorrt.Re
     assert sorted(registry.creators) == [("LoRAMoE", "1", ""), ("RotatedConv2d", "1", "")]
 
 
-def test_plugin_of_another_library_is_named(registry: fake_tensorrt.Registry) -> None:
+def test_plugin_of_another_library_is_named(registry: fake_tensorrt.IPluginRegistry) -> None:
     registry.creators["LoRAMoE", "1", ""] = object()
     with pytest.raises(RsvlError, match="another plugin LoRAMoE"):
         rsvl.plugins.register()
@@ -71,6 +64,22 @@ def test_plugin_of_another_library_is_named(registry: fake_tensorrt.Registry) ->
 def test_unknown_plugin_is_named_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match="no TensorRT plugin 'Conv': there are LoRAMoE, RotatedConv2d"):
         rsvl.plugins.register(["Conv"])
+
+
+@pytest.mark.parametrize(("name", "refused"), [("RotatedConv2d", True), ("LoRAMoE", False)])
+def test_bindings_that_misread_attributes_are_refused_where_it_matters(
+    monkeypatch: pytest.MonkeyPatch, name: str, refused: bool
+) -> None:
+    registry = fake_tensorrt.install(monkeypatch, "10.14.1.48", misread=True).get_plugin_registry()
+    if not refused:
+        rsvl.plugins.register([name])
+        assert [creator.name for creator in registry.all_creators] == [name]
+        return
+    with pytest.raises(
+        MissingComponentError, match=r"tensorrt 10\.14\.1\.48 misreads .* 10\.16 or newer, or 'numpy<2'"
+    ):
+        rsvl.plugins.register([name])
+    assert not registry.creators
 
 
 def without_plugins() -> types.ModuleType:
@@ -106,7 +115,7 @@ def test_only_full_tensorrt_is_accepted(monkeypatch: pytest.MonkeyPatch, install
     ],
 )
 def test_plugin_supports_what_its_kernel_takes(
-    registry: fake_tensorrt.Registry, name: str, attributes: dict[str, Any], types: list[Any], supported: bool
+    registry: fake_tensorrt.IPluginRegistry, name: str, attributes: dict[str, Any], types: list[Any], supported: bool
 ) -> None:
     rsvl.plugins.register()
     plugin = parse_node(registry, name, attributes)
@@ -129,7 +138,7 @@ def test_plugin_supports_what_its_kernel_takes(
     ],
 )
 def test_saved_and_loaded_plugin_starts_the_kernel_on_the_stream(
-    registry: fake_tensorrt.Registry,
+    registry: fake_tensorrt.IPluginRegistry,
     kernels: Recorded,
     name: str,
     attributes: dict[str, Any],
@@ -151,7 +160,7 @@ def test_saved_and_loaded_plugin_starts_the_kernel_on_the_stream(
 
 
 def test_shapes_that_do_not_fit_fail_before_the_kernel_starts(
-    registry: fake_tensorrt.Registry, kernels: Recorded
+    registry: fake_tensorrt.IPluginRegistry, kernels: Recorded
 ) -> None:
     rsvl.plugins.register()
     plugin = parse_node(registry, "RotatedConv2d", CONV)
@@ -162,7 +171,9 @@ def test_shapes_that_do_not_fit_fail_before_the_kernel_starts(
 
 
 @pytest.mark.parametrize("attributes", [{"mode": "cubic", "kernel_size": 3}, {"mode": "arc", "kernel_size": 5}])
-def test_attributes_without_a_kernel_are_refused(registry: fake_tensorrt.Registry, attributes: dict[str, Any]) -> None:
+def test_attributes_without_a_kernel_are_refused(
+    registry: fake_tensorrt.IPluginRegistry, attributes: dict[str, Any]
+) -> None:
     rsvl.plugins.register()
     with pytest.raises(UsageError, match="RotatedConv2d"):
         parse_node(registry, "RotatedConv2d", attributes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsvl.runtime.backends.session import Session
+from rsvl.runtime.backends.onnxruntime.session import OnnxRuntimeSession
 from rsvl.runtime.loading import load
 from rsvl.runtime.tasks.segmentation import Segmenter
 from tests.support.toy_bundle import write_bundle
@@ -33,13 +33,13 @@ def segmenter(whole_bundle: Path) -> Segmenter:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the graphs that run during the test, in order."""
     seen: list[str] = []
-    original: Callable[..., list] = Session._run_graph
+    original: Callable[..., list] = OnnxRuntimeSession.run_graph
 
-    def spy(self: Session, name: str, *rest: object) -> list:
+    def spy(self: OnnxRuntimeSession, name: str, *rest: object) -> list:
         seen.append(name)
         return original(self, name, *rest)
 
-    monkeypatch.setattr(Session, "_run_graph", spy)
+    monkeypatch.setattr(OnnxRuntimeSession, "run_graph", spy)
     return seen
 
 

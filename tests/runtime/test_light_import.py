@@ -42,8 +42,8 @@ def test_building_engines_loads_nothing_heavy(bundle: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install 'rsvl[tensorrt-rtx]'")
     program = f"""
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.backends.tensorrt import Recipe, build_engines, find_library
-assert len(build_engines(Bundle({str(bundle)!r}), Recipe(find_library("tensorrt_rtx")))) == 3
+from rsvl.runtime.backends.tensorrt import BuildConfig, build_engines, find_tensorrt
+assert len(build_engines(Bundle({str(bundle)!r}), BuildConfig(find_tensorrt("tensorrt_rtx")))) == 3
 """
     assert loaded_modules(program).isdisjoint(HEAVY)
 

@@ -17,7 +17,7 @@ import onnxruntime
 
 from rsvl.runtime.backends.cuda.cuda_device import explain
 from rsvl.runtime.backends.cuda.device import Foreign, Gpu
-from rsvl.runtime.backends.tensorrt.tensorrt_api import EngineTensor, Library, Network
+from rsvl.runtime.backends.tensorrt.tensorrt_api import EngineTensor, Network, TensorRTApi
 from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError
 
 ORIN = Gpu("Orin", (8, 7), "12.6", 8 << 30)
@@ -140,7 +140,7 @@ class FakeArray:
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3}
 
 
-class FakeLibrary(Library):
+class FakeTensorRTApi(TensorRTApi):
     """A TensorRT whose engines are the ONNX files.
 
     Attributes:
@@ -159,8 +159,8 @@ class FakeLibrary(Library):
     ) -> Network:
         self.built.append(onnx.name)
         self.timings.append(options["timing_cache"])
-        largest = min((shapes[2][0] for shapes in profile.values()), default=0)
-        return Network(largest.to_bytes(4, "little") + onnx.read_bytes(), layers=3, timing_cache=b"timings")
+        max_batch = min((shapes[2][0] for shapes in profile.values()), default=0)
+        return Network(max_batch.to_bytes(4, "little") + onnx.read_bytes(), layers=3, timing_cache=b"timings")
 
     def load_plugins(self, names: Sequence[str]) -> None:
         if names:
@@ -175,14 +175,14 @@ class FakeLibrary(Library):
 
 
 class FakeEngine:
-    """An engine: the largest batch in 4 bytes, and an ONNX file.
+    """An engine: the maximum batch in 4 bytes, and an ONNX file.
 
     Attributes:
         caches: what its contexts were given of an earlier session's kernels, in order.
     """
 
     def __init__(self, device: FakeDevice, engine: bytes) -> None:
-        self.device, self.largest = device, int.from_bytes(engine[:4], "little")
+        self.device, self.max_batch = device, int.from_bytes(engine[:4], "little")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(engine[4:], options, providers=["CPUExecutionProvider"])
@@ -195,8 +195,8 @@ class FakeEngine:
             EngineTensor(t.name, side, shape_of(t), np.dtype(TYPES[t.type])) for side, tensors in sides for t in tensors
         ]
 
-    def largest_shape(self, name: str) -> tuple[int, ...]:
-        return (self.largest,)
+    def max_shape(self, name: str) -> tuple[int, ...]:
+        return (self.max_batch,)
 
     def context(self, runtime_cache: bytes = b"") -> Any:
         self.caches.append(runtime_cache)
@@ -211,7 +211,7 @@ class FakeContext:
 
     def set_input(self, name: str, shape: tuple[int, ...], address: int) -> None:
         assert address % 256 == 0
-        if shape[0] > self.engine.largest:
+        if shape[0] > self.engine.max_batch:
             raise EngineError(f"the engine was not built for {name} {list(shape)}")
         self.inputs[name] = (shape, address)
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers: which there are, which are here, and how each is started."""
+"""ONNX Runtime's execution providers: which there are, which are installed, and how each is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rsvl.runtime.errors import MissingComponentError, UsageError
+from rsvl.runtime.errors import MissingComponentError
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Provider:
     Attributes:
         name: our short name.
         full_name: ONNX Runtime's name.
-        package: the distribution that brings it.
+        package: the distribution that contains it.
         plugin: the module that registers it, for a provider that is a package of its own beside ONNX Runtime.
-        on_cuda: whether it takes and gives tensors in an NVIDIA GPU's memory.
+        on_cuda: whether its inputs and outputs lie in an NVIDIA GPU's memory.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Provider:
     on_cuda: bool = False
 
 
-#: In the order of preference: the first that is present and starts is used.
+#: In order of preference: the first that is present and starts is used. The CPU, which every build has, is last.
 PROVIDERS = (
     Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", on_cuda=True),
     Provider(
@@ -47,9 +47,6 @@ PROVIDERS = (
     Provider("coreml", "CoreMLExecutionProvider", "onnxruntime"),
     Provider("cpu", "CPUExecutionProvider", "onnxruntime"),
 )
-
-#: What runs graphs without ONNX Runtime: TensorRT's engines and OpenVINO.
-OTHER_WAYS = ("engines", "openvino", "openvino-bf16")
 
 
 def onnxruntime() -> ModuleType:
@@ -81,41 +78,33 @@ def plugin_devices(provider: Provider) -> tuple[Any, ...]:
     try:
         module = import_module(provider.plugin)
         ort.register_execution_provider_library(provider.full_name, module.get_library_path())
-    except Exception:  # absent, or without the driver's libraries: then it is not here
+    except Exception:  # absent, or without the driver's libraries: then it is not present
         return ()
     return tuple(device for device in ort.get_ep_devices() if device.ep_name == provider.full_name)
 
 
-def find_provider(name: str) -> Provider:
-    """A provider by its short or full name, in any case.
-
-    Raises:
-        UsageError: no such provider.
-    """
-    for provider in PROVIDERS:
-        if name.lower() in (provider.name, provider.full_name.lower()):
-            return provider
-    known = ", ".join((*OTHER_WAYS, *(p.name for p in PROVIDERS)))
-    raise UsageError(f"unknown provider {name!r}: choose one of {known}")
+def find_provider(name: str) -> Provider | None:
+    """A provider by its short or full name, in any case; None where there is none of that name."""
+    return next((p for p in PROVIDERS if name.lower() in (p.name, p.full_name.lower())), None)
 
 
 def share_memory(options: Any) -> None:
-    """Lets a session on the processor take its tensors from one pool of main memory that all such sessions share.
+    """Lets a session on the CPU take its tensors from one arena that all such sessions share.
 
-    Otherwise each keeps a pool of its own, though of a bundle's graphs only one runs at a time. That pool doubles
-    whenever it is short, where this one grows by what is asked for; and it plans a block for each size of input beside
-    what the first run has taken already.
+    Otherwise each keeps an arena of its own, though of a bundle's graphs only one runs at a time. That arena doubles
+    whenever it is full, where this one grows by what is requested; and it plans a block for each input size beside
+    what the first run has allocated already.
 
     Args:
         options: `onnxruntime.SessionOptions`.
     """
-    _register_pool()
+    _register_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False
 
 
 @cache
-def _register_pool() -> None:
+def _register_arena() -> None:
     ort = onnxruntime()
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"arena_extend_strategy": 1}))  # 1: as requested
@@ -127,9 +116,9 @@ def start(path: Path, options: Any, provider: Provider, present: list[Provider],
     Args:
         path: the graph's file.
         options: `onnxruntime.SessionOptions`.
-        provider: what is to run it; what it leaves goes to CUDA after TensorRT, and to the CPU last.
-        present: the providers that are here.
-        engines: where TensorRT's provider keeps its own engines.
+        provider: what runs it; the nodes that it leaves go to CUDA after TensorRT, and to the CPU last.
+        present: the providers that are installed.
+        engines: where TensorRT's provider caches its own engines.
 
     Raises:
         Exception: as ONNX Runtime raises them.

@@ -1,9 +1,9 @@
-"""OpenVINO on the processor: a bundle's graphs in float32 or bfloat16, without ONNX Runtime's kernels.
+"""OpenVINO on the CPU: a bundle's graphs in float32 or bfloat16, without ONNX Runtime's kernels.
 
 OpenVINO reads a bundle's graphs as they are, except for functions of the model (`reading`). Where it computes in
 bfloat16, some of a model stays float32 (`bfloat16`).
 """
 
-from rsvl.runtime.backends.openvino.session import BY_OPENVINO, INSTALL, OpenVinoSession
+from rsvl.runtime.backends.openvino.session import INSTALL, OPENVINO_PROVIDERS, OpenVinoSession
 
-__all__ = ["BY_OPENVINO", "INSTALL", "OpenVinoSession"]
+__all__ = ["INSTALL", "OPENVINO_PROVIDERS", "OpenVinoSession"]

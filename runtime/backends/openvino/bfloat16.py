@@ -1,9 +1,9 @@
 """What of a graph stays float32 where a bundle is computed in bfloat16, which has eight bits.
 
-- The last products of an answer, as in an int8 bundle: near a logit of -4.6 the steps are 0.03, which move a whole
-  mask's border.
+- The last products before an answer, as in an int8 bundle: near a logit of -4.6 bfloat16's steps are 0.03, which move
+  a whole mask's border.
 - Angles, from the products that they come from to those that they enter: `rsvl::RotatedConv2d` is defined with float32
-  angles. (In bfloat16 its turned kernels shrank every mask of `cd2fsan-tiny` a little.)
+  angles. (In bfloat16 its rotated kernels shrank every mask of `cd2fsan-tiny` a little.)
 - Convolutions in Winograd's form, and what follows up to the next product: the form of a float32 graph multiplies
   rounding errors by ten.
 
@@ -32,64 +32,64 @@ def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
 
     Args:
         model: an `openvino.Model`; it is used up.
-        answers: names of outputs, which may be none of the model's.
+        answers: names of final outputs, which need not be this model's.
 
     Returns:
         Models in the order in which they run, and of each whether it stays float32. A tensor that a part takes from the
-        model's inputs or from a part before it has the same name in both.
+        model's inputs or from an earlier part has the same name in both.
     """
     from openvino import Model
     from openvino.passes import ConstantFolding, Manager
 
     folding = Manager()
-    folding.register_pass(ConstantFolding())  # sizes that are known are then no tensors to hand over
+    folding.register_pass(ConstantFolding())  # known sizes are then no tensors to pass on
     folding.run_passes(model)
     sources = _varying(model)
     results = [node for node in sources if node.get_type_name() == "Result"]
-    takers: dict[Any, list[Any]] = {node: [] for node in sources}
-    for node, taken in sources.items():
-        for source in taken:
-            takers[source].append(node)
+    consumers: dict[Any, list[Any]] = {node: [] for node in sources}
+    for node, producers in sources.items():
+        for source in producers:
+            consumers[source].append(node)
     answering = [result for result in results if not result.output(0).get_names().isdisjoint(answers)]
     angles = [node for node in sources if node.get_type_name() in _ANGLES]
     winograd = {node for node in sources if any(name.startswith(_WINOGRAD) for name in node.output(0).get_names())}
-    exact = winograd | _down_to_products(winograd, takers)
-    exact |= _up_to_products([*answering, *_down_to_products(angles, takers)], sources)
-    parts = _parts_from_the_end(sources, takers, exact)
-    parameters, handed_over = _separate(parts)
+    exact = winograd | _down_to_products(winograd, consumers)
+    exact |= _up_to_products([*answering, *_down_to_products(angles, consumers)], sources)
+    parts = _parts_from_the_end(sources, consumers, exact)
+    parameters, passed_on = _separate(parts)
     divided = []
     for part in sorted(set(parts.values()), reverse=True):
         outputs = [result.input_value(0) for result in results if parts[result] == part]
-        outputs += handed_over.get(part, {}).values()
+        outputs += passed_on.get(part, {}).values()
         divided.append((Model(outputs, parameters.get(part, [])), part % 2 == 0))
     return divided
 
 
 def _varying(model: Any) -> dict[Any, list[Any]]:
-    """The nodes that depend on what the model is given, each after those that it takes from; these of each."""
+    """The nodes that depend on the model's inputs, in topological order, and of each the producers of its inputs."""
     varying: dict[Any, list[Any]] = {}
     for node in model.get_ordered_ops():
         sources = [port.get_source_output().get_node() for port in node.inputs()]
-        taken = [source for source in sources if source in varying]
-        if taken or node.get_type_name() == "Parameter":
-            varying[node] = taken
+        producers = [source for source in sources if source in varying]
+        if producers or node.get_type_name() == "Parameter":
+            varying[node] = producers
     return varying
 
 
-def _down_to_products(starts: Iterable[Any], takers: Mapping[Any, list[Any]]) -> set[Any]:
-    """Some nodes and what is computed from them, without the products that take it."""
+def _down_to_products(starts: Iterable[Any], consumers: Mapping[Any, list[Any]]) -> set[Any]:
+    """Some nodes and what is computed from them, up to the next products, without these."""
     found: set[Any] = set()
     stack = list(starts)
     while stack:
         node = stack.pop()
         if node not in found and node.get_type_name() not in _PRODUCTS:
             found.add(node)
-            stack += takers[node]
+            stack += consumers[node]
     return found
 
 
 def _up_to_products(starts: Iterable[Any], sources: Mapping[Any, list[Any]]) -> set[Any]:
-    """Some nodes and what they are computed from, as far as the nearest products, these too."""
+    """Some nodes and what they are computed from, back to the nearest products, with these."""
     found: set[Any] = set()
     stack = list(starts)
     while stack:
@@ -101,31 +101,31 @@ def _up_to_products(starts: Iterable[Any], sources: Mapping[Any, list[Any]]) -> 
 
 
 def _parts_from_the_end(
-    sources: Mapping[Any, list[Any]], takers: Mapping[Any, list[Any]], exact: set[Any]
+    sources: Mapping[Any, list[Any]], consumers: Mapping[Any, list[Any]], exact: set[Any]
 ) -> dict[Any, int]:
     """The part of each node, counted from the end: the even ones stay float32. An input belongs to none.
 
-    Each node comes as late as it can, so that what is small is handed over and not what was made large of it.
+    Each node comes as late as it can, so that small tensors are passed on and not the large ones made of them.
     """
     parts: dict[Any, int] = {}
     for node in reversed(list(sources)):
         if node.get_type_name() not in ("Parameter", "Result"):
-            least = max((parts[taker] for taker in takers[node] if taker in parts), default=0)
-            parts[node] = least + (least % 2 != (node not in exact))
+            first = max((parts[consumer] for consumer in consumers[node] if consumer in parts), default=0)
+            parts[node] = first + (first % 2 != (node not in exact))
     ends = [node for node in sources if node.get_type_name() == "Result"]
     return parts | {result: parts.get(sources[result][0], 0) for result in ends}
 
 
 def _separate(parts: Mapping[Any, int]) -> tuple[dict[int, list[Any]], dict[int, dict[Any, Any]]]:
-    """Puts a parameter in the place of each tensor that a part takes from elsewhere.
+    """Puts a parameter in the place of each tensor that a part takes from another.
 
     Returns:
-        The new parameters of each part; and what each part has to give to others, beside the model's own outputs.
+        The new parameters of each part; and what each part passes on to others, beside the model's own outputs.
     """
     from openvino import op
 
     parameters: dict[int, list[Any]] = {}
-    handed_over: dict[int, dict[Any, Any]] = {}
+    passed_on: dict[int, dict[Any, Any]] = {}
     made: dict[tuple[Any, int, int], Any] = {}
     for node, part in parts.items():
         for port in node.inputs():
@@ -142,9 +142,9 @@ def _separate(parts: Mapping[Any, int]) -> tuple[dict[int, list[Any]], dict[int,
                 made[key].output(0).get_tensor().set_names(output.get_names())
                 parameters.setdefault(part, []).append(made[key])
                 if not is_input and not _is_result(output):
-                    handed_over.setdefault(parts[source], {})[source, index] = output
+                    passed_on.setdefault(parts[source], {})[source, index] = output
             port.replace_source_output(made[key].output(0))
-    return parameters, handed_over
+    return parameters, passed_on
 
 
 def _is_result(output: Any) -> bool:

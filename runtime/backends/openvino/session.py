@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.runtime.backends.backend import host_array, run_error
 from rsvl.runtime.backends.openvino.bfloat16 import divide
 from rsvl.runtime.backends.openvino.reading import read_model
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import BundleError, DeviceError, InputError, MissingComponentError, RsvlError
+from rsvl.runtime.errors import BundleError, InputError, MissingComponentError
 from rsvl.runtime.manifest import GraphSpec
 
-BY_OPENVINO = {"openvino": "f32", "openvino-bf16": "bf16"}
-"""The names by which `--provider` forces it, and in which type each computes what is not int8 already."""
+OPENVINO_PROVIDERS = {"openvino": "f32", "openvino-bf16": "bf16"}
+"""The names by which `--provider` forces it, and the type in which each computes what is not int8 already."""
 
 INSTALL = "pip install 'rsvl[openvino]'"
 
@@ -31,25 +32,33 @@ class OpenVinoSession:
     OpenVINO is fastest where it knows every size. Graphs whose tensors all begin with one and the same dynamic batch
     are therefore compiled for a batch of one, and a larger batch goes through sample by sample; others keep their
     dynamic sizes.
+
+    Attributes:
+        provider: ``openvino`` or ``openvino-bf16``.
+        precision: ``bf16`` where a float bundle is computed in bfloat16, else the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, provider: str, threads: int | None = None) -> None:
         """Compiles all graphs.
 
         Args:
             bundle: whose graphs.
-            precision: ``f32``, which computes what ONNX Runtime does; or ``bf16``, see
-                `rsvl.runtime.backends.openvino.bfloat16` for what stays float32 there.
-            threads: of the processor; None leaves it to OpenVINO, which takes the physical cores.
+            provider: a key of `OPENVINO_PROVIDERS`: ``openvino`` computes what ONNX Runtime does;
+                `rsvl.runtime.backends.openvino.bfloat16` says what stays float32 in ``openvino-bf16``.
+            threads: CPU threads; None leaves it to OpenVINO, which takes the physical cores.
 
         Raises:
-            MissingComponentError: OpenVINO is not installed, or the processor has no bfloat16.
+            MissingComponentError: OpenVINO is not installed, or the CPU has no bfloat16.
             BundleError: a graph that OpenVINO cannot take, or whose tensors are not those of the manifest.
         """
         core = _core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise MissingComponentError("this processor has no bfloat16 instructions: use --provider openvino")
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", _TYPE: precision}
+        type_ = OPENVINO_PROVIDERS[provider]
+        if type_ == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise MissingComponentError("this CPU has no bfloat16 instructions: use --provider openvino")
+        self.provider, self.precision = provider, bundle.manifest.precision
+        if type_ == "bf16" and self.precision in ("fp32", "fp16"):
+            self.precision = "bf16"
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", _TYPE: type_}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._lock = threading.Lock()
@@ -61,7 +70,7 @@ class OpenVinoSession:
 
         Args:
             name: the graph's name.
-            outputs: names of the wanted outputs.
+            outputs: the names of the outputs to return.
             feeds: arrays by input name.
 
         Raises:
@@ -72,6 +81,14 @@ class OpenVinoSession:
         with self._lock:
             results = self._graphs[name].run(feeds)
         return [results[key] for key in outputs]
+
+    def as_input(self, array: Any) -> np.ndarray:
+        """An array in main memory.
+
+        Raises:
+            InputError: it lies in a GPU's memory.
+        """
+        return host_array(array, self.provider)
 
 
 class _Graph:
@@ -99,8 +116,9 @@ class _Graph:
         batch = len(next(iter(feeds.values()))) if feeds else 0
         for tensor in self._spec.inputs:
             found = feeds[tensor.name]
-            if found.dtype != tensor.dtype:  # OpenVINO would convert it without a word
-                raise InputError(f"{tensor.name} is {found.dtype}: the graph takes {tensor.dtype}")
+            dtype = getattr(found, "dtype", type(found).__name__)
+            if dtype != tensor.dtype:  # OpenVINO would convert it silently
+                raise InputError(f"{tensor.name} is {dtype}: the graph takes {tensor.dtype}")
             if self._one_by_one and len(found) != batch:
                 raise InputError(f"{tensor.name} has {len(found)} samples and not {batch}: give as many of each")
         if not self._one_by_one or batch == 1:
@@ -114,10 +132,7 @@ class _Graph:
             for part in self._parts:
                 tensors |= part.run(tensors)
         except Exception as error:
-            reason = _reason(error)
-            if re.search("allocate|bad_alloc|out of memory", reason, re.IGNORECASE):
-                raise DeviceError("memory ran out: use a smaller --tile or fewer at once") from error
-            raise RsvlError(f"{reason}: try --provider cpu") from error
+            raise run_error(_reason(error), "try --provider cpu") from error
         return {tensor.name: np.array(tensors[tensor.name]) for tensor in self._spec.outputs}
 
 
@@ -178,7 +193,7 @@ def _other_tensors(bundle: Bundle, spec: GraphSpec, does: str, names: set[str]) 
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says something: where in OpenVINO's sources it was raised comes before it."""
+    """The first line that names the cause: OpenVINO puts the place in its own sources before it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not re.match(r"Exception from|Check '|FrontEnd API failed", line)]
-    return (telling or lines or [type(error).__name__])[0][:200]
+    causes = [line for line in lines if line and not re.match(r"Exception from|Check '|FrontEnd API failed", line)]
+    return (causes or lines or [type(error).__name__])[0][:200]

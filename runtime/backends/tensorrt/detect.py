@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 
 from rsvl.runtime.backends.cuda.device import Gpu
-from rsvl.runtime.backends.tensorrt.tensorrt_api import FULL, RTX, Library
+from rsvl.runtime.backends.tensorrt.tensorrt_api import FULL, RTX, TensorRTApi
 from rsvl.runtime.errors import MissingComponentError, UsageError
 
 BACKENDS = (FULL, RTX)
@@ -14,19 +14,19 @@ INSTALL = "pip install 'rsvl[tensorrt]' (on the GPU that runs it) or 'rsvl[tenso
 
 
 @cache
-def installed_libraries() -> tuple[Library, ...]:
+def installed_tensorrts() -> tuple[TensorRTApi, ...]:
     """The TensorRTs that can be imported here, the full one first."""
     found = []
     for name in BACKENDS:
         try:
-            found.append(Library(import_module(name)))
+            found.append(TensorRTApi(import_module(name)))
         except (ImportError, OSError, AttributeError, RuntimeError, MissingComponentError):
-            continue  # absent, or without its libraries: `rsvl doctor` shows what is installed
+            continue  # absent, or without its shared libraries: `rsvl doctor` shows what is installed
     return tuple(found)
 
 
-def find_library(backend: str | None = None, gpu: Gpu | None = None) -> Library:
-    """The library to build with: the one asked for, else the full one where there is a GPU, else the one for RTX.
+def find_tensorrt(backend: str | None = None, gpu: Gpu | None = None) -> TensorRTApi:
+    """The TensorRT to build with: the one asked for, else full TensorRT where there is a GPU, else the one for RTX.
 
     Raises:
         UsageError: no such backend.
@@ -34,8 +34,8 @@ def find_library(backend: str | None = None, gpu: Gpu | None = None) -> Library:
     """
     if backend is not None and backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}: choose {' or '.join(BACKENDS)}")
-    libraries = [library for library in installed_libraries() if backend in (None, library.backend)]
-    if not libraries:
+    installed = [api for api in installed_tensorrts() if backend in (None, api.backend)]
+    if not installed:
         raise MissingComponentError(f"{backend or 'TensorRT'} is not installed: {INSTALL}")
-    usable = [library for library in libraries if gpu is not None or not library.needs_gpu]
-    return (usable or libraries)[0]
+    usable = [api for api in installed if gpu is not None or not api.needs_gpu]
+    return (usable or installed)[0]

@@ -1,4 +1,4 @@
-"""A script and notes to take to a device that must build its engines itself."""
+"""A script and notes to copy to a device that must build its engines itself."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ An engine of TensorRT runs on the GPU and the TensorRT version that built it, so
 With rsvl the script also runs the bundle's golden test on the new engines. Without it, it falls back to `trtexec`, and
 writes `{engines}/trtexec/*.engine` for programs of your own; rsvl's runtime does not load those.
 
-Shapes that the engines are built for (least, best, largest):
+Shapes that the engines are built for (min, opt, max):
 
 {table}
 If memory runs out while building, write this script again with a smaller
@@ -73,7 +73,7 @@ def write_device_script(bundle: Bundle, target: Target, ranges: Ranges, workspac
         bundle: a bundle's folder, opened.
         target: the device.
         ranges: the sizes of each dynamic dimension by name.
-        workspace: MiB of scratch memory that engines may use; None leaves it to the library.
+        workspace: MiB of scratch memory that engines may use; None for TensorRT's default.
 
     Returns:
         The script and the notes.
@@ -121,9 +121,9 @@ def _options(ranges: Ranges, workspace: int | None) -> str:
     options = []
     for name, r in ranges.items():
         if name == "batch":
-            options += ["--max-batch", str(r.largest), "--best-batch", str(r.best)]
+            options += ["--max-batch", str(r.max), "--best-batch", str(r.opt)]
         else:
-            options += ["--range", f"{name}={r.least}:{r.best}:{r.largest}"]
+            options += ["--range", f"{name}={r.min}:{r.opt}:{r.max}"]
     if workspace is not None:
         options += ["--workspace", str(workspace)]
     return " ".join(map(shlex.quote, options))

@@ -1,4 +1,4 @@
-"""What an engine was built from and for. Where any of it differs, the engine is another one."""
+"""What an engine was built from and for. Where any of it differs, another engine is needed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class Builder:
-    """Who builds: everything of an engine's key that the machine decides and not the bundle.
+    """What builds: the part of an engine's key that follows from the machine and not from the bundle.
 
     Attributes:
         backend: the Python module, ``tensorrt`` or ``tensorrt_rtx``.
-        version: the library's own.
+        version: of that TensorRT.
         gpu: name and compute capability of the GPU that runs the engine, such as ``NVIDIA H200 (sm_90)``; for
-            TensorRT for RTX, whose engines travel, ``any`` or the one that it was restricted to, such as ``sm_86``.
-        driver: the driver's CUDA version, such as ``13.0``; ``any`` where the library checks it by itself.
+            TensorRT for RTX, whose engines are portable, ``any`` or the only one that it is for, such as ``sm_86``.
+        driver: the driver's CUDA version, such as ``13.0``; ``any`` where TensorRT checks it by itself.
     """
 
     backend: str
@@ -42,7 +42,7 @@ class EngineKey:
         graph: the graph's name.
         precision: the bundle's.
         source: SHA-256 over the graph's file and its external weights.
-        profile: least, best and largest shape of each dynamic input by name.
+        profile: min, opt and max shape of each dynamic input by name.
         plugins: names of the plugins that the engine calls, sorted; it cannot be loaded without them.
     """
 
@@ -67,10 +67,10 @@ class EngineKey:
             KeyError, TypeError, ValueError: it is no such thing.
         """
         if set(data) != {field.name for field in fields(cls)}:
-            raise ValueError("not an engine's key")
+            raise ValueError("not the key of an engine")
         ranges = {str(k): tuple(tuple(int(n) for n in shape) for shape in v) for k, v in data["profile"].items()}
         if any(len(shapes) != 3 for shapes in ranges.values()):
-            raise ValueError("a profile has three shapes an input")
+            raise ValueError("a profile has three shapes per input")
         builder = Builder(**{str(k): str(v) for k, v in data["builder"].items()})
         words = {name: str(data[name]) for name in ("graph", "precision", "source")}
         return cls(builder=builder, profile=ranges, plugins=tuple(map(str, data["plugins"])), **words)
@@ -89,7 +89,7 @@ def source_hash(bundle: Bundle, graph: GraphSpec) -> str:
 
 
 def differences(built: EngineKey, builder: Builder, bundle: Bundle, graph: GraphSpec) -> list[str]:
-    """Why an engine does not serve a graph on this machine, one phrase a reason; none where it does."""
+    """Why an engine does not fit a graph on this machine, one phrase per reason; none where it does."""
     then, now = built.builder, builder
     pairs = (
         ("the graph has changed", built.source, source_hash(bundle, graph)),

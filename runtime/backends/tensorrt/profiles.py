@@ -18,19 +18,19 @@ _RANGE = re.compile(r"(\w+)=(\d+):(\d+):(\d+)")
 
 @dataclass(frozen=True)
 class Range:
-    """The sizes that a dynamic dimension may take: the least, the one to be fastest at, the largest.
+    """The sizes that a dynamic dimension may take, and the one to optimize for, in trtexec's words.
 
     Raises:
-        UsageError: not 1 ≤ least ≤ best ≤ largest.
+        UsageError: not 1 ≤ min ≤ opt ≤ max.
     """
 
-    least: int
-    best: int
-    largest: int
+    min: int
+    opt: int
+    max: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.best <= self.largest:
-            raise UsageError(f"{self.least}:{self.best}:{self.largest}: sizes must rise from 1 or more")
+        if not 1 <= self.min <= self.opt <= self.max:
+            raise UsageError(f"{self.min}:{self.opt}:{self.max}: give 1 ≤ MIN ≤ OPT ≤ MAX")
 
 
 Ranges: TypeAlias = Mapping[str, Range]
@@ -39,26 +39,26 @@ Ranges: TypeAlias = Mapping[str, Range]
 Shape: TypeAlias = tuple[int, ...]
 
 
-def batch_range(max_batch: int = MAX_BATCH, best: int = 1) -> Range:
-    """The range of the batch. Fastest at 1 unless told otherwise: the runtime asks about one image at a time.
+def batch_range(max_batch: int = MAX_BATCH, opt_batch: int = 1) -> Range:
+    """The range of the batch; optimized for 1 by default, as the runtime processes one image at a time.
 
     Raises:
-        UsageError: a batch below 1, or a best one above the largest.
+        UsageError: a batch below 1, or one to optimize for that is above the maximum.
     """
-    if max_batch < 1 or not 1 <= best <= max_batch:
-        raise UsageError(f"a batch of up to {max_batch}, fastest at {best}: give 1 ≤ --best-batch ≤ --max-batch")
-    return Range(1, best, max_batch)
+    if not 1 <= opt_batch <= max_batch:
+        raise UsageError(f"batches up to {max_batch}, optimized for {opt_batch}: give 1 ≤ --best-batch ≤ --max-batch")
+    return Range(1, opt_batch, max_batch)
 
 
 def parse_range(text: str) -> tuple[str, Range]:
-    """Reads ``NAME=LEAST:BEST:LARGEST``.
+    """Reads ``NAME=MIN:OPT:MAX``.
 
     Raises:
-        UsageError: of another form, or sizes that do not rise.
+        UsageError: of another form, or not 1 ≤ MIN ≤ OPT ≤ MAX.
     """
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise UsageError(f"--range {text!r}: write NAME=LEAST:BEST:LARGEST, such as height=64:256:512")
+        raise UsageError(f"--range {text!r}: write NAME=MIN:OPT:MAX, such as height=64:256:512")
     name, *sizes = match.groups()
     return name, Range(*map(int, sizes))
 
@@ -69,14 +69,14 @@ def dynamic_names(graphs: Iterable[GraphSpec]) -> set[str]:
 
 
 def checked_ranges(graphs: Iterable[GraphSpec], ranges: Ranges) -> Ranges:
-    """The ranges, when they are those of the graphs' dynamic dimensions; the batch's may be there without need.
+    """The ranges, when they are those of the graphs' dynamic dimensions; a batch range that none needs is allowed.
 
     Raises:
         UsageError: a dimension without a range, or a range without a dimension.
     """
     names = dynamic_names(graphs)
     for name in sorted(names - set(ranges)):
-        raise UsageError(f"the dimension {name} is dynamic: say its sizes with --range {name}=LEAST:BEST:LARGEST")
+        raise UsageError(f"the dimension {name} is dynamic: give its sizes with --range {name}=MIN:OPT:MAX")
     for name in sorted(set(ranges) - names - {BATCH}):
         known = ", ".join(sorted(names)) or "none"
         raise UsageError(f"no dynamic dimension is called {name} (there are: {known}): leave out its --range")
@@ -84,12 +84,12 @@ def checked_ranges(graphs: Iterable[GraphSpec], ranges: Ranges) -> Ranges:
 
 
 def profile(graph: GraphSpec, ranges: Ranges) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """The least, best and largest shape of each input of a graph that has a dynamic dimension, by name."""
+    """The min, opt and max shape of each input of a graph that has a dynamic dimension, by name."""
     return {
         tensor.name: (
-            _shape(tensor, {name: r.least for name, r in ranges.items()}),
-            _shape(tensor, {name: r.best for name, r in ranges.items()}),
-            _shape(tensor, {name: r.largest for name, r in ranges.items()}),
+            _shape(tensor, {name: r.min for name, r in ranges.items()}),
+            _shape(tensor, {name: r.opt for name, r in ranges.items()}),
+            _shape(tensor, {name: r.max for name, r in ranges.items()}),
         )
         for tensor in graph.inputs
         if any(isinstance(size, str) for size in tensor.shape)

@@ -1,4 +1,4 @@
-"""A session's graphs run by their engines: tensors on the GPU, one stream, CUDA graphs for shapes that come again."""
+"""A session's graphs, run by their engines: tensors on the GPU, one stream, CUDA graphs for shapes that repeat."""
 
 from __future__ import annotations
 
@@ -14,28 +14,35 @@ import numpy as np
 
 from rsvl.runtime.backends.cuda.device import Device
 from rsvl.runtime.backends.cuda.memory import DeviceTensor, Workspace, on_device
-from rsvl.runtime.backends.tensorrt.build import Recipe, rebuilt_engine, serving_engine
+from rsvl.runtime.backends.tensorrt.build import BuildConfig, rebuilt_engine, serving_engine
 from rsvl.runtime.backends.tensorrt.keys import file_stem
 from rsvl.runtime.backends.tensorrt.store import EngineStore, StoredEngine
-from rsvl.runtime.backends.tensorrt.tensorrt_api import Context, Engine, Library
+from rsvl.runtime.backends.tensorrt.tensorrt_api import Context, Engine, TensorRTApi
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, DeviceError, EngineError, InputError, RsvlError
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
-_RECORDINGS = 2
-"""CUDA graphs kept of each engine. Each has a context of its own, and so scratch memory."""
+ENGINES_PROVIDER = "engines"
+"""The name by which `--provider` forces engines."""
+
+_MAX_CAPTURES = 2
+"""CUDA graphs kept per engine. Each has a context of its own, and so scratch memory."""
 
 _loaded: weakref.WeakValueDictionary[tuple[str, str, Path], Engine] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
 
 
-class EngineSession:
+class TensorRTSession:
     """The engines of one bundle on one GPU, with a stream and memory of its own. Runs of several threads take turns.
 
     Sessions of the same bundle share the loaded engines; each has its own contexts.
+
+    Attributes:
+        provider: ``engines``.
+        precision: the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, library: Library, device: Device) -> None:
+    def __init__(self, bundle: Bundle, api: TensorRTApi, device: Device) -> None:
         """Loads all engines, building those that are missing or out of date.
 
         Raises:
@@ -43,15 +50,16 @@ class EngineSession:
             DeviceError: no memory is left.
             BundleError: an engine whose tensors are not those of the manifest.
         """
+        self.provider, self.precision = ENGINES_PROVIDER, bundle.manifest.precision
         self._workspace = Workspace(device)
         self._store = EngineStore(bundle)
-        self._machine = f"{library.backend}-{library.version}-{file_stem(device.gpu.label)}"
+        self._machine = f"{api.backend}-{api.version}-{file_stem(device.gpu.label)}"
         self._graphs: dict[str, _EngineGraph] = {}
         for graph in bundle.manifest.model.graphs:
-            engine = _load(bundle, self._store, graph, Recipe(library, device.gpu), device)
+            engine = _load(bundle, self._store, graph, BuildConfig(api, device.gpu), device)
             _check_tensors(engine, graph, bundle)
             kernels = self._store.read_cache(self._kernels_of(graph.name))
-            self._graphs[graph.name] = _EngineGraph(graph, engine, self._workspace, kernels, library.captures_graphs)
+            self._graphs[graph.name] = _EngineGraph(graph, engine, self._workspace, kernels, api.captures_graphs)
         weakref.finalize(self, self._workspace.close).atexit = False
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, Any]) -> list[DeviceTensor]:
@@ -59,7 +67,7 @@ class EngineSession:
 
         Args:
             name: the graph's name.
-            outputs: names of the wanted outputs.
+            outputs: the names of the outputs to return.
             feeds: NumPy arrays, results of this session, or other libraries' arrays on this GPU, by name.
 
         Returns:
@@ -77,7 +85,7 @@ class EngineSession:
             self._keep_kernels(name)
         return [results[key] for key in outputs]
 
-    def taken(self, array: Any) -> DeviceTensor:
+    def as_input(self, array: Any) -> DeviceTensor:
         """An array on the GPU, copied only where it is not there.
 
         Raises:
@@ -88,7 +96,7 @@ class EngineSession:
             return on_device(self._workspace, array)
 
     def _keep_kernels(self, name: str) -> None:
-        """Writes what the library compiled for this GPU beside the engines, so that the next session starts at once."""
+        """Keeps the kernels that TensorRT compiled here beside the engines, so that the next session starts at once."""
         kernels = self._graphs[name].new_kernels()
         if kernels:
             with suppress(RsvlError):  # a bundle that cannot be written runs as well
@@ -98,8 +106,8 @@ class EngineSession:
         return f"{file_stem(name)}-{self._machine}.kernels"
 
 
-class _Recording:
-    """A CUDA graph, and the context whose scratch memory it uses; the graph ends with this object."""
+class _Capture:
+    """A CUDA graph, and the context whose scratch memory it uses; the graph is destroyed with this object."""
 
     def __init__(self, context: Context, device: Device, graph: Any) -> None:
         self.context, self.graph = context, graph
@@ -107,35 +115,35 @@ class _Recording:
 
 
 class _EngineGraph:
-    """One graph by its engine."""
+    """One graph, run by its engine."""
 
     def __init__(
         self, spec: GraphSpec, engine: Engine, workspace: Workspace, kernels: bytes, captures_itself: bool
     ) -> None:
         self._spec, self._engine, self._workspace = spec, engine, workspace
         self._context = engine.context(kernels)
-        self._records = not captures_itself
-        self._recordings: OrderedDict[tuple, _Recording] = OrderedDict()
+        self._captures_here = not captures_itself
+        self._captures: OrderedDict[tuple, _Capture] = OrderedDict()
         self._seen: OrderedDict[tuple, None] = OrderedDict()
         self._kernels: bytes | None = kernels
 
     def run(self, inputs: Mapping[str, DeviceTensor]) -> dict[str, DeviceTensor]:
-        """Orders a run; a batch larger than the engine's goes through it in parts.
+        """Enqueues a run; a batch larger than the engine's goes through it in parts.
 
         Raises:
-            InputError: an input of another type: the engine would take its bytes for something else.
+            InputError: an input of another type, whose bytes the engine would misread.
         """
         for spec in self._spec.inputs:
             found = inputs[spec.name].dtype
             if found != spec.dtype:
                 raise InputError(f"{spec.name} is {found}: the engine takes {spec.dtype}")
-        largest = self._largest_batch(inputs)
+        max_batch = self._max_batch(inputs)
         batch = len(next(iter(inputs.values()))) if inputs else 0
-        if largest is None or batch <= largest:
+        if max_batch is None or batch <= max_batch:
             return self._run(inputs)
         whole: dict[str, DeviceTensor] = {}
-        for first in range(0, batch, largest):
-            last = min(first + largest, batch)
+        for first in range(0, batch, max_batch):
+            last = min(first + max_batch, batch)
             part = self._run({name: tensor.rows(first, last) for name, tensor in inputs.items()})
             for name, tensor in part.items():
                 if name not in whole:
@@ -144,41 +152,41 @@ class _EngineGraph:
         return whole
 
     def new_kernels(self) -> bytes:
-        """What the library compiled during the first run; empty where that is nothing new, and ever after."""
+        """The kernels that TensorRT compiled during the first run; empty where none are new, and in later calls."""
         before, self._kernels = self._kernels, None
         kernels = b"" if before is None else self._context.runtime_cache()
         return kernels if kernels != before else b""
 
-    def _largest_batch(self, inputs: Mapping[str, DeviceTensor]) -> int | None:
-        """The engine's largest batch, where the first dimension of all tensors is one and the same dynamic one."""
+    def _max_batch(self, inputs: Mapping[str, DeviceTensor]) -> int | None:
+        """The engine's maximum batch, where the first dimension of all tensors is one and the same dynamic one."""
         tensors = (*self._spec.inputs, *self._spec.outputs)
         names = {tensor.shape[0] if tensor.shape else 0 for tensor in tensors}
         if len(names) != 1 or not isinstance(next(iter(names)), str):
             return None
-        return min(self._engine.largest_shape(name)[0] for name in inputs)
+        return min(self._engine.max_shape(name)[0] for name in inputs)
 
     def _run(self, inputs: Mapping[str, DeviceTensor]) -> dict[str, DeviceTensor]:
         outputs = self._bind(self._context, inputs)
         everything = {**inputs, **outputs}
         key = tuple((name, tensor.shape, tensor.address) for name, tensor in everything.items())
-        recording = self._recordings.get(key)
+        capture = self._captures.get(key)
         device, stream = self._workspace.device, self._workspace.stream
-        if recording is not None:
-            self._recordings.move_to_end(key)
-            device.launch(recording.graph, stream)
+        if capture is not None:
+            self._captures.move_to_end(key)
+            device.launch(capture.graph, stream)
             return outputs
         self._context.execute(stream)
-        if self._records and key in self._seen:
-            self._record(key, inputs, outputs)
+        if self._captures_here and key in self._seen:
+            self._capture(key, inputs, outputs)
         self._seen[key] = None
-        while len(self._seen) > 4 * _RECORDINGS:
+        while len(self._seen) > 4 * _MAX_CAPTURES:
             self._seen.popitem(last=False)
         return outputs
 
     def _bind(
         self, context: Context, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor] | None = None
     ) -> dict[str, DeviceTensor]:
-        """Tells a context where its tensors are, making those outputs that are not given."""
+        """Sets the addresses of a context's tensors, allocating those outputs that are not given."""
         for name, tensor in inputs.items():
             context.set_input(name, tensor.shape, tensor.address)
         bound = dict(outputs or {})
@@ -191,50 +199,50 @@ class _EngineGraph:
             context.set_output(spec.name, bound[spec.name].address)
         return bound
 
-    def _record(self, key: tuple, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> None:
-        """Records a run of shapes and addresses that came a second time.
+    def _capture(self, key: tuple, inputs: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> None:
+        """Captures a run whose shapes and addresses have come a second time.
 
-        The recording holds addresses of its context's scratch memory, so the context is its own and serves nothing
-        else. It must run once before it can be recorded. What cannot be recorded runs without.
+        The CUDA graph holds addresses of its context's scratch memory, so the context is its own and serves nothing
+        else. It must run once before it can be captured. What cannot be captured runs without.
         """
         device, stream = self._workspace.device, self._workspace.stream
-        while len(self._recordings) >= _RECORDINGS:
+        while len(self._captures) >= _MAX_CAPTURES:
             device.synchronize(stream)  # it may still run
-            self._recordings.popitem(last=False)
+            self._captures.popitem(last=False)
         try:
             context = self._engine.context()
             self._bind(context, inputs, outputs)
             context.execute(stream)
             graph = device.capture(lambda: context.execute(stream), stream)
         except (DeviceError, EngineError):
-            self._records = False
-            device.synchronize(stream)  # a GPU that has gone is reported, one that cannot record is not
+            self._captures_here = False
+            device.synchronize(stream)  # a GPU that has gone is reported, one that cannot capture is not
             return
-        self._recordings[key] = _Recording(context, device, graph)
+        self._captures[key] = _Capture(context, device, graph)
 
 
-def _load(bundle: Bundle, store: EngineStore, graph: GraphSpec, recipe: Recipe, device: Device) -> Engine:
+def _load(bundle: Bundle, store: EngineStore, graph: GraphSpec, config: BuildConfig, device: Device) -> Engine:
     """A graph's engine, shared with every other session that has loaded it."""
     with _loading:
-        stored = serving_engine(bundle, store, graph, recipe, device.gpu)
+        stored = serving_engine(bundle, store, graph, config, device.gpu)
         try:
-            return _shared(stored, recipe.library)
+            return _shared(stored, config.api)
         except EngineError as refused:
             stored.discard()
-            stored = rebuilt_engine(bundle, store, graph, recipe, str(refused), stored)
+            stored = rebuilt_engine(bundle, store, graph, config, str(refused), stored)
         try:
-            return _shared(stored, recipe.library)
+            return _shared(stored, config.api)
         except EngineError as error:
             stored.discard()  # or each start would build it anew, in vain
             raise EngineError(f"graph {graph.name}: {error}: use --provider cuda") from error
 
 
-def _shared(stored: StoredEngine, library: Library) -> Engine:
-    key = (library.backend, stored.sha256, stored.path)
+def _shared(stored: StoredEngine, api: TensorRTApi) -> Engine:
+    key = (api.backend, stored.sha256, stored.path)
     engine = _loaded.get(key)
     if engine is None:
-        library.load_plugins(stored.key.plugins)
-        engine = _loaded[key] = library.load(stored.read())
+        api.load_plugins(stored.key.plugins)
+        engine = _loaded[key] = api.load(stored.read())
     return engine
 
 

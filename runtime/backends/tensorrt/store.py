@@ -1,6 +1,6 @@
 """The engines in a bundle's `engines/`: each a file, and beside it what it was built from and its own SHA-256.
 
-An engine that was cut short, changed or built for something else is passed over; the caller learns why in one phrase.
+An engine that was cut short, changed or built for something else is skipped; the caller gets the reason in one phrase.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rsvl.runtime.bundle import ENGINES, Bundle, sha256
 from rsvl.runtime.errors import BundleError, OutputError
 from rsvl.runtime.manifest import GraphSpec
 
-_LARGEST_NOTE = 1 << 20
+_MAX_NOTE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ class EngineStore:
             )
 
     def read_cache(self, name: str) -> bytes:
-        """A cache of the library's own, which checks it by itself; empty where there is none."""
+        """A cache of TensorRT's, which validates it itself; empty where there is none."""
         path = self.folder / name
         return path.read_bytes() if path.is_file() else b""
 
     def write_cache(self, name: str, data: bytes) -> None:
-        """Replaces a cache of the library's own.
+        """Replaces a cache of TensorRT's.
 
         Raises:
             OutputError: disk full, no permission.
@@ -181,7 +181,7 @@ def _read_note(engine: Path) -> StoredEngine | None:
     """What is noted of an engine, None where the note is missing or damaged, or is another engine's."""
     path = _note_of(engine)
     try:
-        if not engine.is_file() or engine.is_symlink() or path.stat().st_size > _LARGEST_NOTE:
+        if not engine.is_file() or engine.is_symlink() or path.stat().st_size > _MAX_NOTE_BYTES:
             return None
         data = json.loads(path.read_text(encoding="utf-8"))
         key = EngineKey.from_dict(data["key"])

@@ -63,12 +63,15 @@ def find_target(name: str) -> Target:
         UsageError: no such target.
     """
     if name not in TARGETS:
-        raise UsageError(f"unknown target {name!r}: choose {HERE}, {ANY}, sm_86 and its like, or {', '.join(TARGETS)}")
+        known = ", ".join(TARGETS)
+        raise UsageError(
+            f"unknown target {name!r}: choose {HERE}, {ANY}, a compute capability such as sm_86, or {known}"
+        )
     return TARGETS[name]
 
 
 def check_precision(precision: str, architecture: str) -> None:
-    """Finds before a build that GPUs of an architecture do not have a bundle's precision.
+    """Checks before a build that GPUs of an architecture have a bundle's precision.
 
     Args:
         precision: the bundle's.

@@ -1,4 +1,4 @@
-"""The one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ; everyone else sees a `Library`.
+"""The one file that knows how TensorRT 10, TensorRT 11 and TensorRT for RTX differ; everyone else sees a `TensorRTApi`.
 
 | | `tensorrt` 10, 11 | `tensorrt_rtx` |
 |---|---|---|
@@ -7,7 +7,7 @@
 | remembers between builds | timing cache | nothing |
 | remembers between runs | nothing | runtime cache of kernels compiled for the GPU |
 | CUDA graphs | captured by us | captured by itself |
-| plugins | yes | no |
+| plugins | yes: from 10.7 on they take nodes from the nodes' own bodies, from 10.15 on where a flag says so | no |
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,15 +23,20 @@ import numpy as np
 
 from rsvl.runtime.backends.cuda.device import Gpu, Stream
 from rsvl.runtime.backends.tensorrt.keys import ANY, Builder
-from rsvl.runtime.backends.tensorrt.phases import Phases, Progress
+from rsvl.runtime.backends.tensorrt.phases import Phases
+from rsvl.runtime.backends.tensorrt.plugins import register_plugins
 from rsvl.runtime.backends.tensorrt.profiles import Shape
 from rsvl.runtime.backends.tensorrt.trt_errors import build_failure, load_failure, log_class, one_line, run_failure
 from rsvl.runtime.errors import DeviceError, EngineError, MissingComponentError, UsageError
+from rsvl.runtime.progress import Progress, silent
 
 FULL, RTX = "tensorrt", "tensorrt_rtx"
 
-#: The least major version whose interface this file speaks.
-_LEAST = {FULL: 10, RTX: 1}
+#: The oldest major version whose interface this file knows.
+_MIN_MAJOR = {FULL: 10, RTX: 1}
+
+#: The first full TensorRT whose ONNX parser prefers a plugin to the body that a model carries for the node.
+_PLUGINS_FIRST = (10, 7)
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,27 @@ class EngineTensor:
     dtype: np.dtype
 
 
-class Library:
-    """One installed TensorRT.
+class TensorRTApi:
+    """One installed TensorRT, whichever it is.
 
     Attributes:
-        backend: its Python module's name.
-        version: its own.
+        backend: its Python module's name, ``tensorrt`` or ``tensorrt_rtx``.
+        version: of that module.
     """
 
     def __init__(self, module: ModuleType) -> None:
         """Takes an imported ``tensorrt`` or ``tensorrt_rtx``.
 
         Raises:
-            MissingComponentError: it is older than this file can speak with.
+            MissingComponentError: it is too old.
         """
         self._trt = module
         self.backend, self.version = module.__name__, str(module.__version__)
-        least = _LEAST[self.backend]
-        if int(self.version.partition(".")[0]) < least:
-            raise MissingComponentError(f"{self.backend} {self.version} is too old: version {least} or newer is needed")
+        minimum = _MIN_MAJOR[self.backend]
+        if self._release[0] < minimum:
+            raise MissingComponentError(
+                f"{self.backend} {self.version} is too old: version {minimum} or newer is needed"
+            )
 
     @property
     def needs_gpu(self) -> bool:
@@ -81,19 +87,19 @@ class Library:
 
     @property
     def captures_graphs(self) -> bool:
-        """Whether it records CUDA graphs by itself."""
+        """Whether it captures CUDA graphs by itself."""
         return self.backend == RTX
 
     def builder(self, gpu: Gpu | None, restricted_to: str = ANY) -> Builder:
-        """What of an engine's key follows from the library and the machine.
+        """The part of an engine's key that follows from this TensorRT and the machine.
 
         Args:
-            gpu: this machine's; may be None for an engine that travels.
+            gpu: this machine's; may be None for a portable engine.
             restricted_to: for TensorRT for RTX, ``any`` or a compute capability such as ``sm_86``.
 
         Raises:
-            EngineError: the library needs a GPU and there is none.
-            UsageError: an architecture that the library cannot build for from here.
+            EngineError: it needs a GPU and there is none.
+            UsageError: an architecture that it cannot build for here.
         """
         if not self.needs_gpu:
             if restricted_to != ANY:
@@ -109,7 +115,7 @@ class Library:
         return Builder(self.backend, self.version, gpu.label, gpu.driver)
 
     def runs_here(self, gpu: Gpu) -> list[Builder]:
-        """Whose engines this machine can load, the preferred first."""
+        """The builders whose engines this machine can load, the preferred first."""
         if self.needs_gpu:
             return [self.builder(gpu)]
         return [self.builder(gpu, target) for target in (gpu.sm, ANY) if target == ANY or self._knows(target)]
@@ -122,31 +128,32 @@ class Library:
         workspace: int | None = None,
         plugins: Sequence[str] = (),
         timing_cache: bytes = b"",
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> Network:
         """Builds an engine of a strongly typed network: each tensor has the type that the ONNX file gives it.
 
         Args:
             onnx: the graph's file; external weights are found beside it.
-            profile: least, best and largest shape of each dynamic input by name.
+            profile: min, opt and max shape of each dynamic input by name.
             restricted_to: see `builder`.
-            workspace: bytes of GPU memory that the engine may use for scratch; None leaves it to the library.
-            plugins: names of plugins of `rsvl.plugins` that take nodes of their name; without, the nodes' own bodies of
-                standard operators are used.
-            timing_cache: from an earlier build; the library itself rejects one of another GPU or version.
-            progress: told how far it is; an exception that it raises ends the build and is raised here.
+            workspace: bytes of GPU memory that the engine may use for scratch; None for TensorRT's default.
+            plugins: names of plugins that run the nodes of their name; other nodes run their own bodies of standard
+                operators.
+            timing_cache: from an earlier build; TensorRT itself rejects one of another GPU or version.
+            progress: called with the share of 1 that is done; an exception that it raises ends the build and is raised
+                here.
 
         Raises:
             EngineError: the parser or the builder cannot take the graph; memory ran out.
-            MissingComponentError: plugins are asked for that cannot be had.
+            MissingComponentError: a plugin that is not installed, or that this TensorRT cannot run.
         """
         log = self._log()
-        builder = self._made("a builder", self._trt.Builder, log)
+        builder = self._create("a builder", self._trt.Builder, log)
         network = builder.create_network(self._network_flags())
         parser = self._trt.OnnxParser(network, log)
         if plugins:
             self.load_plugins(plugins)
-            import_module("rsvl.plugins").take_nodes(parser)
+            self._prefer_plugins(parser)
         if not parser.parse_from_file(str(onnx)):
             errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise EngineError(f"{onnx.name}: {self.backend} cannot parse it ({one_line(errors)}): use --provider cuda")
@@ -175,7 +182,7 @@ class Library:
             EngineError: it is of another version or GPU, damaged, or there is no memory for it.
         """
         log = self._log()
-        runtime = self._made("a runtime", self._trt.Runtime, log)
+        runtime = self._create("a runtime", self._trt.Runtime, log)
         self._check_validity(runtime, engine)
         loaded = runtime.deserialize_cuda_engine(engine)
         if loaded is None:
@@ -183,17 +190,38 @@ class Library:
         return Engine(self._trt, runtime, loaded, log, self.captures_graphs)
 
     def load_plugins(self, names: Sequence[str]) -> None:
-        """Registers the plugins that an engine calls, those that are not there already, by `rsvl.plugins`.
+        """Registers the plugins that an engine calls, those that are not registered already.
 
         Raises:
-            MissingComponentError: this library takes no plugins, or what they need is not installed.
-            UsageError: rsvl has no plugin of that name.
+            MissingComponentError: this TensorRT runs no plugins, no installed package has one of that name, or what it
+                needs is not installed.
         """
-        if names and not self.needs_gpu:
-            raise MissingComponentError(f"{self.backend} takes no plugins: leave out --plugin, or install tensorrt")
-        if names:
-            known = {creator.name for creator in self._trt.get_plugin_registry().all_creators}
-            import_module("rsvl.plugins").register(sorted(set(names) - known))  # needed by few: not imported above
+        if not names:
+            return
+        if not self.needs_gpu:
+            raise MissingComponentError(f"{self.backend} runs no plugins: leave out --plugin, or install tensorrt")
+        if self._release < _PLUGINS_FIRST:
+            raise MissingComponentError(
+                f"{self.backend} {self.version} runs the operations' own bodies even where a plugin is registered: "
+                "install TensorRT 10.7 or newer, or leave out --plugin"
+            )
+        known = {creator.name for creator in self._trt.get_plugin_registry().all_creators}
+        register_plugins(sorted(set(names) - known))
+
+    @property
+    def _release(self) -> tuple[int, ...]:
+        """Major and minor version."""
+        return tuple(map(int, self.version.split(".")[:2]))
+
+    def _prefer_plugins(self, parser: Any) -> None:
+        """Lets registered plugins take the nodes that a model also carries bodies for.
+
+        The parser prefers plugins from 10.7 to 10.14; since 10.15 it prefers the bodies again, unless its flag is set
+        (onnx-tensorrt's changelog; the flags of the bindings).
+        """
+        flag = getattr(self._trt.OnnxParserFlag, "ENABLE_PLUGIN_OVERRIDE", None)
+        if flag is not None:
+            parser.set_flag(flag)
 
     def _knows(self, target: str) -> bool:
         return hasattr(self._trt, "ComputeCapability") and target.replace("sm_", "SM") in self._capabilities()
@@ -208,13 +236,13 @@ class Library:
         members = self._trt.ComputeCapability.__members__
         return {name: value for name, value in members.items() if name.startswith("SM")}
 
-    def _made(self, what: str, kind: Any, log: Any) -> Any:
-        """A builder or runtime; the bindings raise TypeError where the library gives none."""
+    def _create(self, what: str, kind: Any, log: Any) -> Any:
+        """A builder or runtime; the bindings raise TypeError where TensorRT creates none."""
         try:
             return kind(log)
         except TypeError as error:
             reason = one_line(log.errors) or "is there an NVIDIA GPU and driver?"
-            raise EngineError(f"{self.backend} gives {what} not ({reason}): see rsvl doctor") from error
+            raise EngineError(f"{self.backend} could not create {what} ({reason}): see rsvl doctor") from error
 
     def _network_flags(self) -> int:
         flag = getattr(self._trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -224,8 +252,8 @@ class Library:
         if not profile:
             return
         shapes = builder.create_optimization_profile()
-        for name, (least, best, largest) in profile.items():
-            shapes.set_shape(name, least, best, largest)
+        for name, (smallest, optimum, largest) in profile.items():
+            shapes.set_shape(name, smallest, optimum, largest)
         if config.add_optimization_profile(shapes) < 0:
             raise EngineError(f"{self.backend} refuses the sizes {dict(profile)}: choose another --max-batch")
 
@@ -264,7 +292,7 @@ class Engine:
 
     @property
     def tensors(self) -> list[EngineTensor]:
-        """What it takes and gives."""
+        """Its inputs and outputs."""
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         return [
             EngineTensor(
@@ -276,15 +304,15 @@ class Engine:
             for name in names
         ]
 
-    def largest_shape(self, name: str) -> Shape:
-        """The largest shape of an input."""
+    def max_shape(self, name: str) -> Shape:
+        """The maximum shape of an input."""
         return tuple(self._engine.get_tensor_profile_shape(name, 0)[2])
 
     def context(self, runtime_cache: bytes = b"") -> Context:
-        """What one session needs to run it: its scratch memory.
+        """An execution context: what one session needs to run it, its scratch memory.
 
         Args:
-            runtime_cache: of an earlier session; the library itself rejects one of another GPU, driver or version.
+            runtime_cache: of an earlier session; TensorRT itself rejects one of another GPU, driver or version.
 
         Raises:
             DeviceError: no memory is left.
@@ -314,10 +342,10 @@ class Context:
 
     def __init__(self, context: Any, settings: tuple[Any, Any], log: Any) -> None:
         self._context, self._log = context, log
-        self._config, self._cache = settings  # the library may go on using both
+        self._config, self._cache = settings  # TensorRT may go on using both
 
     def set_input(self, name: str, shape: Shape, address: int) -> None:
-        """Where an input lies and what its shape is.
+        """Sets an input's address and shape.
 
         Raises:
             EngineError: the engine was not built for this shape.
@@ -331,28 +359,28 @@ class Context:
         return tuple(self._context.get_tensor_shape(name))
 
     def set_output(self, name: str, address: int) -> None:
-        """Where an output shall lie."""
+        """Sets the address that an output is written to."""
         self._context.set_tensor_address(name, address)
 
     def execute(self, stream: Stream) -> None:
-        """Orders one run on the stream.
+        """Enqueues one run on the stream.
 
         Raises:
             DeviceError: memory ran out, or the GPU failed.
-            EngineError: the library refuses for another reason.
+            EngineError: TensorRT refuses for another reason.
         """
         self._log.errors.clear()
         if not self._context.execute_async_v3(stream):
             raise run_failure(self._log.errors)
 
     def runtime_cache(self) -> bytes:
-        """What to keep for the next session; empty where the library keeps nothing."""
+        """What to keep for the next session; empty where TensorRT keeps nothing."""
         return b"" if self._cache is None else bytes(self._cache.serialize())
 
 
 @cache
 def _monitor_class(trt: ModuleType) -> type:
-    """The library's progress monitor, passing everything on to `Phases`."""
+    """TensorRT's progress monitor, passing everything on to `Phases`."""
     base: Any = trt.IProgressMonitor
 
     class Monitor(base):

@@ -14,27 +14,27 @@ _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient.{0,20}memory|memory a
 
 
 def build_failure(name: str, errors: Sequence[str]) -> EngineError:
-    """Of a graph by its file's name, from what was logged while it was built."""
+    """The error for a graph, by its file's name, from what was logged while it was built."""
     reason = one_line(errors)
     if _OUT_OF_MEMORY.search(reason):
         return EngineError(
             f"{name}: memory ran out while building: choose a smaller --max-batch or --workspace ({reason})"
         )
-    return EngineError(f"{name}: the builder gives no engine ({reason or 'no reason given'}): use --provider cuda")
+    return EngineError(f"{name}: the builder produced no engine ({reason or 'no reason given'}): use --provider cuda")
 
 
-def load_failure(library: str, errors: Sequence[str]) -> DeviceError | EngineError:
-    """Of an engine, from what was logged while the library, by its name and version, read it."""
+def load_failure(tensorrt: str, errors: Sequence[str]) -> DeviceError | EngineError:
+    """The error for an engine, from what TensorRT, by its name and version, logged while it loaded it."""
     reason = one_line(errors) or "no reason given"
     if _OUT_OF_MEMORY.search(reason):
         return DeviceError(
             "the GPU has no memory left for the engine: close what else uses it, or build it with a smaller --max-batch"
         )
-    return EngineError(f"{library} refuses the engine ({reason})")
+    return EngineError(f"{tensorrt} refuses the engine ({reason})")
 
 
 def run_failure(errors: Sequence[str]) -> DeviceError | EngineError:
-    """Of a run, from what was logged when it was ordered."""
+    """The error for a run, from what was logged when it was enqueued."""
     reason = one_line(errors) or "no reason given"
     if _OUT_OF_MEMORY.search(reason):
         return DeviceError(f"the GPU is out of memory ({reason}): use a smaller batch or --tile")
@@ -50,7 +50,7 @@ def one_line(messages: Sequence[str], limit: int = 240) -> str:
 
 @cache
 def log_class(trt: ModuleType) -> type:
-    """A logger for a library's module that keeps errors in `errors` and shows nothing."""
+    """A logger class for a TensorRT module that keeps errors in `errors` and shows nothing."""
     base: Any = trt.ILogger
 
     class Log(base):

@@ -20,7 +20,7 @@ from rsvl.export.bundle import write_manifest
 from rsvl.export.quantization.in_place import quantize_in_place
 from rsvl.export.quantization.measurement_cache import CACHE
 from rsvl.metrics.drop import Drop
-from rsvl.runtime.backends.tensorrt import Recipe, build_engines, find_library, write_device_script
+from rsvl.runtime.backends.tensorrt import BuildConfig, build_engines, find_tensorrt, write_device_script
 from rsvl.runtime.backends.tensorrt.profiles import batch_range
 from rsvl.runtime.backends.tensorrt.targets import find_target
 from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
@@ -135,7 +135,7 @@ def test_tensorrt_builds_fp8_for_gpus_that_have_it(in_fp8: Exported, tmp_path: P
     copy = Bundle(shutil.copytree(in_fp8.path, tmp_path / "copy"))
     refused = pytest.raises(EngineError, match="has no fp8, which came with sm_89")
     with refused:
-        build_engines(copy, Recipe(find_library(RTX), restricted_to="sm_86"))
+        build_engines(copy, BuildConfig(find_tensorrt(RTX), restricted_to="sm_86"))
     with refused:
         write_device_script(copy, find_target("jetson-orin"), {"batch": batch_range()})
     assert not (copy.root / "engines").exists()

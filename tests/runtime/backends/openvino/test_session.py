@@ -13,8 +13,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from rsvl.runtime.backends.onnxruntime.providers import OTHER_WAYS
-from rsvl.runtime.backends.openvino import BY_OPENVINO, OpenVinoSession
+from rsvl.runtime.backends.openvino import OpenVinoSession
 from rsvl.runtime.backends.openvino import session as backend
 from rsvl.runtime.backends.openvino.reading import write_inlined
 from rsvl.runtime.backends.session import Session, to_numpy
@@ -63,10 +62,10 @@ def test_thread_count_reaches_every_graph(session: Session) -> None:
 
 @pytest.fixture
 def bfloat16() -> None:
-    """Leaves out a test where the processor has none."""
+    """Leaves out a test where the CPU has none."""
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("this processor has no bfloat16")
+        pytest.skip("this CPU has no bfloat16")
 
 
 def test_bfloat16_is_held_to_its_own_limits(bfloat16: None, whole_bundle: Path) -> None:
@@ -75,7 +74,7 @@ def test_bfloat16_is_held_to_its_own_limits(bfloat16: None, whole_bundle: Path) 
     assert (report.provider, report.precision, report.measures[0].limit) == ("openvino-bf16", "bf16", 0.98)
 
 
-def test_processor_without_bfloat16_is_told_at_once(whole_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_without_bfloat16_is_refused_at_once(whole_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     core = SimpleNamespace(get_property=lambda device, name: ["FP32", "INT8"])
     monkeypatch.setattr(backend, "_core", lambda: core)
     with pytest.raises(MissingComponentError, match=r"no bfloat16.*--provider openvino$"):
@@ -182,7 +181,3 @@ def test_inlined_graph_has_no_functions_and_large_weights_beside_it(linear: Path
     onnx.checker.check_model(model)
     assert [node.op_type for node in model.graph.node] == ["MatMul"] and not model.functions
     assert path.stat().st_size < WEIGHT.nbytes <= (tmp_path / "linear.onnx.data").stat().st_size
-
-
-def test_every_name_is_known_where_providers_are_listed() -> None:
-    assert set(OTHER_WAYS) == {"engines", *BY_OPENVINO}

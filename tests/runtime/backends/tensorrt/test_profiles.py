@@ -13,7 +13,7 @@ from tests.support.toy_bundle import SPLIT
 FREE = GraphSpec("free", (TensorSpec("x", ("batch", 3, "height", 8)), TensorSpec("angle", (2,))), ())
 
 
-def test_profile_has_least_best_and_largest_shape_of_dynamic_inputs_only() -> None:
+def test_profile_has_min_opt_and_max_shape_of_dynamic_inputs_only() -> None:
     ranges = {"batch": Range(1, 2, 4), "height": Range(16, 32, 64)}
     assert profile(FREE, ranges) == {"x": ((1, 3, 16, 8), (2, 3, 32, 8), (4, 3, 64, 8))}
 
@@ -51,15 +51,15 @@ def test_wrong_range_is_refused(text: str) -> None:
         parse_range(text)
 
 
-@pytest.mark.parametrize(("largest", "best"), [(0, 1), (4, 5), (4, 0)])
-def test_wrong_batch_is_refused(largest: int, best: int) -> None:
+@pytest.mark.parametrize(("max_batch", "opt_batch"), [(0, 1), (4, 5), (4, 0)])
+def test_wrong_batch_is_refused(max_batch: int, opt_batch: int) -> None:
     with pytest.raises(UsageError, match="--best-batch"):
-        batch_range(largest, best)
+        batch_range(max_batch, opt_batch)
 
 
 def test_progress_counts_a_phase_as_a_step_of_the_phase_around_it() -> None:
-    told: list[tuple[float, str]] = []
-    phases = Phases(lambda share, name: told.append((share, name)))
+    calls: list[tuple[float, float, str]] = []
+    phases = Phases(lambda done, total, stage="", detail="": calls.append((done, total, detail)))
     phases.phase_start("build", None, 2)
     phases.phase_start("optimize", "build", 4)
     assert phases.step_complete("optimize", 0) and phases.step_complete("optimize", 1)
@@ -67,7 +67,7 @@ def test_progress_counts_a_phase_as_a_step_of_the_phase_around_it() -> None:
     assert phases.step_complete("build", 0)
     phases.phase_start("time", "build", 2)
     phases.step_complete("time", 0)
-    assert told == [
+    assert [(done / total, detail) for done, total, detail in calls] == [
         (0, "build"),
         (0, "optimize"),
         (0.125, "optimize"),
@@ -79,7 +79,7 @@ def test_progress_counts_a_phase_as_a_step_of_the_phase_around_it() -> None:
 
 
 def test_progress_that_fails_stops_the_build_and_is_kept() -> None:
-    def interrupt(share: float, name: str) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     phases = Phases(interrupt)

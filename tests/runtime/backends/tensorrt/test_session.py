@@ -14,12 +14,12 @@ import pytest
 from rsvl.runtime import loading
 from rsvl.runtime.backends.cuda.memory import DeviceTensor
 from rsvl.runtime.backends.session import Session, to_numpy
-from rsvl.runtime.backends.tensorrt import Range, Recipe, build_engines, select
-from rsvl.runtime.backends.tensorrt.session import EngineSession
+from rsvl.runtime.backends.tensorrt import BuildConfig, Range, build_engines, select
+from rsvl.runtime.backends.tensorrt.session import TensorRTSession
 from rsvl.runtime.backends.tensorrt.store import EngineStore
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, DeviceError, EngineError, InputError, MissingComponentError, OutputError
-from tests.support.fake_gpu import ORIN, FakeArray, FakeDevice, FakeLibrary
+from tests.support.fake_gpu import ORIN, FakeArray, FakeDevice, FakeTensorRTApi
 from tests.support.toy_bundle import COLOURS, SIZE, expected_logits
 
 GRAPHS = ["image", "text", "head"]
@@ -38,19 +38,19 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
 
 
 @pytest.fixture
-def library(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
+def api(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRTApi:
     """The TensorRT that is found."""
-    library = FakeLibrary(device)
-    monkeypatch.setattr(select, "installed_libraries", lambda: (library,))
-    monkeypatch.setattr(select, "find_library", lambda gpu: library)
-    return library
+    api = FakeTensorRTApi(device)
+    monkeypatch.setattr(select, "installed_tensorrts", lambda: (api,))
+    monkeypatch.setattr(select, "find_tensorrt", lambda gpu: api)
+    return api
 
 
 @pytest.fixture
-def built(bundle: Path, device: FakeDevice, library: FakeLibrary) -> Path:
+def built(bundle: Path, device: FakeDevice, api: FakeTensorRTApi) -> Path:
     """A bundle with engines for a batch of up to 2."""
-    build_engines(Bundle(bundle), Recipe(library, device.gpu), {"batch": Range(1, 1, 2)})
-    library.built.clear()
+    build_engines(Bundle(bundle), BuildConfig(api, device.gpu), {"batch": Range(1, 1, 2)})
+    api.built.clear()
     return bundle
 
 
@@ -110,8 +110,8 @@ def test_equal_runs_are_captured_once_and_then_launched(session: Session, device
     assert device.captured == len(GRAPHS) and device.launched == 4 * len(GRAPHS)
 
 
-def test_library_that_captures_by_itself_is_left_alone(built: Path, device: FakeDevice, monkeypatch) -> None:
-    monkeypatch.setattr(FakeLibrary, "captures_graphs", True)
+def test_tensorrt_that_captures_by_itself_is_left_alone(built: Path, device: FakeDevice, monkeypatch) -> None:
+    monkeypatch.setattr(FakeTensorRTApi, "captures_graphs", True)
     session = Session(Bundle(built))
     for _ in range(4):
         np.testing.assert_allclose(logits(session, IMAGES[:2], TOKENS[:2]), EXPECTED[:2], atol=1e-4)
@@ -162,23 +162,23 @@ def test_result_has_the_cuda_array_interface(session: Session, device: FakeDevic
     np.testing.assert_array_equal(data.view(np.float32).reshape(IMAGES[:2].shape), IMAGES[:2])
 
 
-def test_sessions_share_loaded_engines_and_nothing_else(built: Path, library: FakeLibrary) -> None:
+def test_sessions_share_loaded_engines_and_nothing_else(built: Path, api: FakeTensorRTApi) -> None:
     first, second = Session(Bundle(built)), Session(Bundle(built))
-    assert library.loaded == len(GRAPHS)
+    assert api.loaded == len(GRAPHS)
     kept = first.run({"image": IMAGES[:1]}, ["image"])["pixels"]
     second.run({"image": IMAGES[1:2]}, ["image"])
     np.testing.assert_array_equal(to_numpy(kept), IMAGES[:1])
 
 
-def test_bundle_without_engines_does_not_build_any_unasked(bundle: Path, library: FakeLibrary) -> None:
-    assert Session(Bundle(bundle), threads=1).provider == "cpu" and library.built == []
+def test_bundle_without_engines_does_not_build_any_unasked(bundle: Path, api: FakeTensorRTApi) -> None:
+    assert Session(Bundle(bundle), threads=1).provider == "cpu" and api.built == []
 
 
-def test_forced_engines_are_built_and_the_user_is_told(bundle: Path, library: FakeLibrary) -> None:
+def test_forced_engines_are_built_and_the_user_is_told(bundle: Path, api: FakeTensorRTApi) -> None:
     with pytest.warns(UserWarning, match="building the engine of text: there is none yet"):
         session = Session(Bundle(bundle), "engines")
-    assert library.built == ["image.onnx", "text.onnx", "head.onnx"]
-    assert library.timings == [b"", b"timings", b"timings"]
+    assert api.built == ["image.onnx", "text.onnx", "head.onnx"]
+    assert api.timings == [b"", b"timings", b"timings"]
     np.testing.assert_allclose(logits(session), EXPECTED, atol=1e-4)
 
 
@@ -191,17 +191,17 @@ CHANGES = {
 
 @pytest.mark.parametrize(("gpu", "version", "why"), CHANGES.values(), ids=CHANGES.keys())
 def test_engine_of_another_machine_is_built_again_with_a_line_that_says_why(
-    built: Path, device: FakeDevice, library: FakeLibrary, gpu: object, version: str, why: str
+    built: Path, device: FakeDevice, api: FakeTensorRTApi, gpu: object, version: str, why: str
 ) -> None:
-    device.gpu, library.version = gpu, version
+    device.gpu, api.version = gpu, version
     with pytest.warns(UserWarning, match=f"building the engine of image: .*{why}") as told:
         session = Session(Bundle(built))
-    assert len(told) == len(library.built) == len(GRAPHS) and "\n" not in str(told[0].message)
+    assert len(told) == len(api.built) == len(GRAPHS) and "\n" not in str(told[0].message)
     np.testing.assert_allclose(logits(session), EXPECTED, atol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Session(Bundle(built))
-    assert session._backend._graphs["head"]._engine.largest == 2  # type: ignore[union-attr]  # as it was before
+    assert session._backend._graphs["head"]._engine.max_batch == 2  # type: ignore[union-attr]  # as it was before
 
 
 DAMAGES = {
@@ -212,47 +212,47 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(("damage", "why"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_damaged_engine_is_never_loaded(built: Path, library: FakeLibrary, damage, why: str) -> None:
+def test_damaged_engine_is_never_loaded(built: Path, api: FakeTensorRTApi, damage, why: str) -> None:
     (path,) = (built / "engines").glob("head-*.engine")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match=why):
         session = Session(Bundle(built))
-    assert library.built == ["head.onnx"]
+    assert api.built == ["head.onnx"]
     np.testing.assert_allclose(logits(session), EXPECTED, atol=1e-4)
 
 
-def test_engine_that_the_library_refuses_is_built_again(built: Path, library: FakeLibrary) -> None:
-    library.refuses = "unsupported cc"
+def test_engine_that_tensorrt_refuses_is_built_again(built: Path, api: FakeTensorRTApi) -> None:
+    api.refuses = "unsupported cc"
     with pytest.warns(UserWarning, match="building the engine of image: unsupported cc"):
         session = Session(Bundle(built))
-    assert library.built == ["image.onnx"]
+    assert api.built == ["image.onnx"]
     np.testing.assert_allclose(logits(session), EXPECTED, atol=1e-4)
 
 
 def test_engine_of_another_graph_under_this_ones_name_is_refused(
-    built: Path, library: FakeLibrary, monkeypatch
+    built: Path, api: FakeTensorRTApi, monkeypatch
 ) -> None:
-    load = library.load
+    load = api.load
     other = next((built / "engines").glob("text-*.engine")).read_bytes()
-    monkeypatch.setattr(library, "load", lambda engine: load(other))
+    monkeypatch.setattr(api, "load", lambda engine: load(other))
     with pytest.raises(BundleError, match="the engine of image has no image as the manifest declares it"):
         Session(Bundle(built))
 
 
-def test_engine_whose_plugin_is_missing_says_so(bundle: Path, device: FakeDevice, library: FakeLibrary) -> None:
-    build_engines(Bundle(bundle), Recipe(library, device.gpu, plugins=("RotatedConv2d",)))
+def test_engine_whose_plugin_is_missing_says_so(bundle: Path, device: FakeDevice, api: FakeTensorRTApi) -> None:
+    build_engines(Bundle(bundle), BuildConfig(api, device.gpu, plugins=("RotatedConv2d",)))
     with pytest.raises(MissingComponentError, match="RotatedConv2d"):
         Session(Bundle(bundle), "engines")
-    with pytest.warns(UserWarning, match="not by its engines: no TensorRT plugin"):
+    with pytest.warns(UserWarning, match="falling back from TensorRT engines: no TensorRT plugin"):
         assert Session(Bundle(bundle), threads=1).provider == "cpu"
 
 
-def test_engines_that_do_not_start_give_way_with_a_warning(built: Path, library: FakeLibrary, monkeypatch) -> None:
+def test_engines_that_do_not_start_give_way_with_a_warning(built: Path, api: FakeTensorRTApi, monkeypatch) -> None:
     def refuse(engine: bytes) -> None:
         raise EngineError("no kernel image")
 
-    monkeypatch.setattr(library, "load", refuse)
-    with pytest.warns(UserWarning, match="not by its engines: graph image: no kernel image"):
+    monkeypatch.setattr(api, "load", refuse)
+    with pytest.warns(UserWarning, match="falling back from TensorRT engines: graph image: no kernel image"):
         assert Session(Bundle(built), threads=1).provider == "cpu"
     with pytest.warns(UserWarning), pytest.raises(EngineError, match="no kernel image"):
         Session(Bundle(built), "engines")
@@ -287,7 +287,7 @@ def test_gpu_that_disappears_is_one_line_with_a_remedy(session: Session, device:
 
 @pytest.mark.parametrize("missing", ["gpu", "library"])
 def test_forced_engines_name_what_is_missing(bundle: Path, device: FakeDevice, monkeypatch, missing: str) -> None:
-    monkeypatch.setattr(select, "installed_libraries", lambda: ())
+    monkeypatch.setattr(select, "installed_tensorrts", lambda: ())
     if missing == "gpu":
         monkeypatch.setattr(select, "find_device", lambda: (None, "no NVIDIA GPU is visible"))
     with pytest.raises(MissingComponentError, match="no NVIDIA GPU" if missing == "gpu" else r"rsvl\[tensorrt\]"):
@@ -298,7 +298,7 @@ def test_kernels_compiled_for_this_gpu_are_kept_for_the_next_session(built: Path
     first = Session(Bundle(built))
     logits(first, IMAGES[:1], TOKENS[:1])
     Session(Bundle(built))
-    assert isinstance(first._backend, EngineSession)
+    assert isinstance(first._backend, TensorRTSession)
     assert [graph._engine.caches for graph in first._backend._graphs.values()] == [[b"", b"compiled"]] * len(GRAPHS)
 
 
