@@ -32,7 +32,7 @@ class CheckpointError(InputError):
 
 
 class DatasetError(InputError):
-    """A data set whose files are missing or not laid out as published. Exit code 2."""
+    """A dataset whose files are missing or not laid out as published. Exit code 2."""
 
 
 class MissingComponentError(RsvlError):

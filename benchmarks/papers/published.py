@@ -79,7 +79,7 @@ class PublishedTable:
     """A file of `tables/`.
 
     Attributes:
-        name: the name that `rsvl bench --table` takes.
+        name: the name that `rsvl paper` takes.
         title: what the paper calls it.
         source: paper and table.
         inputs: each input's size that it was counted for; an image's is height and width.

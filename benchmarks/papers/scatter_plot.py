@@ -127,7 +127,7 @@ def _values(rows: Sequence[Row], value: Value) -> list[float]:
 def _nothing(table: Table, ordinate: str) -> str:
     name, ours = table.published.name, [row for row in table.rows if row.count is not None]
     if not any(_accuracy(row, each) is not None for row in ours for each in ACCURACIES):
-        return f"{name} has no row with an accuracy to draw: choose another table (rsvl bench --list)"
+        return f"{name} has no row with an accuracy to draw: choose another table (rsvl paper)"
     if not any(_accuracy(row, ordinate) is not None for row in ours):
         return f"{name} has no {ACCURACIES[ordinate]}: take the other --ordinate"
     return f"{name} has no speed beside its {ACCURACIES[ordinate]}: measure with --speed, or take --abscissa flops"

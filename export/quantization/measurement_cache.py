@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +17,7 @@ from pathlib import Path
 from rsvl.export.quantization.metric import Metric
 from rsvl.export.quantization.mixed_precision_search import Selection
 from rsvl.runtime.atomic import write_text
-
-CACHE = "RSVL_CACHE"
+from rsvl.runtime.cache import cache_folder
 
 Write = Callable[[Selection, Path], None]
 """Writes the bundle in which these parts are quantized into an empty folder."""
@@ -74,7 +72,7 @@ class _Cache:
     """Values by selection in one JSON file."""
 
     def __init__(self, key: str) -> None:
-        folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "rsvl")
+        folder = cache_folder()
         self._path = folder / "8-bits" / f"{key}.json"
         self._values: dict[str, float] = {}
         try:

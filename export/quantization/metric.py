@@ -68,7 +68,7 @@ class PrimaryMetric:
         if found is None or not self._samples:
             raise DatasetError(
                 f"{labelled.data} {labelled.split} has no labels to measure {self.name} on: take another "
-                "--metric-split, --metric agreement, or --metric-images 0 for everything in 8 bits without measuring"
+                "--metric-split, --metric agreement, or --metric-limit 0 for everything in 8 bits without measuring"
             )
         self.baseline = found
 

@@ -27,7 +27,7 @@ from rsvl.runtime.progress import Progress, silent
 
 
 def quantize(
-    bundle: str | Path,
+    bundle: str | Path | Bundle,
     output: str | Path,
     precision: str,
     settings: QuantizationSettings,
@@ -43,8 +43,8 @@ def quantize(
         quantize("tiny.bundle", "tiny-int8.bundle", "int8", QuantizationSettings(calibration))
 
     Args:
-        bundle: the float32 bundle, a directory or a `.rsvl` file: the reference. Its golden test, which holds what
-            PyTorch gave, goes into the new bundle.
+        bundle: the float32 bundle, a directory, a `.rsvl` file or one that is opened already: the reference. Its golden
+            test, which holds what PyTorch gave, goes into the new bundle.
         output: the new bundle's directory; a bundle that is there is replaced once the new one is whole.
         precision: ``int8`` or ``fp8``.
         settings: how it is calibrated, measured and chosen; without calibration data weights alone go to int8.
@@ -62,7 +62,7 @@ def quantize(
         VerificationError: the new graphs disagree with the float32 bundle; nothing was written.
         OutputError: the bundle cannot be written (disk full, not writable, something else is there).
     """
-    source, path = Bundle(bundle), Path(output)
+    source, path = bundle if isinstance(bundle, Bundle) else Bundle(bundle), Path(output)
     _check(source, path, precision, settings)
     steps = Steps(progress, total=4)
     with staged(path, pack) as directory:

@@ -1,5 +1,5 @@
-"""The `rsvl` command. One file a command; what they share is `options` (arguments), `strays` and `outputs` (what is
-refused before the work), `console` (output), `failures`.
+"""The `rsvl` command. One file per command; they share `options` (arguments), `completion` (what the shell offers),
+`unused_options` and `outputs` (what is refused before the work), `console` (output) and `error_messages`.
 
 Only typer and rich are imported here. Each command imports what it needs when it runs, so that `rsvl run`, `check` and
 `doctor` work without PyTorch and `rsvl --help` is quick.
@@ -13,23 +13,41 @@ from typing import Annotated
 import typer
 
 import rsvl
-from rsvl.cli import bench, check, doctor, engine, eval, export, gate, models, run, synth, train
+from rsvl.cli import (
+    bench,
+    check,
+    doctor,
+    engine,
+    eval,
+    export,
+    gate,
+    info,
+    models,
+    paper,
+    quantize,
+    run,
+    synth,
+    train,
+)
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, explain
 
-app = typer.Typer(name="rsvl", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(name="rsvl", pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 for command in (
     models.models,
     synth.synth,
     train.train,
     export.export,
+    quantize.quantize,
+    info.info,
     engine.engine,
     check.check,
     run.run,
     eval.eval_,
     gate.gate,
     bench.bench,
+    paper.paper,
     doctor.doctor,
 ):
     app.command(command.__name__.rstrip("_"))(command)

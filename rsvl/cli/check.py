@@ -1,4 +1,4 @@
-"""`rsvl check`: whether a bundle is whole and computes on this device what it should."""
+"""`rsvl check`: whether a bundle is intact and computes on this device what the export computed."""
 
 from __future__ import annotations
 

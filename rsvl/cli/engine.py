@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsvl.cli import options
+from rsvl.cli import completion, options
 from rsvl.cli.console import print_json, print_note, print_table, progress
 
 if TYPE_CHECKING:
     from rsvl.runtime.backends.tensorrt import BuiltEngine
     from rsvl.runtime.backends.tensorrt.profiles import Ranges
+    from rsvl.runtime.backends.tensorrt.store import StoredEngine
     from rsvl.runtime.bundle import Bundle
 
 
@@ -22,28 +23,37 @@ def engine(
         str,
         typer.Option(
             "--target",
-            help="here; any or sm_86 and its like (TensorRT for RTX builds for other GPUs); jetson-orin, jetson-thor, "
-            "server … (a script to run on the device).",
+            metavar="TARGET",
+            help="here; any, or a compute capability such as sm_86 (TensorRT for RTX builds for other GPUs); "
+            "jetson-orin, jetson-thor, server … (writes a script to run on the device).",
+            autocompletion=completion.targets,
         ),
     ] = "here",
     max_batch: Annotated[
-        int, typer.Option("--max-batch", min=1, help="The largest batch; larger ones go in parts.")
+        int, typer.Option("--max-batch", metavar="N", min=1, help="Largest batch; larger ones run in parts.")
     ] = 8,
-    best_batch: Annotated[int, typer.Option("--best-batch", min=1, help="The batch to be fastest at.")] = 1,
+    opt_batch: Annotated[int, typer.Option("--opt-batch", metavar="N", min=1, help="Batch size to optimize for.")] = 1,
     ranges: Annotated[
         list[str] | None,
-        typer.Option("--range", help="Sizes of another dynamic dimension: NAME=LEAST:BEST:LARGEST."),
+        typer.Option("--range", metavar="NAME=MIN:OPT:MAX", help="Sizes of another dynamic dimension."),
     ] = None,
     workspace: Annotated[
-        int | None, typer.Option(min=1, help="MiB of GPU memory for scratch. Default: what the library likes.")
+        int | None,
+        typer.Option("--workspace", metavar="MIB", min=1, help="Scratch memory on the GPU. Default: TensorRT's own."),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="tensorrt or tensorrt_rtx. Default: tensorrt where there is a GPU.")
+        str | None,
+        typer.Option(
+            "--backend", metavar="NAME", help="tensorrt or tensorrt_rtx. Default: tensorrt where there is a GPU."
+        ),
     ] = None,
     plugins: Annotated[
-        list[str] | None, typer.Option("--plugin", help="Operation to run by rsvl's plugin, not by standard operators.")
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="OPERATION", help="Run this operation by rsvl's plugin instead of standard operators."
+        ),
     ] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build also what is there already.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Rebuild engines that are there already.")] = False,
     json: options.Json = False,
 ) -> None:
     """Build TensorRT engines of a bundle's graphs into its engines folder.
@@ -55,7 +65,7 @@ def engine(
     from rsvl.runtime.bundle import Bundle
 
     device = None if target == HERE or is_architecture(target) else find_target(target)
-    sizes = {BATCH: batch_range(max_batch, best_batch), **dict(map(parse_range, ranges or []))}
+    sizes = {BATCH: batch_range(max_batch, opt_batch), **dict(map(parse_range, ranges or []))}
     opened = Bundle(bundle)
     checked_ranges(opened.manifest.model.graphs, sizes)
     if device is not None:
@@ -93,7 +103,7 @@ def _build(
 
 def _tell(bundle: Path, target: str, built: list[BuiltEngine], files: list[Path], json: bool) -> None:
     if json:
-        engines = [_as_json(each) for each in built]
+        engines = [{**as_dict(each.engine), "reused": each.reused, "why": each.why} for each in built]
         print_json({"bundle": str(bundle), "target": target, "engines": engines, "files": [str(f) for f in files]})
         return
     for each in built:
@@ -118,8 +128,9 @@ def _whose(gpu: str) -> str:
     return "any GPU that it knows" if gpu == "any" else gpu
 
 
-def _as_json(built: BuiltEngine) -> dict[str, object]:
-    stored, key = built.engine, built.engine.key
+def as_dict(stored: StoredEngine) -> dict[str, object]:
+    """What is known of an engine, for JSON."""
+    key = stored.key
     return {
         "graph": key.graph,
         "file": str(stored.path),
@@ -131,6 +142,4 @@ def _as_json(built: BuiltEngine) -> dict[str, object]:
         "bytes": stored.size,
         "layers": stored.layers,
         "seconds": stored.seconds,
-        "reused": built.reused,
-        "why": built.why,
     }

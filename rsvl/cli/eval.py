@@ -1,4 +1,4 @@
-"""`rsvl eval`: the papers' metrics on a data set."""
+"""`rsvl eval`: the papers' metrics on a dataset."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ def eval_(
     data: options.Data,
     root: options.Root,
     split: options.EvaluatedSplit = "test",
-    limit: options.ImageLimit = None,
+    limit: options.Limit = None,
     shuffle_sentences: Annotated[
         bool,
-        typer.Option("--shuffle-sentences", help="Give each object another one's sentences: shows whether it listens."),
+        typer.Option(
+            "--shuffle-sentences",
+            help="Give each object another one's sentences: shows whether the model attends to them.",
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffling.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed for --shuffle-sentences.")] = 0,
     sensor: options.OneSensor = None,
     record: options.Record = None,
     weights: options.Weights = None,
@@ -40,7 +43,7 @@ def eval_(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a model on a data set by the papers' metrics of its task, over all and by groups."""
+    """Measure a model on a dataset by its task's metrics, overall and by groups."""
     from rsvl.tasks import EvalOptions, evaluation_of, open_split
 
     if record is not None and shuffle_sentences:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from rsvl.cli import options, quantizing
-from rsvl.cli.console import print_json, print_note, print_table, progress
+from rsvl.cli import exported, options, quantize_options
+from rsvl.cli.console import progress
+from rsvl.cli.quantize_options import OPTIONS, QuantizeOptions, Target
+from rsvl.cli.unused_options import refuse_given
+from rsvl.runtime.errors import UsageError
 
-if TYPE_CHECKING:
-    from rsvl.export import Exported
+
+class Precision(str, Enum):
+    """What a bundle computes in, without data to quantize it with."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
 
 
 def export(
@@ -21,60 +28,58 @@ def export(
     weights: options.Weights = None,
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option("--precision", help="Compute in single or half precision. Default: fp32.", show_default=False),
+    ] = None,
     fp16: Annotated[
-        bool,
-        typer.Option(
-            "--fp16", help="Compute in half precision; what loses accuracy stays float32. Default: all float32."
-        ),
+        bool, typer.Option("--fp16", help="Short for --precision fp16; what loses accuracy stays float32.")
     ] = False,
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8", help="Compute in 8-bit integers as far as accuracy allows (docs/quantization.md); calibrated."
-        ),
+        typer.Option("--int8", help="Short for --precision fp32 and rsvl quantize --to int8; needs --calibration."),
     ] = False,
-    fp8: Annotated[
-        bool,
-        typer.Option(
-            "--fp8", help="Compute in 8-bit floating point as far as accuracy allows, for GPUs since Ada; calibrated."
-        ),
-    ] = False,
+    fp8: Annotated[bool, typer.Option("--fp8", help="Likewise for rsvl quantize --to fp8.")] = False,
     int8_weights: Annotated[
-        bool, typer.Option("--int8-weights", help="Store weights in 8 bits and compute in float32: small, not faster.")
+        bool, typer.Option("--int8-weights", help="Likewise for rsvl quantize --to int8-weights.")
     ] = False,
-    calibration: quantizing.Calibration = None,
-    root: quantizing.Root = None,
-    calibration_split: quantizing.CalibrationSplit = "train",
-    calibration_images: quantizing.CalibrationImages = 64,
-    calibrator: quantizing.Calibrator = quantizing.Method.MINMAX,
-    max_drop: quantizing.MaxDrop = "1%",
-    metric_split: quantizing.MetricSplit = "val",
-    metric_images: quantizing.MetricImages = 60,
-    metric: quantizing.MetricKind = quantizing.Metric.TASK,
-    sensitivity: quantizing.Sensitivity = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The bundle's folder. Default: MODEL-PRECISION.bundle here.")
-    ] = None,
-    pack: Annotated[bool, typer.Option("--pack", help="Also write it as one file, OUTPUT.rsvl.")] = False,
+    calibration: quantize_options.Calibration = None,
+    root: quantize_options.Root = None,
+    calibration_split: quantize_options.CalibrationSplit = "train",
+    calibration_limit: quantize_options.CalibrationLimit = 64,
+    calibrator: quantize_options.Calibrator = quantize_options.Method.MINMAX,
+    max_drop: quantize_options.MaxDrop = "1%",
+    metric_split: quantize_options.MetricSplit = "val",
+    metric_limit: quantize_options.MetricLimit = 60,
+    metric: quantize_options.MetricKind = quantize_options.Metric.TASK,
+    sensitivity: quantize_options.Sensitivity = None,
+    output: options.NewBundle = None,
+    pack: options.Pack = False,
     json: options.Json = False,
 ) -> None:
     """Write a model's bundle and verify it against PyTorch.
 
     A bundle that disagrees with PyTorch is not written.
     """
-    asked = quantizing.Asked(
+    asked = QuantizeOptions(
         calibration,
         root,
         calibration_split,
-        calibration_images,
+        calibration_limit,
         calibrator,
         max_drop,
         metric_split,
-        metric_images,
+        metric_limit,
         metric,
         sensitivity,
     )
-    precision = quantizing.precision(context, fp16, int8, fp8, int8_weights, asked)
+    chosen = _chosen({"precision": precision, "fp16": fp16, "int8": int8, "fp8": fp8, "int8-weights": int8_weights})
+    target = chosen if isinstance(chosen, Target) else None
+    if target is None:
+        refuse_given(context, OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
+    else:
+        asked.check(context, target, "--")
+    written_in = chosen.value if target is None else target.precision
     with progress("loading PyTorch") as report:
         from rsvl.export import export as write  # before all else: it names the extra that exporting needs
 
@@ -82,62 +87,25 @@ def export(
         from rsvl.checkpoints import load
 
         network = load(model, weights, encoder_weights, tokenizer)
-        path = output or Path(f"{network.spec.name}-{precision}.bundle")
-        eight_bit = int8 or fp8 or int8_weights
-        settings = quantizing.settings(asked, activations=not int8_weights) if eight_bit else None
-        exported = write(
-            network,
-            path,
-            precision,
-            pack=pack,
-            quantization=settings,
-            progress=report,
-        )
+        path = output or Path(f"{network.spec.name}-{written_in}.bundle")
+        settings = None if target is None else asked.settings(target)
+        found = write(network, path, written_in, pack=pack, quantization=settings, progress=report)
     if sensitivity is not None:
-        quantizing.draw(exported.manifest, sensitivity)
-    if json:
-        print_json(_as_json(exported))
-    else:
-        _print(exported)
+        quantize_options.draw(found.manifest, sensitivity)
+    exported.show(found, json)
 
 
-def _as_json(exported: Exported) -> dict[str, object]:
-    manifest = exported.manifest
-    return {
-        "bundle": str(exported.path),
-        "packed": str(exported.packed) if exported.packed else None,
-        "bytes": _size(exported.path),
-        "model": manifest.model.name,
-        "precision": manifest.precision,
-        "source": manifest.source,
-        "kept_fp32": manifest.kept_fp32,
-        "quantization": asdict(manifest.quantization) if manifest.quantization else None,
-        "verification": asdict(exported.verification),
-    }
+def _chosen(options: dict[str, Precision | bool | None]) -> Precision | Target:
+    """What the bundle will compute in, by the one of the options that was given; fp32 where none was.
 
-
-def _print(exported: Exported) -> None:
-    found, manifest = exported.verification, exported.manifest
-    rows = [
-        [name, f"{difference:.3g}", f"{found.largest_value[name]:.3g}"]
-        for name, difference in found.largest_difference.items()
-    ]
-    print_table(
-        ["output", "largest difference", "largest value"],
-        rows,
-        title=f"{found.inputs} inputs against {found.reference}",
-    )
-    for measure in found.measures:
-        typer.echo(f"worst {measure}")
-    if manifest.quantization is not None:
-        quantizing.show(manifest.quantization, manifest.precision)
-    for name, reason in manifest.kept_fp32.items() if manifest.precision != "fp32" else ():
-        print_note(f"kept in float32: {name} ({reason})")
-    for path in (exported.path, exported.packed):
-        if path:
-            typer.echo(f"{path}: {manifest.model.name} in {manifest.precision}, {_size(path) / 1e6:.1f} MB")
-
-
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    Raises:
+        UsageError: several were given.
+    """
+    given = {name: value for name, value in options.items() if value}
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in given)}: choose one")
+    for name, value in given.items():
+        if isinstance(value, Precision):
+            return value
+        return Precision.FP16 if name == "fp16" else Target(name)
+    return Precision.FP32

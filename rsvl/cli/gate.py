@@ -24,45 +24,88 @@ _NAMED = 5
 def gate(
     bundle: options.Bundle,
     baseline: Annotated[
-        Path, typer.Option(help="What it is held to: a bundle, or a .json that --record wrote, of gate or of eval.")
+        Path,
+        typer.Option(
+            "--baseline",
+            metavar="BUNDLE|FILE",
+            help="Baseline to compare against: a bundle, or a .json file that --record of gate or eval wrote.",
+        ),
     ],
     data: options.Data,
     root: options.Root,
     split: options.EvaluatedSplit = "test",
-    limit: options.ImageLimit = None,
+    limit: options.Limit = None,
     sensor: options.OneSensor = None,
     max_drop: Annotated[
         str,
-        typer.Option(help="How much the task's figure may drop: 1% of the baseline's (MLPerf's 99 %), or 0.5 points."),
+        typer.Option(
+            "--max-drop",
+            metavar="DROP",
+            help="How much the primary metric may drop: 1% of the baseline's (MLPerf's 99 %), or 0.5 points.",
+        ),
     ] = "1%",
     max_class_drop: Annotated[
-        str, typer.Option(help="How much it may drop for a class, a size, a sensor or a type of question, likewise.")
+        str,
+        typer.Option(
+            "--max-class-drop",
+            metavar="DROP",
+            help="How much it may drop per class, size, sensor or question type.",
+        ),
     ] = "5%",
     min_agreement: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least mean agreement of the answers. Default: only shown.")
+        float | None,
+        typer.Option(
+            "--min-agreement",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Minimum mean agreement of the answers, 0 to 1. Default: report only.",
+        ),
     ] = None,
     max_latency_ratio: Annotated[
-        float | None, typer.Option(min=0, help="Most latency in terms of the baseline's. Default: only shown.")
+        float | None,
+        typer.Option(
+            "--max-latency-ratio",
+            metavar="RATIO",
+            min=0,
+            help="Maximum latency ratio to the baseline. Default: report only.",
+        ),
     ] = None,
     max_size_ratio: Annotated[
-        float | None, typer.Option(min=0, help="Most bytes in terms of the baseline's. Default: only shown.")
+        float | None,
+        typer.Option(
+            "--max-size-ratio",
+            metavar="RATIO",
+            min=0,
+            help="Maximum size ratio to the baseline. Default: report only.",
+        ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Red for what is beyond its limit even where chance explains it.")
+        bool, typer.Option("--strict", help="Fail on every metric beyond its limit, even where chance explains it.")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=0, help="How often each bundle is timed; 0 for no timing.")] = 21,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", min=0, help="Timing rounds per bundle; 0 skips timing.")
+    ] = 21,
     record: options.Record = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML, a test case a line of the table.")] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write JUnit XML, one test case per line of the table."),
+    ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help=f"Write the table as Markdown. Default: added to ${GITHUB_SUMMARY}, if set.")
+        Path | None,
+        typer.Option(
+            "--summary",
+            metavar="FILE",
+            help=f"Write the table as Markdown. Default: appended to ${GITHUB_SUMMARY}, if set.",
+        ),
     ] = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Compare a bundle with a baseline on a data set; exit with 1 when it is worse than the limits allow.
+    """Compare a bundle with a baseline; exit with 1 when it is worse.
 
-    Red is what is beyond its limit and certainly worse: its confidence interval excludes chance.
+    A line fails when it is beyond its limit and its confidence interval excludes chance.
     """
     from rsvl.gate import GateConfig, Limits, write_record
     from rsvl.gate import gate as compare

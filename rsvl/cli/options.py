@@ -8,15 +8,24 @@ from typing import Annotated
 
 import typer
 
+from rsvl.cli import completion
+
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a packed .rsvl file.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="Name of a model (rsvl models lists them), or my.module:build for your own."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Name of a model (rsvl models lists them), or my.module:build for your own.",
+        autocompletion=completion.models,
+    ),
 ]
 Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
+        metavar="FILE",
         help="Checkpoint of the whole model (safetensors or weights-only), or 'random'. "
         "Default: the weights that ship with the model.",
     ),
@@ -25,22 +34,30 @@ EncoderWeights = Annotated[
     list[Path] | None,
     typer.Option(
         "--encoder-weights",
-        help="Published checkpoint for the encoders: a CLIP (OpenAI's, open_clip's, Hugging Face's), or a Swin and a "
-        "BERT (give the option twice).",
+        metavar="FILE",
+        help="Published checkpoint for the encoders: a CLIP (OpenAI, open_clip or Hugging Face), or a Swin and a BERT "
+        "(give the option twice).",
     ),
 ]
 Tokenizer = Annotated[
     Path | None,
     typer.Option(
         "--tokenizer",
+        metavar="FILE",
         help="For a model with a BERT: its folder, tokenizer.json or vocab.txt. Default: what came with the weights.",
     ),
 ]
 Data = Annotated[
     str,
-    typer.Option("--data", "-d", help="Data set: rrsis-d (also rsvl synth's), dior-rsvg, rsvqa-lr … (docs/data.md)."),
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="DATASET",
+        help="Dataset: rrsis-d (also for rsvl synth), dior-rsvg, rsvqa-lr … (docs/data.md).",
+        autocompletion=completion.datasets,
+    ),
 ]
-Root = Annotated[Path, typer.Option("--root", help="Folder that holds the data set's files as published.")]
+Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the dataset's files as published.")]
 
 
 class Sensor(str, Enum):
@@ -50,23 +67,38 @@ class Sensor(str, Enum):
     SAR = "sar"
 
 
-EvaluatedSplit = Annotated[str, typer.Option("--split", help="Split to evaluate.")]
-ImageLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many images. Default: all.")]
+EvaluatedSplit = Annotated[str, typer.Option("--split", metavar="SPLIT", help="Split to evaluate.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N images. Default: all.")]
 OneSensor = Annotated[
     Sensor | None,
-    typer.Option("--sensor", help="Only what this sensor shows: its images, or its half of each pair."),
+    typer.Option("--sensor", help="Only this sensor: its images, or its half of each pair. Default: both."),
 ]
 Record = Annotated[
     Path | None,
-    typer.Option("--record", help="Keep every answer and score in this .json file, as a baseline for rsvl gate."),
+    typer.Option(
+        "--record", metavar="FILE", help="Keep every answer and score in this .json file, as a baseline for rsvl gate."
+    ),
 ]
 Provider = Annotated[
     str | None,
     typer.Option(
         "--provider",
+        metavar="NAME",
         help="engines, openvino, openvino-bf16, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: engines, "
-        "or the first provider that is here.",
+        "or the first provider that is present.",
+        autocompletion=completion.providers,
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: the physical cores.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads. Default: the physical cores.")
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw a plot: a .png or .svg file. Needs the extra bench."),
+]
+NewBundle = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="BUNDLE", help="Folder to write. Default: MODEL-PRECISION.bundle."),
+]
+Pack = Annotated[bool, typer.Option("--pack", help="Also write it as one file, OUTPUT.rsvl.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]

@@ -1,4 +1,4 @@
-"""Whether a command's files can be written, found before the long work that they are of."""
+"""Whether a command's files can be written, checked before the long work that makes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rsvl.runtime.errors import OutputError
 
 
 def check_folders(*paths: Path | None) -> None:
-    """Checks that the folder of each file is there; None is a file that nobody wants.
+    """Checks that the folder of each file exists; None is a file that was not asked for.
 
     Raises:
         OutputError: it is not.
@@ -19,7 +19,7 @@ def check_folders(*paths: Path | None) -> None:
 
 
 def check_can_be_folder(path: Path | None, option: str) -> None:
-    """Checks that no file lies where a command will make a folder; None is a folder that nobody wants.
+    """Checks that no file lies where a command will make a folder; None is a folder that was not asked for.
 
     Raises:
         OutputError: one does; the message names the option that chooses another place.

@@ -1,4 +1,4 @@
-"""What `rsvl run` asks, and how it shows what came of it."""
+"""What `rsvl run` asks of a bundle, and how it shows the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOutput:
-    """What came of a query.
+    """The results of a query.
 
     Attributes:
         results: one per sentence, or as the task has it.
@@ -29,8 +29,10 @@ class RunOutput:
     @property
     def size(self) -> str:
         """The image's size for people, where the results lie in one; else empty."""
-        height, width = getattr(self.results[0], "size", (0, 0))
-        return f"{width} × {height}, " if height else ""
+        from rsvl.runtime.results.base import SpatialResult
+
+        first = self.results[0]
+        return f"{first.size[1]} × {first.size[0]}, " if isinstance(first, SpatialResult) else ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""

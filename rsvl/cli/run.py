@@ -1,4 +1,4 @@
-"""`rsvl run`: asks a bundle about images: where, what, which."""
+"""`rsvl run`: runs a bundle on images: where, what, which."""
 
 from __future__ import annotations
 
@@ -16,43 +16,61 @@ from rsvl.cli.render import dispatch
 from rsvl.runtime.errors import UsageError
 
 _KEYS = {"optical": "image", "sar": "sar"}
-"""Of a place's images in the JSON, by sensor."""
+"""Where the JSON has a place's images, by sensor."""
 
 
 def run(
     bundle: options.Bundle,
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Pictures, GeoTIFFs, scenes of any size.", metavar="IMAGE")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="Images, GeoTIFFs, scenes of any size.")
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", "-t", help="What to find or answer, or a label; may be given several times."),
+        typer.Option("--text", "-t", metavar="TEXT", help="What to find or answer, or a label; repeatable."),
     ] = None,
     sar: Annotated[
         list[Path] | None,
-        typer.Option("--sar", help="The SAR image of the same place, one for each IMAGE, or instead of them."),
+        typer.Option(
+            "--sar", metavar="IMAGE", help="SAR image of the same place: one for each IMAGE, or instead of them."
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results, made if missing.")] = Path(),
-    geotiff: Annotated[bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band a sentence.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results, made if missing.")
+    ] = Path(),
+    geotiff: Annotated[
+        bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")
+    ] = False,
     geojson: Annotated[bool, typer.Option("--geojson", help="Write outlines or boxes as GeoJSON.")] = False,
-    mask: Annotated[bool, typer.Option("--mask", help="Write each sentence's mask as a PNG, 255 inside.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Write one mask per sentence as a PNG, 255 inside.")] = False,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel or box counts. Default: its own.")
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="P",
+            min=0,
+            max=1,
+            help="Probability above which a pixel or box counts. Default: the model's own.",
+        ),
     ] = None,
     tile: Annotated[
-        str, typer.Option("--tile", help="auto, whole (one look at the whole image), or the tiles' side in pixels.")
+        str,
+        typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
     bands: Annotated[
         str | None,
-        typer.Option("--bands", help="Bands to show of a raster of many, by name or number: B4,B3,B2. Default: usual."),
+        typer.Option(
+            "--bands",
+            metavar="BANDS",
+            help="Bands of a raster to show, by name or number: B4,B3,B2. Default: the model's, or red, green, blue.",
+        ),
     ] = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Ask a bundle about images or whole scenes: masks, boxes, answers or labels, as its task is.
+    """Run a bundle on images or whole scenes.
 
-    Masks and boxes: writes IMAGE-overlay.png; a georeferenced image also gives IMAGE-masks.tif and GeoJSON.
+    Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
     Answers and labels are printed. A bundle of another task takes .npz files of raw inputs.
     """
     side = _tile(tile)
@@ -63,23 +81,20 @@ def run(
     runner = load(bundle, provider, threads)
     if bands is not None:
         runner.show_bands(bands.split(","))
-    given = {"geotiff": geotiff, "geojson": geojson, "mask": mask, "threshold": threshold is not None}
-    given["tile"] = side != "auto"
+    flags = {"geotiff": geotiff, "geojson": geojson, "mask": mask}
+    flags |= {"threshold": threshold is not None, "tile": side != "auto"}
+    given = [name for name, is_given in flags.items() if is_given]
     answers = []
     for place in places:
         name = " and ".join(str(path) for path in place.values())
         first = next(iter(place.values()))
-        with progress(f"asking about {first.name}") as report:
-            query = Query(place, text or [], threshold, side, report)
-            output_of = dispatch(
-                runner, query, output, first.stem, [option for option, is_given in given.items() if is_given]
-            )
-        answers.append(
-            {"image": None} | {_KEYS[sensor]: str(path) for sensor, path in place.items()} | output_of.to_dict()
-        )
+        with progress(f"running on {first.name}") as report:
+            found = dispatch(runner, Query(place, text or [], threshold, side, report), output, first.stem, given)
+        paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
+        answers.append({"image": None} | paths | found.to_dict())
         if not json:
-            typer.echo(f"{name} ({output_of.size}on {runner.provider})")
-            for line in output_of.lines():
+            typer.echo(f"{name} ({found.size}on {runner.provider})")
+            for line in found.lines():
                 typer.echo(f"  {line}")
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})

@@ -1,4 +1,4 @@
-"""`rsvl synth`: a labelled synthetic data set."""
+"""`rsvl synth`: a labelled synthetic dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Task(str, Enum):
 
 
 class Sensor(str, Enum):
-    """What the pictures show."""
+    """What takes the images."""
 
     OPTICAL = "optical"
     SAR = "sar"
@@ -32,22 +32,32 @@ class Sensor(str, Enum):
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create; must be empty or absent.")],
-    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Number of scenes, all splits together.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create; must be empty or absent.")],
+    scenes: Annotated[
+        int, typer.Option("--scenes", "-n", metavar="N", min=1, help="Number of scenes, all splits together.")
+    ],
     task: Annotated[Task, typer.Option("--task", help="What the labels are for.")] = Task.REFERRING_SEGMENTATION,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
-    size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the images in pixels.")] = 256,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Random seed: the same one gives the same files.")
+    ] = 0,
+    size: Annotated[
+        int, typer.Option("--size", metavar="PX", min=64, max=2048, help="Side of the images in pixels.")
+    ] = 256,
     sensor: Annotated[
-        Sensor | None, typer.Option("--sensor", help="What the pictures show. Default: optical, and both for vqa.")
+        Sensor | None, typer.Option("--sensor", help="What takes the images. Default: optical, and both for vqa.")
     ] = None,
-    val: Annotated[float, typer.Option("--val", min=0, help="Validation scenes: a share below 1, or a number.")] = 0.1,
-    test: Annotated[float, typer.Option("--test", min=0, help="Test scenes: a share below 1, or a number.")] = 0.1,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    val: Annotated[
+        float, typer.Option("--val", metavar="N", min=0, help="Validation scenes: a share below 1, or a number.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option("--test", metavar="N", min=0, help="Test scenes: a share below 1, or a number.")
+    ] = 0.1,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes.")] = 1,
     json: options.Json = False,
 ) -> None:
-    """Make a labelled synthetic data set in a public data set's layout.
+    """Make a labelled synthetic dataset in a public dataset's layout.
 
-    Read it with --root OUT and --data rrsis-d, optsar-rsvg for grounding, osvqa for vqa, scenes for
+    Read it with --root DIR and --data rrsis-d, optsar-rsvg for grounding, osvqa for vqa, scenes for
     classification, rsicd for captions.
     """
     from rsvl.data.synth import write

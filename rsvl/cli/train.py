@@ -1,4 +1,4 @@
-"""`rsvl train`: trains a model on a data set."""
+"""`rsvl train`: trains a model on a dataset."""
 
 from __future__ import annotations
 
@@ -43,37 +43,76 @@ def train(
     data: options.Data,
     root: options.Root,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The run's folder: best.safetensors, last.pt, history.json.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The run's folder: best.safetensors, last.pt, history.json."
+        ),
     ],
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = _DEFAULT.epochs,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step and device.")] = _DEFAULT.batch,
-    sentences: Annotated[int, typer.Option(min=1, help="Sentences of an image a step.")] = _DEFAULT.sentences,
-    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of all but the encoders.")] = _DEFAULT.lr,
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")
+    ] = _DEFAULT.epochs,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", min=1, help="Images per step and device.")
+    ] = _DEFAULT.batch,
+    sentences: Annotated[
+        int, typer.Option("--sentences", metavar="N", min=1, help="Sentences per image and step.")
+    ] = _DEFAULT.sentences,
+    lr: Annotated[
+        float, typer.Option("--lr", metavar="RATE", min=0, help="Peak learning rate of everything but the encoders.")
+    ] = _DEFAULT.lr,
     encoder_rate: Annotated[
-        float, typer.Option(min=0, help="The encoders' share of it: 0.1 for pretrained ones, 1 from scratch.")
+        float,
+        typer.Option(
+            "--encoder-rate",
+            metavar="RATIO",
+            min=0,
+            help="Learning rate of the encoders relative to --lr: 0.1 for pretrained ones, 1 from scratch.",
+        ),
     ] = _DEFAULT.encoder_rate,
     optimizer: Annotated[
-        Optimizer, typer.Option(help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest.")
+        Optimizer,
+        typer.Option("--optimizer", help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest."),
     ] = _OPTIMIZER,
-    weight_decay: Annotated[float, typer.Option(min=0, help="On matrices only.")] = _DEFAULT.weight_decay,
-    warmup: Annotated[int, typer.Option(min=0, help="Steps of linear warm-up.")] = _DEFAULT.warmup,
-    precision: Annotated[Precision, typer.Option(help="Mixed precision.")] = _PRECISION,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load data.")] = _DEFAULT.workers,
+    weight_decay: Annotated[
+        float, typer.Option("--weight-decay", metavar="RATE", min=0, help="Weight decay, weight matrices only.")
+    ] = _DEFAULT.weight_decay,
+    warmup: Annotated[
+        int, typer.Option("--warmup", metavar="N", min=0, help="Steps of linear warm-up.")
+    ] = _DEFAULT.warmup,
+    precision: Annotated[Precision, typer.Option("--precision", help="Mixed precision.")] = _PRECISION,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=0, help="Processes that load data.")
+    ] = _DEFAULT.workers,
     epoch_images: Annotated[
-        int | None, typer.Option(min=1, help="Training images an epoch, drawn anew each time. Default: all.")
+        int | None,
+        typer.Option(
+            "--epoch-images",
+            metavar="N",
+            min=1,
+            help="Training images per epoch, drawn anew for each. Default: all.",
+        ),
     ] = _DEFAULT.epoch_images,
     val_limit: Annotated[
-        int | None, typer.Option(min=1, help="Validation images an epoch. Default: all.")
+        int | None,
+        typer.Option("--val-limit", metavar="N", min=1, help="Validate on at most N images. Default: all."),
     ] = _DEFAULT.val_limit,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and sentence choice.")] = _DEFAULT.seed,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch in the folder.")] = False,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, help="Random seed of weights, sampling order and sentence choice."),
+    ] = _DEFAULT.seed,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume from the last completed epoch in the folder.")
+    ] = False,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="Checkpoint to start from, or 'random' (the default).")
+        str | None,
+        typer.Option("--weights", metavar="FILE", help="Checkpoint to start from, or 'random' (the default)."),
     ] = None,
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
-    train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
-    val_split: Annotated[str, typer.Option(help="Split that chooses the best epoch.")] = "val",
+    train_split: Annotated[str, typer.Option("--train-split", metavar="SPLIT", help="Split to train on.")] = "train",
+    val_split: Annotated[
+        str, typer.Option("--val-split", metavar="SPLIT", help="Split that chooses the best epoch.")
+    ] = "val",
     json: options.Json = False,
 ) -> None:
     """Train a model; resumes, in mixed precision, on several GPUs.
@@ -88,7 +127,7 @@ def train(
 
     config = TrainConfig(
         epochs=epochs,
-        batch=batch,
+        batch=batch_size,
         sentences=sentences,
         lr=lr,
         encoder_rate=encoder_rate,

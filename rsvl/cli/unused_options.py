@@ -1,4 +1,4 @@
-"""Options that were given and would have nothing to do: told instead of passed over."""
+"""Options that were given and would have no effect: reported, not ignored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rsvl.runtime.errors import UsageError
 
 
 def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
-    """Refuses options that the command line holds; their defaults are no matter.
+    """Refuses options that the command line holds, whatever their defaults are.
 
     Args:
         context: the command's.
         names: of the command's parameters.
-        why: what is said behind the first that was given: why it has nothing to do, and the remedy.
+        why: follows the first that was given in the message: why it has no effect, and the remedy.
 
     Raises:
         UsageError: one of them was given.

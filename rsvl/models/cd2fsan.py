@@ -28,7 +28,7 @@ The paper leaves much open. What was chosen here:
 * A text adapter (transformer layers over CLIP's words, added to them, zero at the start) holds what Table 6's baseline
   has in parameters and not in FLOPs: 22 words make a weight cost 22 MACs, 900 tokens 900. The words go on to
   TMC, and F_T is projected from the adapted end token, so that every row of the table uses it.
-* Widths are those that meet each row of Table 6 (`ablations`, `rsvl bench --table cd2fsan`), and most of them where the
+* Widths are those that meet each row of Table 6 (`ablations`, `rsvl paper cd2fsan`), and most of them where the
   sentence does not matter yet: the neck's 3×3 convolutions on layer 12, the candidates' adapter, IMC of F_V3. A further
   sentence about the same image costs a quarter of the first.
 * Training adds a text-to-pixel contrast (as CRIS does) to the paper's loss, on the features that the sentence

@@ -119,7 +119,7 @@ class Evaluation(Protocol):
         Args:
             predict: the model, from `runner_predictor` or `Training.torch_predictor`.
             dataset: one of `DATASET_TYPES`.
-            options: which images, what is asked, and who is told.
+            options: which images, what is asked, and the callbacks.
 
         Returns:
             An `EvalReport`.

@@ -18,7 +18,7 @@ def test_bundle_is_measured_and_reported_in_every_form(
     rsvl: Rsvl, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "processor_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
-    arguments = ("bench", bundle, "--rounds", 1, "--batch", 1, "--batch", 2, "--threads", 1)
+    arguments = ("bench", bundle, "--rounds", 1, "--batch-size", 1, "--batch-size", 2, "--threads", 1)
     written = ("--results", tmp_path / "results", "--plot", tmp_path / "picture.svg")
     outcome = rsvl(*arguments, *written, "--json")
     assert outcome.json["model"] == "toy" and list(outcome.json["throughput"]) == ["1", "2"]

@@ -81,7 +81,7 @@ def test_plugin_runs_its_nodes_where_tensorrt_lets_it(
 
 WRONG = {
     "unknown target": (("--target", "jetson"), 2, "jetson-orin"),
-    "best batch too large": (("--max-batch", "2", "--best-batch", "4"), 2, "--best-batch"),
+    "batch to optimize for too large": (("--max-batch", "2", "--opt-batch", "4"), 2, "--opt-batch"),
     "no batch": (("--max-batch", "0"), 2, "--max-batch"),
     "range of nothing": (("--range", "height=1:2:3"), 2, "height"),
     "range that is none": (("--range", "height"), 2, "MIN:OPT:MAX"),

@@ -46,7 +46,7 @@ def test_model_goes_from_training_to_a_bundle_that_answers(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     data = ("--data", "rrsis-d", "--root", dataset)
-    train = ("train", "--model", "small", *data, "-o", "run", "--batch", 2, "--workers", 0, "--epochs", 1)
+    train = ("train", "--model", "small", *data, "-o", "run", "--batch-size", 2, "--workers", 0, "--epochs", 1)
 
     trained = rsvl(*train, "--warmup", 1, "--seed", 3, "--json")
     assert trained.json["best"]["epoch"] == 1 and trained.json["config"]["seed"] == 3

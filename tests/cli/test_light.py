@@ -45,7 +45,8 @@ def test_light_installation_runs_bundles_and_names_the_extra_for_the_rest(
         "synth": (["synth", str(tmp_path / "data"), "--scenes", "1"], "train"),
         "train": (["train", "--model", "x", "--data", "rrsis-d", "--root", ".", "-o", "run"], "train"),
         "export": (["export", "--model", "x"], "export"),
-        "bench": (["bench", "--table", "cd2fsan"], "train"),
+        "quantize": (["quantize", str(bundle), "--to", "int8-weights"], "quantize"),
+        "paper": (["paper", "cd2fsan"], "train"),
     }
     found = outcomes(*light, *(arguments for arguments, _ in heavy.values()))
     for arguments in light:
@@ -62,7 +63,7 @@ def test_masks_as_run_lengths_name_their_extra(bundle: Path, dataset: Path) -> N
         ["gate", str(bundle), "--baseline", str(bundle), *on_masks],
     )
     for code, out, err in found.values():
-        assert_names_the_extra(code, out, err, "train")
+        assert_names_the_extra(code, out, err, "eval")
 
 
 def assert_names_the_extra(code: int, out: str, err: str, extra: str) -> None:

@@ -23,7 +23,10 @@ def test_version_is_the_package_s(rsvl: Rsvl) -> None:
     assert (outcome.code, outcome.out) == (0, f"rsvl {package.__version__}\n")
 
 
-COMMANDS = ("models", "synth", "train", "export", "engine", "check", "run", "eval", "gate", "bench", "doctor")
+COMMANDS = (
+    *("models", "synth", "train", "export", "quantize", "info", "engine"),
+    *("check", "run", "eval", "gate", "bench", "paper", "doctor"),
+)
 
 
 def test_help_has_a_line_a_command(rsvl: Rsvl) -> None:

@@ -24,7 +24,7 @@ def generate(
     """Make the scene of a seed; the same seed gives the same bytes.
 
     Args:
-        seed: any non-negative integer, or a tuple of them (a data set uses `(seed, index)`).
+        seed: any non-negative integer, or a tuple of them (a dataset uses `(seed, index)`).
         size: side of the image in pixels, 64–2048.
         with_sar: also render the scene as SAR.
         with_sentences: also describe its objects.
@@ -85,7 +85,7 @@ def _labelled(painting: Painting) -> list[SceneObject]:
 
 
 def _shows(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> bool:
-    """Tell whether the median of an object's pixels is clearly nearer to its colour than to any other."""
+    """Whether the median of an object's pixels is clearly nearer to its colour than to any other."""
     x, y, w, h = (int(v) for v in box)
     pixels = image[y : y + h, x : x + w][mask[y : y + h, x : x + w]]
     distance = np.linalg.norm(np.array(list(COLOURS.values())) - np.median(pixels, axis=0), axis=1)

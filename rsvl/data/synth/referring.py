@@ -2,11 +2,11 @@
 
     rrsisd/refs(unc).p            pickle of a list of plain dicts, one a referred object
     rrsisd/instances.json         COCO: images, annotations (segmentation: a list of one RLE), categories
-    images/rrsisd/JPEGImages/     pictures
+    images/rrsisd/JPEGImages/     images
     images/rrsisd/SARImages/      their SAR twins, with the sensor "both"
 
 Two things go beyond RRSIS-D: annotations carry `obb` (centre x, centre y, length, width, degrees), and a sentence that
-names nothing is a ref with `no_target: True` and `ann_id: -1` (gRefCOCO's convention).
+without a target is a ref with `no_target: True` and `ann_id: -1` (gRefCOCO's convention).
 """
 
 import json

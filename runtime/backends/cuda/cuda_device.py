@@ -1,4 +1,4 @@
-"""The GPU by NVIDIA's own Python packages: `cuda-bindings` for the calls, `cuda-core` for other libraries' arrays."""
+"""The GPU through NVIDIA's own Python packages: `cuda-bindings` for calls, `cuda-core` for other libraries' arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from rsvl.runtime.backends.cuda.device import Foreign, Gpu, Stream
 from rsvl.runtime.errors import DeviceError, InputError
+from rsvl.runtime.extras import remedy
 
 _ABSENT = {"cudaErrorNoDevice", "cudaErrorInsufficientDriver"}
 _OUT_OF_MEMORY = {"cudaErrorMemoryAllocation"}
@@ -33,7 +34,7 @@ class CudaDevice:
     """The first GPU that CUDA shows; `CUDA_VISIBLE_DEVICES` chooses it. See `Device`."""
 
     def __init__(self, runtime: ModuleType) -> None:
-        """Looks at the GPU.
+        """Opens the GPU.
 
         Args:
             runtime: the module ``cuda.bindings.runtime``.
@@ -60,7 +61,7 @@ class CudaDevice:
         return int(self._call("cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking))
 
     def destroy_stream(self, stream: Stream) -> None:
-        """Ends it."""
+        """Destroys it."""
         self._call("cudaStreamDestroy", stream)
 
     def synchronize(self, stream: Stream) -> None:
@@ -72,7 +73,7 @@ class CudaDevice:
         return int(self._call("cudaMalloc", size))
 
     def free(self, address: int) -> None:
-        """Gives device memory back."""
+        """Frees device memory."""
         self._call("cudaFree", address)
 
     def allocate_pinned(self, size: int) -> np.ndarray:
@@ -83,7 +84,7 @@ class CudaDevice:
         return memory
 
     def free_pinned(self, memory: np.ndarray) -> None:
-        """Gives it back."""
+        """Frees it."""
         self._call("cudaFreeHost", self._pinned.pop(memory.ctypes.data))
 
     def upload(self, address: int, pinned: np.ndarray, stream: Stream) -> None:
@@ -106,7 +107,7 @@ class CudaDevice:
             view = StridedMemoryView.from_any_interface(array, stream_ptr=stream)
         except (BufferError, TypeError, RuntimeError) as error:
             raise InputError(
-                f"{type(array).__name__}: no array that can be taken over ({error}): give NumPy"
+                f"{type(array).__name__}: not an array with DLPack or the CUDA array interface ({error}): give NumPy"
             ) from error
         if not view.is_device_accessible:
             return None
@@ -117,7 +118,7 @@ class CudaDevice:
         return Foreign(view.ptr, tuple(view.shape), np.dtype(view.dtype), (view, array))
 
     def capture(self, work: Callable[[], None], stream: Stream) -> Any:
-        """Records by stream capture; the recording is ended whatever happens, or the stream would stay unusable."""
+        """Captures the stream; the capture is ended whatever happens, or the stream would stay unusable."""
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
         try:
@@ -132,21 +133,21 @@ class CudaDevice:
             self._call("cudaGraphDestroy", recorded)
 
     def launch(self, graph: Any, stream: Stream) -> None:
-        """Does what was recorded."""
+        """Launches a captured graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: Any) -> None:
-        """Forgets a recording."""
+        """Destroys a captured graph."""
         self._call("cudaGraphExecDestroy", graph)
 
     def _copy(self, target: int, source: int, size: int, kind: str, stream: Stream) -> None:
         self._call("cudaMemcpyAsync", target, source, size, getattr(self._cuda.cudaMemcpyKind, kind), stream)
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        """Calls CUDA and returns its one result.
+        """Calls CUDA and returns its only result.
 
         Raises:
-            DeviceError: it failed; the line says what to do.
+            DeviceError: it failed; the message says what to do.
         """
         error, *results = getattr(self._cuda, function)(*arguments)
         if error != self._cuda.cudaError_t.cudaSuccess:
@@ -170,11 +171,11 @@ def explain(error: str, function: str) -> str:
 
 @cache
 def find_device() -> tuple[CudaDevice | None, str]:
-    """The GPU, or None and why there is none, in one phrase. Looked for once a process."""
+    """The GPU, or None and why there is none, in one phrase. It is looked up once per process."""
     try:
         from cuda.bindings import runtime
     except ImportError:
-        return None, "cuda-bindings is not installed (pip install 'rsvl[tensorrt]')"
+        return None, f"cuda-bindings is not installed ({remedy('cuda.bindings')})"
     try:
         return CudaDevice(runtime), ""
     except DeviceError as error:

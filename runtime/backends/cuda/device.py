@@ -1,4 +1,4 @@
-"""What the runtime needs of a GPU. `CudaDevice` is the real one; the tests bring one made of main memory."""
+"""What the runtime needs of a GPU. `CudaDevice` is the real one; the tests bring one of main memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Gpu:
     """Which GPU this is.
 
     Attributes:
-        name: as the driver says it.
+        name: as the driver reports it.
         capability: compute capability, such as (9, 0).
-        driver: the newest CUDA version that the driver knows, such as ``13.0``.
-        memory: bytes in all.
+        driver: the newest CUDA version that the driver supports, such as ``13.0``.
+        memory: total bytes.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Foreign:
 
 
 class Device(Protocol):
-    """A GPU. Sizes are bytes; addresses are on the device, 256-byte aligned; copies and work are ordered by a stream.
+    """A GPU. Sizes are bytes; addresses are on the device, 256-byte aligned; copies and work run in stream order.
 
     Every method raises `DeviceError` when the GPU fails: out of memory, gone, reset.
     """
@@ -59,31 +59,31 @@ class Device(Protocol):
     gpu: Gpu
 
     def create_stream(self) -> Stream:
-        """A stream of its own."""
+        """A new stream."""
         ...
 
     def destroy_stream(self, stream: Stream) -> None:
-        """Ends it."""
+        """Destroys it."""
         ...
 
     def synchronize(self, stream: Stream) -> None:
-        """Waits until all that was ordered on the stream is done. Failures of earlier work are raised here."""
+        """Waits until everything enqueued on the stream is done. Failures of earlier work are raised here."""
         ...
 
     def allocate(self, size: int) -> int:
-        """The address of new device memory."""
+        """Allocates device memory and returns its address."""
         ...
 
     def free(self, address: int) -> None:
-        """Gives device memory back."""
+        """Frees device memory."""
         ...
 
     def allocate_pinned(self, size: int) -> np.ndarray:
-        """Main memory that the GPU reads and writes by itself, uint8 [size]."""
+        """Page-locked main memory, which the GPU reads and writes itself, uint8 [size]."""
         ...
 
     def free_pinned(self, memory: np.ndarray) -> None:
-        """Gives it back."""
+        """Frees it."""
         ...
 
     def upload(self, address: int, pinned: np.ndarray, stream: Stream) -> None:
@@ -99,7 +99,7 @@ class Device(Protocol):
         ...
 
     def view(self, array: Any, stream: Stream) -> Foreign | None:
-        """Another library's array on this GPU, ready when the stream gets there; None where it is in main memory.
+        """Another library's array on this GPU, ready in stream order; None where it is in main memory.
 
         Raises:
             InputError: it is on another GPU, or not contiguous.
@@ -107,13 +107,13 @@ class Device(Protocol):
         ...
 
     def capture(self, work: Callable[[], None], stream: Stream) -> Any:
-        """Records what `work` orders on the stream as a CUDA graph without doing it."""
+        """Captures what `work` enqueues on the stream as a CUDA graph, without running it."""
         ...
 
     def launch(self, graph: Any, stream: Stream) -> None:
-        """Does what was recorded."""
+        """Launches a captured graph."""
         ...
 
     def destroy_graph(self, graph: Any) -> None:
-        """Forgets a recording."""
+        """Destroys a captured graph."""
         ...

@@ -1,6 +1,6 @@
-"""Memory of a session on a GPU: blocks that are used again and again, and the tensors in them.
+"""Memory of a session on a GPU: a caching allocator, and the tensors in its blocks.
 
-Using the same blocks again is what makes a recorded CUDA graph good for the next run: it holds addresses.
+Because equal runs get the same blocks, a captured CUDA graph, which holds addresses, serves the next run too.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from rsvl.runtime.backends.cuda.device import Device, Stream
 from rsvl.runtime.errors import DeviceError, InputError
 
 ALIGNMENT = 256
-"""Of every tensor that TensorRT reads or writes, in bytes."""
+"""Alignment of every tensor that TensorRT reads or writes, in bytes."""
 
 Memory = TypeVar("Memory")
 
 
 class Pool(Generic[Memory]):
-    """Blocks by size. A block that is given back waits for the next who needs just as much."""
+    """A caching allocator: a block that is given back stays until another of its size is needed."""
 
     def __init__(
         self, allocate: Callable[[int], Memory], free: Callable[[Memory], None], order: Callable[[Memory], int]
     ) -> None:
-        """Makes a pool without blocks.
+        """Makes an empty pool.
 
         Args:
-            allocate: gives new memory of so many bytes.
-            free: gives it back for good.
-            order: of idle blocks the one that comes first in this order is taken, so that equal runs get equal blocks.
+            allocate: allocates that many bytes.
+            free: frees them.
+            order: sort key of idle blocks; the first is taken, so that equal runs get the same blocks.
         """
         self._allocate, self._free, self._order = allocate, free, order
         self._idle: dict[int, list[Memory]] = defaultdict(list)
         self._closed = False
-        self._lock = threading.RLock()  # a tensor may end, and give its block back, at any moment
+        self._lock = threading.RLock()  # a tensor may be collected, and give its block back, at any moment
 
     def take(self, size: int) -> Memory:
         """A block of at least this many bytes.
 
         Raises:
-            DeviceError: no memory is left, even after giving up all idle blocks.
+            DeviceError: no memory is left, even after all idle blocks were freed.
         """
         rounded = _rounded(size)
         with self._lock:
@@ -61,7 +61,7 @@ class Pool(Generic[Memory]):
             return self._allocate(rounded)
 
     def give_back(self, size: int, block: Memory) -> None:
-        """Ends the use of a block that was taken for so many bytes."""
+        """Returns a block that was taken for that many bytes."""
         with self._lock:
             if not self._closed:
                 self._idle[_rounded(size)].append(block)
@@ -94,7 +94,7 @@ class Workspace:
         self._uploading: list[tuple[int, np.ndarray]] = []
 
     def upload(self, array: np.ndarray, address: int) -> None:
-        """Copies an array to the device by pinned memory, which is lent until `synchronize`."""
+        """Copies an array to the device through pinned memory, which stays in use until `synchronize`."""
         with self.lock:
             pinned = self.pinned.take(array.nbytes)
             self._uploading.append((array.nbytes, pinned))
@@ -103,7 +103,7 @@ class Workspace:
             self.device.upload(address, part, self.stream)
 
     def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """A copy of device memory, by pinned memory."""
+        """A copy of device memory, through pinned memory."""
         size = prod(shape) * dtype.itemsize
         with self.lock:
             pinned = self.pinned.take(size)
@@ -115,14 +115,14 @@ class Workspace:
         return array
 
     def synchronize(self) -> None:
-        """Waits for the stream; a failure of what was ordered on it is raised here."""
+        """Waits for the stream; a failure of what was enqueued on it is raised here."""
         with self.lock:
             self.device.synchronize(self.stream)
             while self._uploading:
                 self.pinned.give_back(*self._uploading.pop())
 
     def close(self) -> None:
-        """Gives all back. A GPU that has gone has nothing to give back."""
+        """Frees everything. A GPU that has gone has nothing to free."""
         with suppress(DeviceError):
             self.blocks.close()
             self.pinned.close()
@@ -130,7 +130,7 @@ class Workspace:
 
 
 class DeviceTensor:
-    """A tensor on the GPU; its memory is free for another when nobody holds it any more.
+    """A tensor on the GPU; its memory returns to the pool with the last reference to it.
 
     It has the CUDA array interface: CuPy, PyTorch (``torch.as_tensor``), Numba and others take it without a copy.
 
@@ -141,7 +141,7 @@ class DeviceTensor:
     """
 
     def __init__(self, workspace: Workspace, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Takes memory for a tensor, not set to anything."""
+        """Allocates a tensor, uninitialized."""
         self.shape, self.dtype = shape, dtype
         self._workspace, self._owner = workspace, None
         self.address = workspace.blocks.take(self.nbytes)
@@ -149,7 +149,7 @@ class DeviceTensor:
 
     @classmethod
     def uploaded(cls, workspace: Workspace, array: np.ndarray) -> DeviceTensor:
-        """An array's copy on the GPU, by pinned memory, there when the stream gets to it."""
+        """An array's copy on the GPU, through pinned memory, complete in stream order."""
         tensor = cls(workspace, array.shape, array.dtype)
         workspace.upload(array, tensor.address)
         return tensor

@@ -46,7 +46,7 @@ def batch_range(max_batch: int = MAX_BATCH, opt_batch: int = 1) -> Range:
         UsageError: a batch below 1, or one to optimize for that is above the maximum.
     """
     if not 1 <= opt_batch <= max_batch:
-        raise UsageError(f"batches up to {max_batch}, optimized for {opt_batch}: give 1 ≤ --best-batch ≤ --max-batch")
+        raise UsageError(f"batches up to {max_batch}, optimized for {opt_batch}: give 1 ≤ --opt-batch ≤ --max-batch")
     return Range(1, opt_batch, max_batch)
 
 

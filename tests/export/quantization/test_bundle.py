@@ -18,13 +18,13 @@ from rsvl.data.synth import write
 from rsvl.export import Exported, Images, QuantizationSettings, export, graph_files, pipeline
 from rsvl.export.bundle import write_manifest
 from rsvl.export.quantization.in_place import quantize_in_place
-from rsvl.export.quantization.measurement_cache import CACHE
 from rsvl.metrics.drop import Drop
 from rsvl.runtime.backends.tensorrt import BuildConfig, build_engines, find_tensorrt, write_device_script
 from rsvl.runtime.backends.tensorrt.profiles import batch_range
 from rsvl.runtime.backends.tensorrt.targets import find_target
 from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 from rsvl.runtime.bundle import Bundle
+from rsvl.runtime.cache import CACHE
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError, DatasetError, EngineError, UsageError
 from rsvl.runtime.manifest import Manifest
@@ -256,7 +256,7 @@ def test_weights_beside_a_graph_are_replaced_with_it(
     [
         ("rrsis-d", "nowhere", DatasetError, "nowhere"),
         ("rsvqa-lr", "train", UsageError, "questions"),
-        ("no-such", "train", UsageError, "unknown data set"),
+        ("no-such", "train", UsageError, "unknown dataset"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_exported(

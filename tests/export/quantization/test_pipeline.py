@@ -19,9 +19,9 @@ from onnx import numpy_helper
 from rsvl.data.synth import write
 from rsvl.export import Exported, Images, QuantizationSettings, export, quantize, winograd_convs
 from rsvl.export.bundle import write_manifest
-from rsvl.export.quantization.measurement_cache import CACHE
 from rsvl.metrics.drop import Drop
 from rsvl.runtime.bundle import GOLDEN, Bundle
+from rsvl.runtime.cache import CACHE
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError, OutputError, UsageError, VerificationError
 from rsvl.runtime.manifest import Manifest

@@ -31,7 +31,7 @@ def calls(bundle: Path, folder: Path, *programs: str) -> list[str]:
 
 def test_script_calls_rsvl_where_it_is(bundle: Path, tmp_path: Path) -> None:
     assert calls(bundle, tmp_path / "bin", "rsvl", "trtexec") == [
-        "rsvl engine . --max-batch 4 --best-batch 2 --workspace 512",
+        "rsvl engine . --max-batch 4 --opt-batch 2 --workspace 512",
         "rsvl check . --provider engines",
     ]
 

@@ -53,7 +53,7 @@ def test_wrong_range_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("max_batch", "opt_batch"), [(0, 1), (4, 5), (4, 0)])
 def test_wrong_batch_is_refused(max_batch: int, opt_batch: int) -> None:
-    with pytest.raises(UsageError, match="--best-batch"):
+    with pytest.raises(UsageError, match="--opt-batch"):
         batch_range(max_batch, opt_batch)
 
 

@@ -1,4 +1,4 @@
-"""`rsvl bench --table`: what it prints and writes, without counting a model."""
+"""`rsvl paper`: what it prints and writes, without counting a model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ pytest.importorskip("torch")
 from rsvl.benchmarks.papers import table_speed
 
 
-def test_list_names_every_table(rsvl: Rsvl) -> None:
-    listed = rsvl("bench", "--list", "--json").json["tables"]
+def test_without_a_name_every_table_is_listed(rsvl: Rsvl) -> None:
+    listed = rsvl("paper", "--json").json["tables"]
     assert [table["name"] for table in listed] == published.tables()
-    text = rsvl("bench", "--list").out
+    text = rsvl("paper").out
     assert all(table["title"] in text for table in listed)
 
 
 def test_table_is_markdown_or_json(rsvl: Rsvl) -> None:
-    assert rsvl("bench", "--table", "daily-papers").out.startswith("# Efficiency figures")
-    found = rsvl("bench", "--table", "daily-papers", "--json").json
+    assert rsvl("paper", "daily-papers").out.startswith("# Efficiency figures")
+    found = rsvl("paper", "daily-papers", "--json").json
     assert found["name"] == "daily-papers" and found["rows"] == [] and found["figures"][0]["value"] == 97
 
 
@@ -47,7 +47,7 @@ def toy_table(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_speed_is_kept_and_shown_from_then_on(rsvl: Rsvl, toy_table: str, tmp_path: Path) -> None:
-    arguments = ("bench", "--table", toy_table, "--results", tmp_path / "results")
+    arguments = ("paper", toy_table, "--results", tmp_path / "results")
     assert "FPS here" not in rsvl(*arguments).out
     first = rsvl(*arguments, "--speed", "--rounds", "2")
     assert "| FPS published | FPS here: PyTorch eager |" in first.out and "| 9.00 | 4.00 |" in first.out
@@ -58,6 +58,6 @@ def test_speed_is_kept_and_shown_from_then_on(rsvl: Rsvl, toy_table: str, tmp_pa
 
 def test_plot_writes_a_picture(rsvl: Rsvl, toy_table: str, tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
-    outcome = rsvl("bench", "--table", toy_table, "--plot", picture, "--abscissa", "flops", "--json")
+    outcome = rsvl("paper", toy_table, "--plot", picture, "--x-axis", "flops", "--json")
     assert outcome.json["name"] == "toy" and f"wrote {picture}: Tiny" in outcome.err
     assert picture.read_text().lstrip().startswith("<?xml")
