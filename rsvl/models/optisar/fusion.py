@@ -22,6 +22,11 @@ def shuffled(x: Tensor, groups: int = 2) -> Tensor:
 class SpatialShuffleAttention(nn.Module):
     """Within each of 32 groups, one half's mean and the other half's maximum gate the channels crosswise."""
 
+    weight_max: Tensor
+    bias_max: Tensor
+    weight_avg: Tensor
+    bias_avg: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         quarter = channels // (2 * GROUPS)

@@ -80,18 +80,16 @@ class LevelHead(nn.Module):
     def __init__(self, channels: int, finest: int, embed_dim: int, stride: int, image_size: int) -> None:
         super().__init__()
         narrow, wide = max(16, finest // 4, 4 * BINS), max(finest, CLASSES)
-        self.box = nn.Sequential(
-            ConvBlock(channels, narrow, 3), ConvBlock(narrow, narrow, 3), nn.Conv2d(narrow, 4 * BINS, 1)
-        )
+        sides, embedding = nn.Conv2d(narrow, 4 * BINS, 1), nn.Conv2d(wide, embed_dim, 1)
+        sides.bias, embedding.bias = nn.Parameter(torch.ones(4 * BINS)), nn.Parameter(torch.zeros(embed_dim))
+        self.box = nn.Sequential(ConvBlock(channels, narrow, 3), ConvBlock(narrow, narrow, 3), sides)
         self.embed = nn.Sequential(
             nn.Sequential(ConvBlock(channels, channels, 3, groups=channels), ConvBlock(channels, wide)),
             nn.Sequential(ConvBlock(wide, wide, 3, groups=wide), ConvBlock(wide, wide)),
-            nn.Conv2d(wide, embed_dim, 1),
+            embedding,
         )
         self.contrast = Contrast(embed_dim)
         self.grid = RegionGrid(embed_dim, max(2, int(4 / math.sqrt(stride / 8))))
-        nn.init.constant_(self.box[2].bias, 1.0)
-        nn.init.zeros_(self.embed[2].bias)
         nn.init.constant_(self.contrast.bias, math.log(5 / CLASSES / (image_size / stride) ** 2))
 
     def forward(self, x: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """PL-MoE: a mixture of low-rank experts of patches beside two shared convolutions (the paper's section on PL-MoE).
 
-Submodules have the names that published checkpoints give them.
+Submodules have the names that published checkpoints give them; A and B of a low-rank product are `up` and `down`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class CosineTopKGate(nn.Module):
 class LowRankExperts(nn.Module):
     """Two 3×3 convolutions that all experts share, each followed by the patch's own low-rank mixing of channels."""
 
+    lora1_up: Tensor
+    lora1_down: Tensor
+    lora2_up: Tensor
+    lora2_down: Tensor
+
     def __init__(self, channels: int, experts: int, rank: int) -> None:
         super().__init__()
         hidden = channels // 2
@@ -87,13 +92,13 @@ class LowRankExperts(nn.Module):
         for name, width in self._widths.items():
             start = self.lora_scale.new_empty(self._experts, width, rank)
             nn.init.kaiming_uniform_(start, a=math.sqrt(5))
-            self.register_parameter(f"{name}_A", nn.Parameter(start))
-            self.register_parameter(f"{name}_B", nn.Parameter(start.new_zeros(self._experts, rank, width)))
+            self.register_parameter(f"{name}_up", nn.Parameter(start))
+            self.register_parameter(f"{name}_down", nn.Parameter(start.new_zeros(self._experts, rank, width)))
 
     def forward(self, patches: Tensor, gate: Tensor) -> Tensor:
         """Patches [P, C, h, w], each with zeros around it, and gates [P, E] → [P, C, h, w]."""
-        x = self._mix(self.shared_conv1(patches), gate, self.lora1_A, self.lora1_B)
-        return self._mix(self.shared_conv2(x), gate, self.lora2_A, self.lora2_B)
+        x = self._mix(self.shared_conv1(patches), gate, self.lora1_up, self.lora1_down)
+        return self._mix(self.shared_conv2(x), gate, self.lora2_up, self.lora2_down)
 
     def _mix(self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
         """X plus the gated sum of the experts' products ``A_e B_e x`` of channels."""

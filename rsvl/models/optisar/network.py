@@ -87,26 +87,22 @@ class Neck(nn.Module):
         super().__init__()
         c, count = s.channels, s.repeats(3)
         self.merge = C3k2(c(1024) + c(512), c(512), int(c(512) * 0.5), s.repeats(2), s.nested)
-        self.fuse = nn.ModuleList(
-            [
-                TGDF(c(512) + c(512), c(256), count, s.embed_dim),
-                TGDF(c(256) + c(512), c(512), count, s.embed_dim),
-                TGDF(c(512) + c(1024), c(1024), count, s.embed_dim),
-            ]
-        )
-        self.down = nn.ModuleList([ConvBlock(c(256), c(256), 3, 2), ConvBlock(c(512), c(512), 3, 2)])
+        self.fuse8 = TGDF(c(512) + c(512), c(256), count, s.embed_dim)
+        self.fuse16 = TGDF(c(256) + c(512), c(512), count, s.embed_dim)
+        self.fuse32 = TGDF(c(512) + c(1024), c(1024), count, s.embed_dim)
+        self.down16, self.down32 = ConvBlock(c(256), c(256), 3, 2), ConvBlock(c(512), c(512), 3, 2)
 
     def of_image(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
         """The trunk's maps → what all sentences share: the finest level up to its gate, and the coarser maps."""
         middle = self.merge(torch.cat([_doubled(coarse), middle], dim=1))
-        return *self.fuse[0].of_image(torch.cat([_doubled(middle), fine], dim=1)), middle, coarse
+        return *self.fuse8.of_image(torch.cat([_doubled(middle), fine], dim=1)), middle, coarse
 
     def with_text(self, features: tuple[Tensor, ...], guide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `of_image` gives, and prompts [B, K, E] → the levels at strides 8, 16 and 32."""
-        *finest, middle, coarse = features
-        fine = self.fuse[0].with_text(*finest, guide)
-        middle = self.fuse[1](torch.cat([self.down[0](fine), middle], dim=1), guide)
-        return fine, middle, self.fuse[2](torch.cat([self.down[1](middle), coarse], dim=1), guide)
+        plain, embeddings, values, middle, coarse = features
+        fine = self.fuse8.with_text(plain, embeddings, values, guide)
+        middle = self.fuse16(torch.cat([self.down16(fine), middle], dim=1), guide)
+        return fine, middle, self.fuse32(torch.cat([self.down32(middle), coarse], dim=1), guide)
 
 
 def _doubled(x: Tensor) -> Tensor:

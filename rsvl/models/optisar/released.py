@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from rsvl.models.optisar.assignment import centres_inside, task_aligned
 from rsvl.models.optisar.box_distribution import BoxDistribution
 from rsvl.models.optisar.boxes import complete_iou
-from rsvl.models.optisar.head import BINS, LevelHead, PromptAdapter
+from rsvl.models.optisar.head import BINS, LevelHead, PromptAdapter, RegionGrid
 from rsvl.models.optisar.moe import LowRankExperts, PatchExperts
 from rsvl.models.optisar.network import Neck, Scale, Trunk
 from rsvl.modules.bases.grounding import VisualGrounder
@@ -70,11 +70,11 @@ FULL = Preset(640, Scale(0.5, 1.0, 512, nested=True), 77, (512, 12, 8), VOCABULA
 _RENAMES = (
     (r"model\.(\d|10)\.", r"trunk.layers.\1."),
     (r"model\.13\.", "neck.merge."),
-    (r"model\.16\.", "neck.fuse.0."),
-    (r"model\.17\.", "neck.down.0."),
-    (r"model\.19\.", "neck.fuse.1."),
-    (r"model\.20\.", "neck.down.1."),
-    (r"model\.22\.", "neck.fuse.2."),
+    (r"model\.16\.", "neck.fuse8."),
+    (r"model\.17\.", "neck.down16."),
+    (r"model\.19\.", "neck.fuse16."),
+    (r"model\.20\.", "neck.down32."),
+    (r"model\.22\.", "neck.fuse32."),
     (r"model\.23\.cv2\.(\d)\.", r"heads.\1.box."),
     (r"model\.23\.cv3\.(\d)\.", r"heads.\1.embed."),
     (r"model\.23\.cv4\.(\d)\.", r"heads.\1.contrast."),
@@ -124,7 +124,7 @@ class OptiSARNetPlusPlus(VisualGrounder):
     @contextmanager
     def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
         """Takes the rank of a checkpoint's experts: the published configuration has 256, the published size fits 16."""
-        told = next((value.shape[-1] for key, value in state.items() if key.endswith("lora1_A")), None)
+        told = next((value.shape[-1] for key, value in state.items() if key.endswith("lora1_up")), None)
         before = self.preset
         if told is not None and told != before.scale.rank:
             self._use_rank(told)
@@ -205,16 +205,19 @@ class OptiSARNetPlusPlus(VisualGrounder):
         levels = self.neck.with_text(shared, prompt.unsqueeze(1))
         parts = [head(level, prompt.unsqueeze(1)) for head, level in zip(self.heads, levels, strict=True)]
         logits, distances, regions = zip(*parts, strict=True)
-        grids = [head.grid(x) for head, x in zip(self.heads, regions, strict=True)] if self.training else []
+        grids = [grid(x) for grid, x in zip(self._grids(), regions, strict=True)] if self.training else []
         return torch.cat(logits, dim=2).squeeze(1), torch.cat(distances, dim=1), grids
+
+    def _grids(self) -> list[RegionGrid]:
+        return [module for module in self.heads.modules() if isinstance(module, RegionGrid)]
 
     def _grid_loss(self, grids: list[Tensor], chosen: Tensor) -> Tensor:
         """Mean over the levels of the cross entropy "which cell of the grid is this place in", double where chosen."""
         terms, start = [], 0
-        for logits, head in zip(grids, self.heads, strict=True):
+        for logits, grid in zip(grids, self._grids(), strict=True):
             side = logits.shape[-1]
-            place = torch.arange(side, device=logits.device) * head.grid.side // side
-            goal = (place[:, None] * head.grid.side + place).flatten().expand(len(logits), -1)
+            place = torch.arange(side, device=logits.device) * grid.side // side
+            goal = (place[:, None] * grid.side + place).flatten().expand(len(logits), -1)
             weight = 1.0 + chosen[:, start : start + side * side]
             each = F.cross_entropy(logits.float().flatten(2), goal, reduction="none")
             terms.append((each * weight).sum() / weight.sum())
@@ -227,6 +230,7 @@ class OptiSARNetPlusPlus(VisualGrounder):
 
 
 def _renamed(key: str) -> str:
+    key = re.sub(r"(\.lora\d)_A$", r"\1_up", re.sub(r"(\.lora\d)_B$", r"\1_down", key))
     for published, ours in _RENAMES:
         found, count = re.subn(f"^{published}", ours, key)
         if count:

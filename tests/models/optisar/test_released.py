@@ -105,7 +105,7 @@ def mixed_patch(patch: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
 
     def low_rank(name: str, x: np.ndarray) -> np.ndarray:
         mixing = sum(
-            gate * state[f"experts.{name}_A"][e] @ state[f"experts.{name}_B"][e]
+            gate * state[f"experts.{name}_up"][e] @ state[f"experts.{name}_down"][e]
             for gate, e in zip(gates, best, strict=True)
         )
         return x + scale * np.einsum("oc,chw->ohw", mixing, x)
@@ -182,11 +182,11 @@ def test_full_network_has_the_published_parameters() -> None:
 PUBLISHED = {
     "model.0.conv.weight": "trunk.layers.0.conv.weight",
     "model.10.m.0.attn.qkv.bn.bias": "trunk.layers.10.m.0.attn.qkv.bn.bias",
-    "model.8.m.0.moe.experts.lora1_A": "trunk.layers.8.m.0.moe.experts.lora1_A",
+    "model.8.m.0.moe.experts.lora1_A": "trunk.layers.8.m.0.moe.experts.lora1_up",
     "model.13.m.0.cv3.conv.weight": "neck.merge.m.0.cv3.conv.weight",
-    "model.16.attn.ec.conv.weight": "neck.fuse.0.attn.ec.conv.weight",
-    "model.19.ssa.weight_max": "neck.fuse.1.ssa.weight_max",
-    "model.20.bn.weight": "neck.down.1.bn.weight",
+    "model.16.attn.ec.conv.weight": "neck.fuse8.attn.ec.conv.weight",
+    "model.19.ssa.weight_max": "neck.fuse16.ssa.weight_max",
+    "model.20.bn.weight": "neck.down32.bn.weight",
     "model.23.cv2.1.2.bias": "heads.1.box.2.bias",
     "model.23.cv3.0.0.1.conv.weight": "heads.0.embed.0.1.conv.weight",
     "model.23.cv4.2.logit_scale": "heads.2.contrast.logit_scale",
@@ -210,8 +210,8 @@ def test_published_names_lead_to_ours(model: OptiSARNetPlusPlus) -> None:
 PREFIXES = {
     "trunk.layers.": "model.",
     "neck.merge.": "model.13.",
-    **{f"neck.fuse.{i}.": f"model.{16 + 3 * i}." for i in range(3)},
-    **{f"neck.down.{i}.": f"model.{17 + 3 * i}." for i in range(2)},
+    **{f"neck.fuse{8 << i}.": f"model.{16 + 3 * i}." for i in range(3)},
+    **{f"neck.down{16 << i}.": f"model.{17 + 3 * i}." for i in range(2)},
     **{
         f"heads.{i}.{ours}.": f"model.23.{theirs}.{i}."
         for i in range(3)
@@ -228,7 +228,8 @@ def published_file(path: Path, rank: int) -> dict[str, Tensor]:
     theirs = {}
     for key, value in ours.items():
         prefix = next(prefix for prefix in PREFIXES if key.startswith(prefix))
-        theirs[PREFIXES[prefix] + key.removeprefix(prefix)] = value
+        name = PREFIXES[prefix] + key.removeprefix(prefix)
+        theirs[name.replace("_up", "_A").replace("_down", "_B") if ".lora" in name else name] = value
     torch.save({"epoch": -1, "ema": None, "model": theirs}, path)
     return ours
 
