@@ -57,7 +57,7 @@ gpu: rooms
 
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
 train-tiny: $(READY)
-	$(BIN)/python -m rsvl.cli.train_shipped -o build/train-tiny $(MODELS)
+	$(BIN)/python -m rsvl.benchmarks.laboratory.train_shipped -o build/train-tiny $(MODELS)
 
 # Every shipped model's other precisions against its float32, two models at a time; the reports are in build/gate.
 gate: $(READY)

@@ -280,3 +280,15 @@ def test_commit_hooks_need_nothing_but_the_project() -> None:
     programs = [shlex.split(hook["entry"]) for hook in hooks]
     assert {program for program, *_ in programs} <= {"make", ".venv/bin/ruff", ".venv/bin/python"}
     assert {target for program, target, *_ in programs if program == "make"} <= TARGETS
+
+
+#: What these documents call by the field's words: dataset, MACs, image or plot, CPU, primary metric, rotated kernels.
+HOME_WORDS = re.compile(
+    r"\b(data sets?|multiply-adds?|pictures?|processors?|the task's figure|turned kernels?|commonest)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_use_the_fields_words(document: Path) -> None:
+    assert HOME_WORDS.findall(document.read_text(encoding="utf-8")) == []

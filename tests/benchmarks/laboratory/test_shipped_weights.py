@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from rsvl import registry
+from rsvl.benchmarks.laboratory.shipped_weights import TrainingRecipe, ablate, recipe, recipes, retrain
 from rsvl.checkpoints import load_weights, read_metadata, read_state_dict
 from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
 from rsvl.train.config import TrainConfig
-from rsvl.train.shipped import TrainingRecipe, ablate, recipe, recipes, retrain
 
 SMALL = TrainingRecipe(
     data="osvqa",
