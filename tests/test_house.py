@@ -282,6 +282,13 @@ def test_commit_hooks_need_nothing_but_the_project() -> None:
     assert {target for program, target, *_ in programs if program == "make"} <= TARGETS
 
 
+def test_every_document_is_in_the_web_pages_menu() -> None:
+    menu = re.findall(
+        r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2].partition("exclude_docs")[0]
+    )
+    assert sorted(menu) == sorted(str(path.relative_to(ROOT)) for path in [*DOCUMENTS, ROOT / "examples/README.md"])
+
+
 #: What these documents call by the field's words: dataset, MACs, image or plot, CPU, primary metric, rotated kernels.
 HOME_WORDS = re.compile(
     r"\b(data sets?|multiply-adds?|pictures?|processors?|the task's figure|turned kernels?|commonest)\b",

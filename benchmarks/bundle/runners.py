@@ -12,8 +12,8 @@ import torch
 
 from rsvl.benchmarks.bundle.plain_export import export_plainly
 from rsvl.benchmarks.bundle.whole_model import Run, Tensors, Whole
-from rsvl.runtime.backends.openvino import INSTALL
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.manifest import ModelSpec
 
 PLAIN = "plain ONNX export"
@@ -48,7 +48,7 @@ def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Run:
     try:
         from openvino import Core
     except ImportError as error:
-        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
+        raise MissingComponentError(f"OpenVINO is not installed: {remedy('openvino')}") from error
     wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = Core().compile_model(str(path), "CPU", wanted).create_infer_request()
 

@@ -29,6 +29,12 @@ def save(results: Sequence[SpatialResult], path: str | Path) -> None:
         UsageError: another suffix, no result, or a GeoTIFF of results without masks.
         MissingComponentError: a GeoTIFF without rasterio.
         OutputError: the file cannot be written; nothing is left behind.
+
+    Examples:
+        >>> import rsvl.runtime
+        >>> found = rsvl.runtime.load("tiny.bundle").segment("squares.png", ["the red square", "the blue square"])
+        >>> save(found, "both.png")
+        >>> save(found, "both.geojson")
     """
     suffix = Path(path).suffix.lower()
     if not results:
