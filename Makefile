@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # What the runtime's tests need beside the light installation: onnx writes the toy bundles.
 LIGHT_TESTS := pytest pytest-xdist onnx
 
-.PHONY: demo test test-runtime lint types docs rooms gate train-tiny constraints clean kernels plugins
+.PHONY: demo test test-runtime lint types docs rooms gate train-tiny constraints clean kernels plugins gpu
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -50,9 +50,14 @@ rooms:
 	rm -rf build/rooms && mkdir -p build/rooms/rsvl
 	ln -s $(addprefix ../../../,$(wildcard rsvl/*) export runtime benchmarks plugins) build/rooms/rsvl/
 
+# All that a machine with an NVIDIA GPU can tell, in eight minutes, by its own Python and without installing anything.
+gpu: PYTHON := python3
+gpu: rooms
+	PYTHONPATH=$(CURDIR)/build/rooms $(PYTHON) benchmarks/laboratory/gpu
+
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
 train-tiny: $(READY)
-	$(BIN)/python -m rsvl.cli.train_shipped -o build/train-tiny $(MODELS)
+	$(BIN)/python -m rsvl.benchmarks.laboratory.train_shipped -o build/train-tiny $(MODELS)
 
 # Every shipped model's other precisions against its float32, two models at a time; the reports are in build/gate.
 gate: $(READY)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rsvl.benchmarks.laboratory.shipped_weights import recipe
 from rsvl.cli import main
 from rsvl.data.synth import write
-from rsvl.train.shipped import recipe
 
 #: For each precision that is held to float32: the options of `rsvl export`, and how far the answers must agree.
 PRECISIONS = {"fp16": (["--fp16"], "0.95"), "int8": (["--int8", "--metric", "agreement", "--max-drop", "5"], "0.9")}

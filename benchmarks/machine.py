@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib import metadata
 from pathlib import Path
 
+import rsvl
 from rsvl.runtime.doctor import examine
 
 ON_CPU = {"cpu", "openvino", "openvino-bf16"}
@@ -39,10 +39,5 @@ def cores() -> int:
 
 def describe() -> dict[str, str]:
     """System, processor, and all that `rsvl doctor` finds: features, memory, accelerator, packages' versions."""
-    own = {"rsvl": metadata.version("rsvl"), "system": platform.platform(), "processor": _processor()}
+    own = {"rsvl": rsvl.__version__, "system": platform.platform(), "processor": _processor()}
     return own | {finding.name: finding.value for finding in examine() if finding.present}
-
-
-def file_stem(*words: str) -> str:
-    """A file's name made of words: small letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import MissingComponentError, UsageError
+from rsvl.runtime.extras import remedy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def check_drawable(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingComponentError("a picture needs Matplotlib: pip install 'rsvl[bench]'") from error
+        raise MissingComponentError(f"a plot needs Matplotlib: {remedy('matplotlib')}") from error
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
         data: plain JSON types.
         page: Markdown.
         folder: made where it does not exist.
-        stem: the files' name, see `rsvl.benchmarks.machine.file_stem`.
+        stem: the files' name, see `file_stem`.
 
     Returns:
         The JSON file's path.
@@ -32,3 +33,8 @@ def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
     write_text(path, json.dumps(data, indent=2) + "\n")
     write_text(path.with_suffix(".md"), page)
     return path
+
+
+def file_stem(*words: str) -> str:
+    """A file's name made of words: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")

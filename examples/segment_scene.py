@@ -16,7 +16,7 @@ def main() -> None:
     """Reads the command line, segments, writes the files into the current folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("scene", type=Path, help="a GeoTIFF of any size, or a picture")
+    parser.add_argument("scene", type=Path, help="a GeoTIFF of any size, or another image")
     parser.add_argument("sentences", nargs="+")
     arguments = parser.parse_args()
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 
 import rsvl
@@ -104,9 +104,10 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """The versions of rsvl, of Python and of installed packages, by name."""
-    return {"rsvl": rsvl.__version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+def versions(*modules: str) -> dict[str, str]:
+    """The versions of rsvl, of Python and of modules: several distributions bring `onnxruntime`."""
+    found = {name: str(import_module(name).__version__) for name in modules}
+    return {"rsvl": rsvl.__version__, "python": platform.python_version(), **found}
 
 
 def _refuse_to_replace(output: Path, pack: bool) -> None:

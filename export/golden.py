@@ -15,7 +15,7 @@ _COUNT = 2  # a batch of one would not find a dimension that is dynamic in name 
 
 
 def write_golden(directory: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes `golden/golden.npz`: raw inputs and final outputs of the two samples that tell most.
+    """Writes `golden/golden.npz`: raw inputs and final outputs of the two most informative samples.
 
     Args:
         directory: the bundle.

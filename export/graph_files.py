@@ -14,7 +14,7 @@ lies in the graph's own: less memory, and a faster start. (From 2 GiB on they mu
 
 
 def lie_beside(size: int) -> bool:
-    """Whether weights of so many bytes are written to a file beside their graph."""
+    """Whether weights of this many bytes are written to a file beside their graph."""
     return size > BESIDE_BYTES
 
 

@@ -20,7 +20,7 @@ SCENES, RANDOM = 5, 3
 MIN_SAMPLES = 8
 _SEED = 20_250_101
 _SIDES = (64, 2048)
-"""The least and the largest scene that the generator draws."""
+"""The smallest and the largest scene that the generator draws."""
 
 
 def default_samples(spec: ModelSpec, tokenizer_json: str | None = None) -> dict[str, np.ndarray]:
@@ -39,7 +39,7 @@ def default_samples(spec: ModelSpec, tokenizer_json: str | None = None) -> dict[
     for number, (name, tensor) in enumerate(spec.raw_inputs.items()):
         rng = np.random.default_rng((_SEED, number))
         if name in images:
-            samples[name] = _pictures(rng, scenes, images[name])
+            samples[name] = _images(rng, scenes, images[name])
         elif name == TOKENS and spec.text is not None and tokenizer_json is not None:
             samples[name] = _sentences(rng, scenes, Tokenizer.from_file(tokenizer_json, spec.text))
         elif name == SENSORS:
@@ -77,7 +77,7 @@ def _scenes(spec: ModelSpec) -> list[Scene]:
     return [generate((_SEED, index), side, with_sar=sar) for index in range(SCENES)]
 
 
-def _pictures(rng: np.random.Generator, scenes: list[Scene], spec: ImageSpec) -> np.ndarray:
+def _images(rng: np.random.Generator, scenes: list[Scene], spec: ImageSpec) -> np.ndarray:
     """float32 [8, C, S, S]; a model that takes both sensors by one input sees every second scene by SAR."""
     shown = []
     for index, scene in enumerate(scenes):

@@ -1,6 +1,6 @@
 """Large 3×3 convolutions of a float32 graph as `rsvl::WinogradConv2d`, which multiplies a quarter as often.
 
-ONNX Runtime and OpenVINO compute a Conv on a processor directly. In float16, which is for GPUs, and in int8
+ONNX Runtime and OpenVINO compute a Conv on a CPU directly. In float16, which is for GPUs, and in int8
 convolutions stay what they are.
 """
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,26 @@ _ALWAYS_ALLOWED = 48 * 1024  # bytes of shared memory that need no asking
 class Kernels:
     """An operation's kernels on one GPU: one for each dtype, compiled once a process."""
 
-    def __init__(self, operation: type[Operation], device: int) -> None:
-        """Compiles and loads; the device's primary context must be current, as in TensorRT's callbacks."""
-        driver = _driver()
+    def __init__(
+        self,
+        operation: type[Operation],
+        device: int,
+        interface: Any = None,
+        compiler: Callable[[Path, int], bytes] | None = None,
+    ) -> None:
+        """Compiles and loads; the device's primary context must be current, as in TensorRT's callbacks.
+
+        Args:
+            operation: whose kernels.
+            device: the GPU's number.
+            interface: the CUDA driver's functions, named as in `cuda.bindings.driver`, which is the default.
+            compiler: from a source and a compute capability to machine code; `rsvl.plugins.nvrtc` is the default.
+        """
+        driver = interface or _driver()
         attribute = driver.CUdevice_attribute
         self._driver = driver
-        self._largest = _device(attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device)
-        code = nvrtc.compile_source(operation.source, capability(device))
+        self._largest = _device(driver, attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device)
+        code = (compiler or nvrtc.compile_source)(operation.source, capability(device, driver))
         self._library = _checked(driver.cuLibraryLoadData(code, None, None, 0, None, None, 0))
         self._name = operation.name
         self._functions: dict[tuple[str, int], Any] = {}
@@ -94,16 +108,17 @@ def current_device() -> int:
     return int(_checked(_driver().cuCtxGetDevice()))
 
 
-def capability(device: int) -> int:
-    """A device's compute capability, as 87 for 8.7."""
-    attribute = _driver().CUdevice_attribute
-    return 10 * _device(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device) + _device(
-        attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device
+def capability(device: int, interface: Any = None) -> int:
+    """A device's compute capability, as 87 for 8.7; `interface` as `Kernels` takes it."""
+    driver = interface or _driver()
+    attribute = driver.CUdevice_attribute
+    return 10 * _device(driver, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device) + _device(
+        driver, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device
     )
 
 
-def _device(attribute: Any, device: int) -> int:
-    return int(_checked(_driver().cuDeviceGetAttribute(attribute, device)))
+def _device(driver: Any, attribute: Any, device: int) -> int:
+    return int(_checked(driver.cuDeviceGetAttribute(attribute, device)))
 
 
 def _driver() -> Any:

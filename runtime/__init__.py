@@ -11,20 +11,25 @@ Examples:
     >>> red.save("red.geojson")
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rsvl.runtime.errors import RsvlError
-from rsvl.runtime.loading import load
-from rsvl.runtime.results.base import Result
-from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.results.matching import Classification, Match
-from rsvl.runtime.results.segmentation import Segmentation
-from rsvl.runtime.results.vqa import Answer
-from rsvl.runtime.tasks.grounding import Grounder
-from rsvl.runtime.tasks.matching import Matcher
-from rsvl.runtime.tasks.query import Query
-from rsvl.runtime.tasks.raw import RawRunner
-from rsvl.runtime.tasks.runner import Runner
-from rsvl.runtime.tasks.segmentation import Segmenter
-from rsvl.runtime.tasks.vqa import Answerer
+
+if TYPE_CHECKING:
+    from rsvl.runtime.loading import load
+    from rsvl.runtime.results.base import Result
+    from rsvl.runtime.results.grounding import Grounding
+    from rsvl.runtime.results.matching import Classification, Match
+    from rsvl.runtime.results.segmentation import Segmentation
+    from rsvl.runtime.results.vqa import Answer
+    from rsvl.runtime.tasks.grounding import Grounder
+    from rsvl.runtime.tasks.matching import Matcher
+    from rsvl.runtime.tasks.query import Query
+    from rsvl.runtime.tasks.raw import RawRunner
+    from rsvl.runtime.tasks.runner import Runner
+    from rsvl.runtime.tasks.segmentation import Segmenter
+    from rsvl.runtime.tasks.vqa import Answerer
 
 __all__ = [
     "Answer",
@@ -43,3 +48,31 @@ __all__ = [
     "Segmenter",
     "load",
 ]
+
+_HOMES = {
+    "Answer": "rsvl.runtime.results.vqa",
+    "Answerer": "rsvl.runtime.tasks.vqa",
+    "Classification": "rsvl.runtime.results.matching",
+    "Grounder": "rsvl.runtime.tasks.grounding",
+    "Grounding": "rsvl.runtime.results.grounding",
+    "Match": "rsvl.runtime.results.matching",
+    "Matcher": "rsvl.runtime.tasks.matching",
+    "Query": "rsvl.runtime.tasks.query",
+    "RawRunner": "rsvl.runtime.tasks.raw",
+    "Result": "rsvl.runtime.results.base",
+    "Runner": "rsvl.runtime.tasks.runner",
+    "Segmentation": "rsvl.runtime.results.segmentation",
+    "Segmenter": "rsvl.runtime.tasks.segmentation",
+    "load": "rsvl.runtime.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: who needs only `rsvl.runtime.errors`, as the custom operations do, loads nothing else.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rsvl.runtime' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

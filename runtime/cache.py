@@ -1,4 +1,4 @@
-"""Where rsvl remembers what would take time to find out again: `$RSVL_CACHE`, or `~/.cache/rsvl`."""
+"""The folder where rsvl caches what takes time to compute: `$RSVL_CACHE`, or `~/.cache/rsvl`."""
 
 from __future__ import annotations
 

@@ -97,10 +97,10 @@ class ModelSpec:
 
     Attributes:
         name: the preset's registry name, such as ``cd2fsan-tiny``.
-        task: one of the constants above, or any other word for a module of the user's own, which is then run by its
-            raw inputs' names only.
+        task: one of the constants above, or any other word for a user-defined module, which is then run by its raw
+            inputs' names only.
         paper: the paper's title, for `rsvl models`.
-        images: preprocessing of each image input; may be empty for a module of the user's own.
+        images: preprocessing of each image input; may be empty for a user-defined module.
         text: text preprocessing; None for a model that takes no text.
         graphs: the graphs to export, in the order in which they run.
         threshold: probability above which a pixel belongs to the mask, or a box counts as found.
@@ -128,7 +128,7 @@ class ModelSpec:
         return self.images[0]
 
     def image_for(self, sensor: str) -> ImageSpec:
-        """The image input that takes a sensor's pictures.
+        """The image input that takes a sensor's images.
 
         Raises:
             UsageError: the model takes none of that sensor.

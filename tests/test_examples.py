@@ -14,7 +14,7 @@ import pytest
 import rasterio
 import yaml
 from PIL import Image
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 from rsvl.cli import main
 from tests.test_house import ROOT
@@ -40,7 +40,7 @@ def test_segment_scene_writes_masks_outlines_and_overlay(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pixels = np.asarray(Image.open("squares.png")).transpose(2, 0, 1)
-    crs = {"crs": "EPSG:32631", "transform": from_origin(500_000, 4_600_000, 0.5, 0.5)}
+    crs = {"crs": "EPSG:32631", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 4_600_000)}
     with rasterio.open("scene.tif", "w", driver="GTiff", width=32, height=32, count=3, dtype="uint8", **crs) as file:
         file.write(pixels)
     run(monkeypatch, "segment_scene.py", "tiny.bundle", "scene.tif", "the red square", "the green square")

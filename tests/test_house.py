@@ -23,6 +23,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 #: Measured once and kept in the repository: what the command finds there when it is run from there, not installed.
 RECORDS = ROOT / "benchmarks/results"
+#: What only the makers need: a room that no wheel has, which runs from a checkout.
+LABORATORY = ("rsvl.benchmarks.laboratory", ROOT / "benchmarks/laboratory")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -41,7 +43,8 @@ PACKAGES = {package: folder_of(package) for package in SETUPTOOLS["packages"]}
 def test_every_package_folder_is_listed() -> None:
     rooms = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
     found = {init.parent for room in rooms for init in room.rglob("__init__.py")}
-    assert found == set(PACKAGES.values())
+    assert found - set(PACKAGES.values()) == {init.parent for init in LABORATORY[1].rglob("__init__.py")}
+    assert set(PACKAGES.values()) <= found
 
 
 def test_every_data_file_is_installed() -> None:
@@ -68,7 +71,12 @@ def imports(source: str) -> Iterator[str]:
         for name in imported(node):
             top, *rest = name.split(".")
             if top not in sys.stdlib_module_names:
-                yield f"rsvl.{rest[0]}" if top == "rsvl" and rest and rest[0] else top
+                yield room_of(name) if top == "rsvl" and rest and rest[0] else top
+
+
+def room_of(module: str) -> str:
+    """The room that one of our modules is in."""
+    return LABORATORY[0] if module.startswith(LABORATORY[0]) else ".".join(module.split(".")[:2])
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -94,6 +102,7 @@ def beginning(text: ast.expr) -> str:
         ("import torch.nn", ["torch"]),
         ("from rsvl import registry", ["rsvl.registry"]),
         ("from rsvl.plugins.driver import kernels", ["rsvl.plugins"]),
+        ("from rsvl.benchmarks.laboratory.operations import measure", ["rsvl.benchmarks.laboratory"]),
         ("import_module('rsvl.plugins').register()", ["rsvl.plugins"]),
         ("importlib.import_module(f'rsvl.tasks.{name}.training')", ["rsvl.tasks"]),
         ("import_module(f'cuda.bindings.{name}')", ["cuda"]),
@@ -110,13 +119,14 @@ RULES = re.findall(r"^\| `(\S+)/` \| `(\S+)` \| .* \| (.*) \|$", (ROOT / "CONTRI
 
 def test_every_room_has_a_rule() -> None:
     rooms = {folder for folder in PACKAGES.values() if folder.parent in (ROOT, ROOT / "rsvl")} - {ROOT / "rsvl"}
-    assert {ROOT / folder for folder, _, _ in RULES} == rooms
+    assert {ROOT / folder for folder, _, _ in RULES} == {*rooms, LABORATORY[1]}
 
 
 @pytest.mark.parametrize(("folder", "package", "allowed"), RULES, ids=[package for _, package, _ in RULES])
 def test_room_imports_only_what_its_rule_names(folder: str, package: str, allowed: str) -> None:
     may = {*re.findall(r"`(\S+)`", allowed), package, "rsvl", "rsvl.__version__"}
-    files = sorted((ROOT / folder).rglob("*.py"))
+    others = [ROOT / other for other, _, _ in RULES if other.startswith(f"{folder}/")]
+    files = [f for f in sorted((ROOT / folder).rglob("*.py")) if not any(room in f.parents for room in others)]
     broken = [
         f"{file.relative_to(ROOT)}: {name}" for file in files for name in imports(file.read_text()) if name not in may
     ]
@@ -270,3 +280,22 @@ def test_commit_hooks_need_nothing_but_the_project() -> None:
     programs = [shlex.split(hook["entry"]) for hook in hooks]
     assert {program for program, *_ in programs} <= {"make", ".venv/bin/ruff", ".venv/bin/python"}
     assert {target for program, target, *_ in programs if program == "make"} <= TARGETS
+
+
+def test_every_document_is_in_the_web_pages_menu() -> None:
+    menu = re.findall(
+        r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2].partition("exclude_docs")[0]
+    )
+    assert sorted(menu) == sorted(str(path.relative_to(ROOT)) for path in [*DOCUMENTS, ROOT / "examples/README.md"])
+
+
+#: What these documents call by the field's words: dataset, MACs, image or plot, CPU, primary metric, rotated kernels.
+HOME_WORDS = re.compile(
+    r"\b(data sets?|multiply-adds?|pictures?|processors?|the task's figure|turned kernels?|commonest)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_use_the_fields_words(document: Path) -> None:
+    assert HOME_WORDS.findall(document.read_text(encoding="utf-8")) == []

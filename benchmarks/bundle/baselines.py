@@ -13,17 +13,12 @@ import onnxruntime
 import torch
 
 from rsvl.benchmarks.bundle.runners import (
-    COMPILED,
-    EAGER,
     OPENVINO,
     PLAIN,
-    Tensors,
-    Way,
-    Whole,
     openvino,
     plain_onnx,
-    pytorch,
 )
+from rsvl.benchmarks.bundle.whole_model import COMPILED, EAGER, Run, Tensors, Whole, pytorch
 from rsvl.checkpoints import load
 from rsvl.runtime.errors import InputError, MissingComponentError, UsageError
 from rsvl.runtime.manifest import Manifest
@@ -54,7 +49,7 @@ class Peers:
     """
 
     same_weights: bool
-    ways: dict[str, Way] = field(default_factory=dict)
+    ways: dict[str, Run] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -101,7 +96,7 @@ def prepared(
         yield peers
 
 
-def _add_compiled(peers: Peers, compiled: Way) -> None:
+def _add_compiled(peers: Peers, compiled: Run) -> None:
     try:
         compiled()
     except RuntimeError as error:  # all of torch.compile's own errors are, such as that there is no C++ compiler
@@ -113,13 +108,13 @@ def _add_compiled(peers: Peers, compiled: Way) -> None:
 
 def _exports(
     remarks: list[str], whole: Whole, inputs: Tensors, threads: int, path: Path, on_gpu: bool
-) -> dict[str, Way]:
+) -> dict[str, Run]:
     """The plain export in ONNX Runtime and, on a processor, in OpenVINO; a remark for each that cannot be."""
     provider = "CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         remarks.append(f"ONNX Runtime has no {provider}: no plain ONNX export on this device")
         return {}
-    found: dict[str, Way] = {}
+    found: dict[str, Run] = {}
     try:
         found[PLAIN] = plain_onnx(whole, inputs, threads, path, provider)
         if not on_gpu:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from rsvl.benchmarks.bundle import tegrastats
+from rsvl.runtime.extras import remedy
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def metered(work: Callable[[], Any], rounds: int) -> tuple[GpuUse | None, str]:
     try:
         import pynvml
     except ImportError:
-        return None, "GPU memory and energy need NVML: pip install nvidia-ml-py"
+        return None, f"GPU memory and energy need NVML: {remedy('pynvml')}"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

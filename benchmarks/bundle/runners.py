@@ -5,59 +5,22 @@ Every way takes a model's raw inputs and gives its final outputs, by the names o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor, nn
 
 from rsvl.benchmarks.bundle.plain_export import export_plainly
-from rsvl.modules.bases.exportable import ExportableModel
-from rsvl.runtime.backends.openvino import INSTALL
+from rsvl.benchmarks.bundle.whole_model import Run, Tensors, Whole
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.manifest import ModelSpec
 
-EAGER = "PyTorch eager"
-COMPILED = "torch.compile"
 PLAIN = "plain ONNX export"
 OPENVINO = "plain ONNX export in OpenVINO"
 
-Tensors = dict[str, np.ndarray]
-Way = Callable[[], Tensors]
 
-
-class Whole(nn.Module):
-    """A model's graphs one after the other: its raw inputs to its final outputs, both in the declaration's order."""
-
-    def __init__(self, model: ExportableModel) -> None:
-        super().__init__()
-        self.spec: ModelSpec = model.spec
-        self.inner = nn.ModuleList(model.graph(graph.name) for graph in model.spec.graphs)
-
-    def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        """Raw inputs to final outputs."""
-        tensors = dict(zip(self.spec.raw_inputs, raw, strict=True))
-        for graph, module in zip(self.spec.graphs, self.inner, strict=True):
-            found = module(*(tensors[tensor.name] for tensor in graph.inputs))
-            tensors |= dict(zip((tensor.name for tensor in graph.outputs), found, strict=True))
-        return tuple(tensors[name] for name in self.spec.final_outputs)
-
-
-def pytorch(model: Callable[..., tuple[Tensor, ...]], spec: ModelSpec, inputs: Tensors, device: str = "cpu") -> Way:
-    """A `Whole` model that is on `device`, compiled or not, in PyTorch; from main memory and back to it."""
-    raw = [torch.from_numpy(inputs[name]) for name in spec.raw_inputs]
-
-    def way() -> Tensors:
-        with torch.no_grad():
-            found = model(*(tensor.to(device) for tensor in raw))
-            return {name: tensor.cpu().numpy() for name, tensor in zip(spec.final_outputs, found, strict=True)}
-
-    return way
-
-
-def plain_onnx(model: Whole, inputs: Tensors, threads: int, path: Path, provider: str = "CPUExecutionProvider") -> Way:
+def plain_onnx(model: Whole, inputs: Tensors, threads: int, path: Path, provider: str = "CPUExecutionProvider") -> Run:
     """A plain export, see `rsvl.benchmarks.bundle.plain_export`, written to `path`, in ONNX Runtime.
 
     Raises:
@@ -76,7 +39,7 @@ def onnx_session(path: Path, threads: int, provider: str = "CPUExecutionProvider
     return onnxruntime.InferenceSession(str(path), options, providers=[provider])
 
 
-def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Way:
+def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Run:
     """The plain export that lies at `path`, in OpenVINO on the processor, computing in float32.
 
     Raises:
@@ -85,7 +48,7 @@ def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Way:
     try:
         from openvino import Core
     except ImportError as error:
-        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
+        raise MissingComponentError(f"OpenVINO is not installed: {remedy('openvino')}") from error
     wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = Core().compile_model(str(path), "CPU", wanted).create_infer_request()
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rsvl.benchmarks.machine import file_stem, hardware
-from rsvl.benchmarks.records import RESULTS
+from rsvl.benchmarks.machine import hardware
+from rsvl.benchmarks.records import RESULTS, file_stem
 from rsvl.benchmarks.timing import Percentiles
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import InputError

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rsvl.benchmarks.bundle.runners import EAGER, Whole, pytorch
+from rsvl.benchmarks.bundle.whole_model import EAGER, Whole, pytorch
 from rsvl.benchmarks.machine import cores, describe, hardware
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.speed_record import TableSpeed

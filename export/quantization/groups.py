@@ -69,8 +69,8 @@ def _runs(name: str, blocks: Mapping[str, list[Layer]], count: int) -> dict[str,
 
 
 def _small_merged(parts: Mapping[str, list[Layer]], cost: Cost) -> dict[str, list[Layer]]:
-    least = MIN_SHARE * sum(_sum(part, cost) for part in parts.values())
-    small = [name for name, part in parts.items() if _sum(part, cost) < least]
+    smallest = MIN_SHARE * sum(_sum(part, cost) for part in parts.values())
+    small = [name for name, part in parts.items() if _sum(part, cost) < smallest]
     if len(small) < 2:
         return dict(parts)
     rest = [layer for name in small for layer in parts[name]]

@@ -38,7 +38,7 @@ def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.Functio
     k = int(attributes["kernel_size"])
     if k == winograd.KERNEL_SIZE:
         form = winograd.HALF if half else winograd.SINGLE
-        convolution = winograd.turned_kernels(form) + winograd.convolve(form)
+        convolution = winograd.rotated_kernels(form) + winograd.convolve(form)
     else:
         convolution = _kernels(k) + _convolve(k)
     body = _turn(k, attributes["mode"]) + convolution

@@ -92,7 +92,7 @@ def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.Functio
     )
 
 
-def turned_kernels(form: Form) -> str:
+def rotated_kernels(form: Form) -> str:
     """From taps [n, 3, 3, Cout, Cin] and `turn` [B, 9, n·9] to `kernels` [B, p², Cout, Cin], as text of ONNX nodes."""
     return f"""
         kernel_map = Constant <value = {_tensor(form.maps()[1])}> ()

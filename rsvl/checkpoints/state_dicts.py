@@ -71,7 +71,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of `read_checkpoint`."""
+    """The tensors of `read_checkpoint`.
+
+    Examples:
+        >>> from safetensors.torch import save_file
+        >>> save_file({"layer.weight": torch.ones(2, 3)}, "plain.safetensors")
+        >>> {name: list(tensor.shape) for name, tensor in read_state_dict("plain.safetensors").items()}
+        {'layer.weight': [2, 3]}
+    """
     return read_checkpoint(path).tensors
 
 

@@ -100,8 +100,7 @@ def _baselines(model: str | None, weights: str | None, compiled: bool) -> Any:
 
 def _write(found: BundleSpeed, text: str, folder: Path) -> None:
     """Writes `HARDWARE-MODEL-PRECISION.json` and `.md`."""
-    from rsvl.benchmarks.machine import file_stem
-    from rsvl.benchmarks.records import keep
+    from rsvl.benchmarks.records import file_stem, keep
 
     path = keep(found.to_dict(), text, folder, file_stem(found.hardware, found.model, found.precision))
     for written in (path, path.with_suffix(".md")):

@@ -9,19 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
-
-#: The extra that installs a module that may be missing.
-EXTRAS = {
-    "torch": "train",
-    "transformers": "train",
-    "safetensors": "train",
-    "accelerate": "train",
-    "pycocotools": "train",
-    "cv2": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "rasterio": "geo",
-}
+from rsvl.runtime.extras import find_component
 
 _REMEDIES = {
     errno.ENOSPC: "free space or write elsewhere",
@@ -78,12 +66,13 @@ def _usage(error: BaseException) -> str:
 
 
 def _missing_component(error: ImportError) -> ErrorMessage | None:
-    module = (error.name or "").partition(".")[0]
-    if module not in EXTRAS:
+    component = find_component(error.name or "")
+    if component is None:
         return None
+    module = component.module
     installed = isinstance(error, ModuleNotFoundError) and error.name == module
     cause = f"this needs {module}" if installed else f"{module} is installed but broken ({_one_line(str(error))})"
-    return ErrorMessage(f"{cause}: pip install 'rsvl[{EXTRAS[module]}]'", MissingComponentError.exit_code)
+    return ErrorMessage(f"{cause}: {component.remedy}", MissingComponentError.exit_code)
 
 
 def _operating_system(error: OSError) -> str:

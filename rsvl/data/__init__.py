@@ -1,6 +1,6 @@
-"""Data sets read from disk as they were published.
+"""Datasets read from disk as they were published.
 
-`open_dataset("rrsis-d", root, "val")` gives a `ReferringDataset`: a sequence of `ImageRecord`, one an image, each with
+`open_dataset("rrsis-d", root, "val")` gives a `ReferringDataset`: a sequence of `ImageRecord`, one per image, each with
 its `Referring` expressions; masks are decoded on request. Other tasks name what they want:
 `open_dataset("rsvqa-lr", root, "val", QuestionDataset)`. `DATASETS` lists the names with the layout each expects.
 """

@@ -1,6 +1,6 @@
-"""Caption data sets in the form of RSICD: one JSON file of images with their sentences and split.
+"""Caption datasets in the form of RSICD: one JSON file of images with their sentences and split.
 
-``{"images": [{"filename", "split", "sentences": [{"raw"}, …]}, …]}`` beside a folder of pictures.
+``{"images": [{"filename", "split", "sentences": [{"raw"}, …]}, …]}`` beside a folder of images.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from rsvl.runtime.errors import DatasetError
 
 
 def open_captions(name: str, root: Path, split: str, captions: str, images: tuple[str, ...]) -> CaptionDataset:
-    """Reads one split; no picture is opened.
+    """Reads one split; no image is opened.
 
     Args:
-        name: the data set's name.
+        name: the dataset's name.
         root: its folder.
         split: the split's name in the file.
         captions: the JSON file, relative to the root.
-        images: folders of pictures relative to the root, in the order of preference.
+        images: folders of images relative to the root, in the order of preference.
 
     Raises:
         DatasetError: a file is missing or not laid out as published, or there is no such split.

@@ -1,4 +1,4 @@
-"""The data sets by name: what each is, how its files lie, and how to open one."""
+"""The datasets by name: what each is, how its files lie, and how to open one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
-from rsvl.data.dior_rsvg import DescribedObjects
-from rsvl.data.image_folder import open_scene_classes
+from rsvl.data.dior_rsvg import DIORRSVGDataset
+from rsvl.data.image_folder import open_image_folder
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
-from rsvl.data.refcoco import ReferDataset, ReferLayout
-from rsvl.data.refsegrs import PhraseLayout, PhraseListDataset
+from rsvl.data.refcoco import RefCOCODataset, RefCOCOLayout
+from rsvl.data.refsegrs import RefSegRSDataset, RefSegRSLayout
 from rsvl.data.rsvqa import QuestionLayout, open_questions
 from rsvl.runtime.errors import DatasetError, UsageError
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A data set that rsvl reads.
+    """A dataset that rsvl reads.
 
     Attributes:
         name: its name on the command line.
@@ -28,7 +28,7 @@ class DatasetInfo:
         layout: how its files lie under the root, in words.
         open: reads a split, given the name, the root and the split.
         kind: what `open` returns.
-        masks: for expressions, whether what they name has a mask, and not a box alone.
+        masks: for expressions, whether their targets have masks, not boxes alone.
     """
 
     name: str
@@ -39,35 +39,35 @@ class DatasetInfo:
     masks: bool = True
 
 
-def _refer(folder: str, *more_images: str) -> ReferLayout:
+def _refcoco(folder: str, *more_images: str) -> RefCOCOLayout:
     images = (f"images/{folder}/JPEGImages", *more_images)
-    return ReferLayout(f"{folder}/refs(unc).p", f"{folder}/instances.json", images)
+    return RefCOCOLayout(f"{folder}/refs(unc).p", f"{folder}/instances.json", images)
 
 
 def _open_rrsis_d(name: str, root: Path, split: str) -> ReferringDataset:
-    return ReferDataset(name, root, split, _refer("rrsisd"))
+    return RefCOCODataset(name, root, split, _refcoco("rrsisd"))
 
 
 def _open_rrsis_hr(name: str, root: Path, split: str) -> ReferringDataset:
-    return ReferDataset(name, root, split, _refer("rrsishr"))
+    return RefCOCODataset(name, root, split, _refcoco("rrsishr"))
 
 
 def _open_refsegrs(name: str, root: Path, split: str) -> ReferringDataset:
-    return PhraseListDataset(name, root, split, PhraseLayout("images", "masks", ".tif"))
+    return RefSegRSDataset(name, root, split, RefSegRSLayout("images", "masks", ".tif"))
 
 
 def _open_risbench(name: str, root: Path, split: str) -> ReferringDataset:
     # Published as phrase lists; a RefCOCO-style conversion of it is also passed around.
-    converted = _refer("risbench", "RISBench_dataset/img_rgb", "img_rgb")
+    converted = _refcoco("risbench", "RISBench_dataset/img_rgb", "img_rgb")
     if (root / converted.refs).is_file():
-        return ReferDataset(name, root, split, converted)
+        return RefCOCODataset(name, root, split, converted)
     unpacked = root / "RISBench_dataset"
-    return PhraseListDataset(name, unpacked if unpacked.is_dir() else root, split, PhraseLayout("img_rgb", "mask"))
+    return RefSegRSDataset(name, unpacked if unpacked.is_dir() else root, split, RefSegRSLayout("img_rgb", "mask"))
 
 
-def _open_described(name: str, root: Path, split: str) -> ReferringDataset:
+def _open_dior_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
     unpacked = [root / folder for folder in ("DIOR_RSVG", "OptSAR_RSVG") if (root / folder).is_dir()]
-    return DescribedObjects(name, unpacked[0] if unpacked else root, split)
+    return DIORRSVGDataset(name, unpacked[0] if unpacked else root, split)
 
 
 def _questions(tables: str, *folders: str, count_ranges: bool = False) -> Callable[[str, Path, str], QuestionDataset]:
@@ -79,7 +79,7 @@ def _captions(captions: str, *images: str) -> Callable[[str, Path, str], Caption
     return lambda name, root, split: open_captions(name, root, split, captions, images)
 
 
-_DESCRIBED = "Annotations/*.xml, JPEGImages/, {train,val,test}.txt of running object numbers"
+_DIOR_RSVG = "Annotations/*.xml, JPEGImages/, {train,val,test}.txt of running object numbers"
 _TABLES = "_split_{train,val,test}_{images,questions,answers}.json"
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -109,12 +109,12 @@ DATASETS: dict[str, DatasetInfo] = {
             "images/*.tif, masks/*.tif, output_phrase_{train,val,test}.txt",
             _open_refsegrs,
         ),
-        DatasetInfo("dior-rsvg", "DIOR-RSVG", _DESCRIBED, _open_described, masks=False),
+        DatasetInfo("dior-rsvg", "DIOR-RSVG", _DIOR_RSVG, _open_dior_rsvg, masks=False),
         DatasetInfo(
             "optsar-rsvg",
-            "DIOR-RSVG's form with a sensor a picture, for OptSAR-RSVG (not public), and what `rsvl synth` writes",
-            f"{_DESCRIBED}; <sensor>optical or sar</sensor> in each annotation",
-            _open_described,
+            "DIOR-RSVG's form with a sensor per image, for OptSAR-RSVG (not public), and what `rsvl synth` writes",
+            f"{_DIOR_RSVG}; <sensor>optical or sar</sensor> in each annotation",
+            _open_dior_rsvg,
             masks=False,
         ),
         DatasetInfo(
@@ -140,9 +140,9 @@ DATASETS: dict[str, DatasetInfo] = {
         ),
         DatasetInfo(
             "scenes",
-            "a folder a class: AID, EuroSAT, UC Merced, NWPU-RESISC45, and what `rsvl synth` writes",
+            "one folder per class: AID, EuroSAT, UC Merced, NWPU-RESISC45, and what `rsvl synth` writes",
             "CLASS/*.{jpg,png,tif} as split all; for others SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE",
-            open_scene_classes,
+            open_image_folder,
             ClassificationDataset,
         ),
         DatasetInfo(
@@ -172,7 +172,7 @@ DATASETS: dict[str, DatasetInfo] = {
 
 Kind = TypeVar("Kind", QuestionDataset, ClassificationDataset, CaptionDataset)
 
-#: What each kind of data set holds, for messages.
+#: What each kind of dataset holds, for messages.
 _HOLDS: dict[type[Any], str] = {
     ReferringDataset: "expressions",
     QuestionDataset: "questions",
@@ -188,18 +188,18 @@ def open_dataset(name: str, root: str | Path, split: str, kind: type[Kind], *, m
 def open_dataset(
     name: str, root: str | Path, split: str, kind: type[Any] = ReferringDataset, *, masks: bool = False
 ) -> Split[Any]:
-    """Opens one split of a data set; only its annotations are read now.
+    """Opens one split of a dataset; only its annotations are read now.
 
     Args:
         name: a key of `DATASETS`.
-        root: the folder under which the data set's files lie as published (see `DatasetInfo.layout`).
-        split: ``train``, ``val`` or ``test``, as far as the data set has it.
+        root: the folder under which the dataset's files lie as published (see `DatasetInfo.layout`).
+        split: ``train``, ``val`` or ``test``, as far as the dataset has it.
         kind: what is wanted of it: `ReferringDataset` (also for grounding), `QuestionDataset`,
             `ClassificationDataset` or `CaptionDataset`.
         masks: whether it must have masks, as segmentation does.
 
     Raises:
-        UsageError: no data set of that name (the message suggests the nearest), one of another kind, or without masks.
+        UsageError: no dataset of that name (the message suggests the nearest), one of another kind, or without masks.
         DatasetError: a missing or damaged file, or a split that is not there; the message names the path and the
             splits that are.
 
@@ -211,7 +211,7 @@ def open_dataset(
     if name not in DATASETS:
         near = difflib.get_close_matches(name.lower(), DATASETS, n=2, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(sorted(DATASETS))}"
-        raise UsageError(f"unknown data set {name!r}: {hint}")
+        raise UsageError(f"unknown dataset {name!r}: {hint}")
     info = DATASETS[name]
     if info.kind is not kind or (masks and not info.masks):
         has, wanted = (_HOLDS[info.kind], _HOLDS[kind]) if info.kind is not kind else ("boxes", "masks")

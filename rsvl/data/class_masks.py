@@ -13,13 +13,13 @@ from rsvl.data.records import OutlinedObject
 def class_masks(
     objects: Sequence[OutlinedObject], classes: Sequence[str], width: int, height: int, size: int
 ) -> np.ndarray:
-    """Draws the objects of a picture as one mask a class.
+    """Draws the objects of an image as one mask per class.
 
     Args:
-        objects: those of the picture; classes not listed are passed over.
+        objects: those of the image; classes not listed are ignored.
         classes: K names.
-        width: of the picture, pixels.
-        height: of the picture, pixels.
+        width: of the image, pixels.
+        height: of the image, pixels.
         size: side of the masks.
 
     Returns:
@@ -32,12 +32,12 @@ def class_masks(
 
 
 def object_mask(objects: Sequence[OutlinedObject], width: int, height: int, size: int) -> np.ndarray:
-    """Draws objects of a picture as one mask.
+    """Draws objects of an image as one mask.
 
     Args:
         objects: those to draw; none give an empty mask.
-        width: of the picture, pixels.
-        height: of the picture, pixels.
+        width: of the image, pixels.
+        height: of the image, pixels.
         size: side of the mask.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Grounding data sets whose objects each have a description, in VOC's XML (DIOR-RSVG, OptSAR-RSVG, `rsvl synth`).
+"""Grounding datasets whose objects each have a description, in VOC's XML (DIOR-RSVG, OptSAR-RSVG, `rsvl synth`).
 
-    Annotations/*.xml                an image each: filename, size, and objects with name, bndbox and description
+    Annotations/*.xml                one image each: filename, size, and objects with name, bndbox and description
     JPEGImages/                      the images
-    train.txt, val.txt, test.txt     running numbers of the split's objects, one a line
+    train.txt, val.txt, test.txt     running numbers of the split's objects, one per line
 
 Objects are numbered from 0 through all annotation files in the order of their names, and in each file in the order in
 which they stand. (The public loader of DIOR-RSVG walks the folder in the order in which the disk gives it; the numbers
@@ -10,7 +10,7 @@ were made on one that gives it by name.) A box is (xmin, ymin, xmax, ymax) with 
 loader takes it. There are no masks.
 
 Two elements go beyond DIOR-RSVG: the image's ``sensor``, ``optical`` (which an image without one is) or ``sar``; and
-an object's ``no_target`` 1, which has no box: its description names nothing in the image.
+an object's ``no_target`` 1, which has no box: its description refers to nothing in the image.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from rsvl.runtime.errors import DatasetError
 SENSORS = ("optical", "sar")
 
 
-class DescribedObjects(ReferringDataset):
-    """One split of such a data set. Objects of one image with the same box are one object described twice."""
+class DIORRSVGDataset(ReferringDataset):
+    """One split of such a dataset. Objects of one image with the same box are one object described twice."""
 
     has_masks = False
 
@@ -64,7 +64,7 @@ class DescribedObjects(ReferringDataset):
         self.categories = tuple(sorted({r.category for record in self._records for r in record.referrings} - {""}))
 
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
-        raise DatasetError(f"{self.name} has boxes only, no masks: take a data set for segmentation, such as rrsis-d")
+        raise DatasetError(f"{self.name} has boxes only, no masks: take a dataset for segmentation, such as rrsis-d")
 
     def _image(self, path: Path, tree: Element, objects: list[tuple[int, Element]]) -> ImageRecord:
         try:

@@ -1,4 +1,4 @@
-"""Reads the small files of a data set, and says in one line what is wrong with them."""
+"""Reads the small files of a dataset, and says in one line what is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsvl.runtime.errors import DatasetError
 
 
 def existing(path: Path, name: str) -> Path:
-    """The path of a file of the data set `name`.
+    """The path of a file of the dataset `name`.
 
     Raises:
         DatasetError: it is not there.

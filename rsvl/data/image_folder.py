@@ -1,4 +1,4 @@
-"""Scene classification data sets: a folder a class (AID, EuroSAT, UC Merced, NWPU-RESISC45 and `rsvl synth`).
+"""Scene classification datasets: one folder per class (AID, EuroSAT, UC Merced, NWPU-RESISC45 and `rsvl synth`).
 
 A class is called by its folder's name in words ("AnnualCrop" is "annual crop", "open_water" is "open water"), so that
 it can stand in a sentence. The class folders lie under the root or under its only folders
@@ -30,7 +30,7 @@ _COMPOUNDS = {
 }  # fmt: skip
 
 
-def open_scene_classes(name: str, root: Path, split: str) -> ClassificationDataset:
+def open_image_folder(name: str, root: Path, split: str) -> ClassificationDataset:
     """Lists one split's images; none is opened.
 
     Raises:
@@ -41,7 +41,7 @@ def open_scene_classes(name: str, root: Path, split: str) -> ClassificationDatas
     homes = divided or [top]
     classes = sorted({in_words(folder.name) for home in homes for folder in _folders(home) if any(_images(folder))})
     if not classes:
-        raise DatasetError(f"{name}: a folder a class is missing under {root}: unpack the images there")
+        raise DatasetError(f"{name}: one folder per class is missing under {root}: unpack the images there")
     if split == "all":
         images = [image for home in homes for image in _labelled(home)]
     elif top / split in divided:

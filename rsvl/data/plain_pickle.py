@@ -34,7 +34,7 @@ def load_plain_pickle(path: Path) -> Any:
             raise DatasetError(f"{path} has {size >> 20} MiB, more than the {MAX_BYTES >> 20} MiB that are read")
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the data set's root") from error
+        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the dataset's root") from error
     try:
         _check_memo(data)
         try:

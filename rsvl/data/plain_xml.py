@@ -25,7 +25,7 @@ def read_xml(path: Path) -> Element:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the data set's root") from error
+        raise DatasetError(f"{path} cannot be read ({error.strerror}): check the dataset's root") from error
     if len(data) > MAX_BYTES:
         raise DatasetError(f"{path} has {len(data) >> 20} MiB, more than the {MAX_BYTES >> 20} MiB that are read")
     builder = TreeBuilder()

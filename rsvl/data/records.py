@@ -1,4 +1,4 @@
-"""The inner forms that data sets are converted into: one record an image, by what there is to learn from it.
+"""The inner forms that datasets are converted into: one record per image, by kind of label.
 
 Expressions that refer to parts of images (`ReferringDataset`: segmentation and grounding), questions with answers
 (`QuestionDataset`), scene classes (`ClassificationDataset`) and captions (`CaptionDataset`). Each is a `Split`: a
@@ -28,13 +28,13 @@ class Referring:
     """One referred object (or group of objects, or nothing) of an image, with the sentences that name it.
 
     Attributes:
-        ref_id: the data set's own id of this reference, unique in its split.
+        ref_id: the dataset's own id of this reference, unique in its split.
         sentences: the expressions, each of which names this object; at least one.
-        category: the object's class name, or ``""`` where the data set gives none.
-        bbox: (x, y, width, height) in pixels of the image, or None where the data set gives none.
-        no_target: the sentences name nothing in the image; the mask is empty.
+        category: the object's class name, or ``""`` where the dataset gives none.
+        bbox: (x, y, width, height) in pixels of the image, or None where the dataset gives none.
+        no_target: the sentences refer to nothing in the image; the mask is empty.
         object_id: equal for two references of an image that name the same object.
-        segmentation: the mask as the data set stores it; read it through `ReferringDataset.mask`.
+        segmentation: the mask as the dataset stores it; read it through `ReferringDataset.mask`.
     """
 
     ref_id: int
@@ -62,9 +62,9 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about an image and its answer; `type` is the data set's own word for the kind of question.
+    """A question about an image and its answer; `type` is the kind of question, as the dataset calls it.
 
-    `objects` are those of the record, by index, that one must look at to answer: to train on. Empty where the data set
+    `objects` are those of the record, by index, that one must look at to answer: to train on. Empty where the dataset
     does not say.
     """
 
@@ -77,7 +77,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class OutlinedObject:
-    """An object of a picture: its class and the corners (x, y) of its outline in pixels, which may lie outside."""
+    """An object of an image: its class and the corners (x, y) of its outline in pixels, which may lie outside."""
 
     category: str
     outline: tuple[tuple[float, float], ...]
@@ -85,11 +85,11 @@ class OutlinedObject:
 
 @dataclass(frozen=True)
 class QuestionRecord:
-    """What is asked about one place: its optical and its SAR picture, either of which may be absent, and questions.
+    """What is asked about one place: its optical and its SAR image, either of which may be absent, and questions.
 
-    `width` and `height` are the pictures' size in pixels; a pair is of one size. `condition` is what the data set says
-    of the optical picture, such as ``cloudy``; empty where it says nothing. `objects` are those that it outlines, to
-    train on and not to answer from; None where it outlines none in any picture.
+    `width` and `height` are the images' size in pixels; a pair is of one size. `condition` is what the dataset says
+    of the optical image, such as ``cloudy``; empty where it says nothing. `objects` are those that it outlines, to
+    train on and not to answer from; None where it outlines none in any image.
     """
 
     optical: Path | None
@@ -102,7 +102,7 @@ class QuestionRecord:
 
 
 QuestionEntry = tuple[Path | None, Path | None, tuple[Question, ...], str, tuple[OutlinedObject, ...] | None]
-"""What a `QuestionRecord` is made of but for its pictures' size: optical, SAR, questions, condition, objects."""
+"""What a `QuestionRecord` is made of except the images' size: optical, SAR, questions, condition, objects."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,12 @@ class CaptionedImage:
 
 
 class Split(Sequence[Record], ABC, Generic[Record]):
-    """One split of a data set: a sequence of records, one an image, in the order of the published files.
+    """One split of a dataset: a sequence of records, one per image, in the order of the published files.
 
     A subclass sets `_records`; where its entries are not the records themselves, it makes them in `_record`.
 
     Attributes:
-        name: the data set's name in `rsvl.data.DATASETS`.
+        name: the dataset's name in `rsvl.data.DATASETS`.
         split: the split's name, such as ``train``.
     """
 
@@ -157,10 +157,10 @@ class Split(Sequence[Record], ABC, Generic[Record]):
 
 
 class ReferringDataset(Split[ImageRecord]):
-    """One split of a data set whose sentences refer to parts of its images.
+    """One split of a dataset whose sentences refer to parts of its images.
 
     Attributes:
-        categories: the class names, sorted; empty where the data set has no classes.
+        categories: the class names, sorted; empty where the dataset has no classes.
         has_masks: whether there are masks, not boxes alone.
     """
 
@@ -176,7 +176,7 @@ class ReferringDataset(Split[ImageRecord]):
         """Decodes what the expressions refer to.
 
         Returns:
-            bool [H, W] at the image's own size; all False for an expression that names nothing.
+            bool [H, W] at the image's own size; all False for a no-target expression.
 
         Raises:
             DatasetError: the mask is damaged, missing, or not of the image's size.
@@ -196,10 +196,10 @@ class ReferringDataset(Split[ImageRecord]):
         return float(self.mask(record, referring).mean())
 
     def box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
-        """What the expressions refer to as a box: `Referring.bbox`, or the mask's where the data set gives none.
+        """What the expressions refer to as a box: `Referring.bbox`, or the mask's where the dataset gives none.
 
         Returns:
-            (x, y, width, height) in pixels of the image, or None for an expression that names nothing.
+            (x, y, width, height) in pixels of the image, or None for a no-target expression.
 
         Raises:
             DatasetError: the mask is needed and damaged, missing, or not of the image's size.
@@ -220,10 +220,10 @@ class ReferringDataset(Split[ImageRecord]):
 
 
 class QuestionDataset(Split[QuestionRecord]):
-    """One split of a data set of questions about images."""
+    """One split of a dataset of questions about images."""
 
     def __init__(self, name: str, split: str, records: Iterable[QuestionEntry]) -> None:
-        """Holds the entry of each image; the pictures' sizes are read on request.
+        """Holds the entry of each image; the images' sizes are read on request.
 
         Raises:
             DatasetError: no image has a question.
@@ -246,7 +246,7 @@ class QuestionDataset(Split[QuestionRecord]):
 
     @property
     def questions(self) -> list[Question]:
-        """All questions, image by image; no picture is opened."""
+        """All questions, image by image; no image is opened."""
         return [question for record in self._records for question in record[2]]
 
     @cached_property
@@ -267,10 +267,10 @@ class QuestionDataset(Split[QuestionRecord]):
 
 
 class ClassificationDataset(Split[LabelledImage]):
-    """One split of a data set of scenes with classes.
+    """One split of a dataset of scenes with classes.
 
     Attributes:
-        classes: all the data set's class names, sorted; those without an image in this split too.
+        classes: all the dataset's class names, sorted; those without an image in this split too.
     """
 
     def __init__(self, name: str, split: str, images: Iterable[LabelledImage], classes: Iterable[str]) -> None:
@@ -280,7 +280,7 @@ class ClassificationDataset(Split[LabelledImage]):
 
 
 class CaptionDataset(Split[CaptionedImage]):
-    """One split of a data set of images with captions."""
+    """One split of a dataset of images with captions."""
 
     def __init__(self, name: str, split: str, images: Iterable[CaptionedImage]) -> None:
         self.name, self.split = name, split

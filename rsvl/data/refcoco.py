@@ -1,9 +1,9 @@
-"""RefCOCO-style data sets: a pickle of references beside a COCO instances file (RRSIS-D, RRSIS-HR and `rsvl synth`).
+"""RefCOCO-style datasets: a pickle of references beside a COCO instances file (RRSIS-D, RRSIS-HR and `rsvl synth`).
 
 Under the root lie ``<set>/refs(unc).p``, ``<set>/instances.json`` and the images in ``images/<set>/JPEGImages``. A
 reference is a dict of ref_id, ann_id, image_id, category_id, split and sentences (each a dict with ``raw`` and
 ``sent``; the papers' code feeds ``raw``). A segmentation is a run-length code (compressed or not), a list of them, or
-a list of polygons; several parts are united. References with ``no_target`` true and ``ann_id`` -1 name nothing
+a list of polygons; several parts are united. References with ``no_target`` true and ``ann_id`` -1 have no target
 (gRefCOCO's convention); a list of annotation ids refers to all of them together.
 """
 
@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.data.coco_masks import decode_segmentation
 from rsvl.data.files import existing, existing_folder, inside, read_json
 from rsvl.data.plain_pickle import load_plain_pickle
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
-from rsvl.data.segmentation import decode_segmentation
 from rsvl.runtime.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class ReferLayout:
-    """Where a RefCOCO-style data set keeps its files, relative to its root.
+class RefCOCOLayout:
+    """Where a RefCOCO-style dataset keeps its files, relative to its root.
 
     `images` lists folders in the order of preference: the first that exists is taken.
     """
@@ -35,10 +35,10 @@ class ReferLayout:
     images: tuple[str, ...]
 
 
-class ReferDataset(ReferringDataset):
-    """One split of a RefCOCO-style data set."""
+class RefCOCODataset(ReferringDataset):
+    """One split of a RefCOCO-style dataset."""
 
-    def __init__(self, name: str, root: Path, split: str, layout: ReferLayout) -> None:
+    def __init__(self, name: str, root: Path, split: str, layout: RefCOCOLayout) -> None:
         """Reads the annotations; images and masks are read on request.
 
         Raises:

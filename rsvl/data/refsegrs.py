@@ -1,4 +1,4 @@
-"""Phrase-list data sets: a text file a split whose lines name an image and what it is asked for (RefSegRS, RISBench).
+"""Phrase-list datasets: one text file per split whose lines name an image and a phrase (RefSegRS, RISBench).
 
 Under the root lie ``output_phrase_<split>.txt``, a folder of images and a folder of masks of the same file names. A
 line is the image's id, a space, and the phrase. RefSegRS' ids have no extension (``.tif`` in ``images/`` and
@@ -22,8 +22,8 @@ MASK_ABOVE = 50
 
 
 @dataclass(frozen=True)
-class PhraseLayout:
-    """Where a phrase-list data set keeps its files, relative to its root; `suffix` completes an id to a file name."""
+class RefSegRSLayout:
+    """Where a phrase-list dataset keeps its files, relative to its root; `suffix` completes an id to a file name."""
 
     images: str
     masks: str
@@ -31,12 +31,12 @@ class PhraseLayout:
     phrases: str = "output_phrase_{split}.txt"
 
 
-class PhraseListDataset(ReferringDataset):
-    """One split of a phrase-list data set. Phrases of the same image share its one mask and so are one `Referring`."""
+class RefSegRSDataset(ReferringDataset):
+    """One split of a phrase-list dataset. Phrases of the same image share its one mask and so are one `Referring`."""
 
     categories = ()
 
-    def __init__(self, name: str, root: Path, split: str, layout: PhraseLayout) -> None:
+    def __init__(self, name: str, root: Path, split: str, layout: RefSegRSLayout) -> None:
         """Reads the phrase list; images and masks are opened on request.
 
         Raises:
@@ -90,7 +90,7 @@ def _read(path: Path, suffix: str) -> dict[str, tuple[str, ...]]:
     return grouped
 
 
-def _splits(root: Path, layout: PhraseLayout) -> str:
+def _splits(root: Path, layout: RefSegRSLayout) -> str:
     before, after = layout.phrases.split("{split}")
     found = sorted(p.name[len(before) : -len(after)] for p in root.glob(f"{before}*{after}"))
     return f"the splits {', '.join(found)}" if found else "no phrase lists at all"

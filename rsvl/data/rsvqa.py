@@ -5,7 +5,7 @@
     <set>_split_<split>_answers.json     {"answers": [{"id", "question_id", "answer", "active"}]}
 
 The tables list everything and mark what is not of the split by ``active`` false; such an entry may have no other field
-but its id. RSVQA's pictures are called by the image's id, such as ``Images_LR/17.tif``. OSVQA is not public; here an
+but its id. RSVQA's image files are named by the image's id, such as ``Images_LR/17.tif``. OSVQA is not public; here an
 image of it names its own files, ``optical`` and ``sar``, relative to the root, either of which may be null, and may
 say the ``condition`` of the optical one and outline its ``objects``; a question may list those that it is about, by
 their places in that list.
@@ -29,17 +29,17 @@ from rsvl.runtime.errors import DatasetError
 _SUFFIXES = (".tif", ".png", ".jpg")
 _LIMITS = (10, 100, 1000)
 
-Pictures = Callable[[dict[str, Any]], tuple[Path | None, Path | None]]
+ImageFiles = Callable[[dict[str, Any]], tuple[Path | None, Path | None]]
 """From an entry of the images table to its optical and SAR file."""
 
 
 @dataclass(frozen=True)
 class QuestionLayout:
-    """Where such a data set keeps its files, relative to its root.
+    """Where such a dataset keeps its files, relative to its root.
 
     Attributes:
         tables: the three files' name, with ``{split}`` and ``{table}``.
-        folders: of the pictures called by id, in the order of preference; none where entries name their own files.
+        folders: of the images named by id, in the order of preference; none where entries name their own files.
         count_ranges: whether counts are given as ranges.
     """
 
@@ -52,16 +52,16 @@ def open_questions(name: str, root: Path, split: str, layout: QuestionLayout) ->
     """Reads one split's tables.
 
     Raises:
-        DatasetError: a file is missing or not laid out as published, an image has neither picture, or ids do not fit.
+        DatasetError: a file is missing or not laid out as published, an image has neither file, or ids do not fit.
     """
     images, questions, answers = (
         _table(root, split, table, layout, name) for table in ("images", "questions", "answers")
     )
-    pictures = _by_id(existing_folder([root / f for f in layout.folders], name)) if layout.folders else _named(root)
+    files_of = _by_id(existing_folder([root / f for f in layout.folders], name)) if layout.folders else _named(root)
     try:
         found = [
             (
-                *pictures(image),
+                *files_of(image),
                 tuple(_questions(image, questions, answers, layout.count_ranges)),
                 str(image.get("condition", "")),
                 _outlined(image["objects"]) if "objects" in image else None,
@@ -95,23 +95,23 @@ def _table(root: Path, split: str, table: str, layout: QuestionLayout, name: str
         raise DatasetError(f"{path} is not a table of {table}: {error!r} is missing or damaged") from error
 
 
-def _by_id(folder: Path) -> Pictures:
+def _by_id(folder: Path) -> ImageFiles:
     names = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES}
 
-    def pictures(image: dict[str, Any]) -> tuple[Path | None, Path | None]:
+    def files_of(image: dict[str, Any]) -> tuple[Path | None, Path | None]:
         return names.get(str(image["id"]), folder / f"{image['id']}{_SUFFIXES[0]}"), None
 
-    return pictures
+    return files_of
 
 
-def _named(root: Path) -> Pictures:
-    def pictures(image: dict[str, Any]) -> tuple[Path | None, Path | None]:
+def _named(root: Path) -> ImageFiles:
+    def files_of(image: dict[str, Any]) -> tuple[Path | None, Path | None]:
         optical, sar = (None if image[s] is None else inside(root, image[s]) for s in ("optical", "sar"))
         if optical is None and sar is None:
             raise DatasetError(f"image {image['id']} of {root} has neither an optical nor a SAR file")
         return optical, sar
 
-    return pictures
+    return files_of
 
 
 def _questions(

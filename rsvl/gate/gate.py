@@ -65,7 +65,7 @@ def gate(
     Raises:
         UsageError: a baseline of another model, task, dataset, split or number of images; limits that cannot be
             checked.
-        InputError: a bundle, record or dataset that cannot be used, or too few images to tell anything.
+        InputError: a bundle, record or dataset that cannot be used, or too few images to decide.
     """
     if 0 < config.rounds < MIN_ROUNDS or config.rounds < 0:
         raise UsageError(f"--rounds is 0 for no timing, or {MIN_ROUNDS} or more")
@@ -162,7 +162,7 @@ def _remarks(lines: list[Line]) -> list[str]:
     remarks = []
     unsure = [line.title for line in lines if line.status is Status.UNSURE]
     if unsure:
-        remarks.append(f"Beyond the limit, but chance may explain it ({', '.join(unsure)}): more images would tell.")
+        remarks.append(f"Beyond the limit, but chance may explain it ({', '.join(unsure)}): evaluate more images.")
     few = sum(line.status is Status.FEW for line in lines)
     if few:
         remarks.append(f"{few} groups have too few images to be judged alone.")

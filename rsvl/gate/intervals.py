@@ -1,7 +1,7 @@
 """Confidence intervals of many groups' differences at once, by a paired bootstrap over images.
 
 A gate looks at many groups: with an interval of 95 % each, one in twenty would lie on the wrong side by chance alone.
-These intervals are simultaneous: in 95 % of data sets *all* of them hold what they should.
+These intervals are simultaneous: in 95 % of datasets *all* of them hold what they should.
 
 - Images are drawn with replacement, each with all its samples of both models: sentences about one image succeed and
   fail together, and what is hard is hard for both.
@@ -55,12 +55,12 @@ def simultaneous(sums: np.ndarray, weights: np.ndarray, seed: int = 0) -> Interv
 
 def _width(sums: np.ndarray, weights: np.ndarray, mean: np.ndarray, error: np.ndarray, seed: int) -> float:
     """How many standard errors the largest deviation of a resample stays within, with `CONFIDENCE`."""
-    least = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    told = error > 0
-    if not told.any():
-        return least
+    narrowest = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    varies = error > 0
+    if not varies.any():
+        return narrowest
     rng, n = np.random.default_rng(seed), len(sums)
-    sums, weights, mean, error = sums[:, told], weights[:, told], mean[told], error[told]
+    sums, weights, mean, error = sums[:, varies], weights[:, varies], mean[varies], error[varies]
     largest: list[np.ndarray] = []
     for start in range(0, RESAMPLES, size := max(1, _AT_ONCE // n)):
         drawn = rng.multinomial(n, np.full(n, 1 / n), min(size, RESAMPLES - start)).astype(np.float64)
@@ -68,11 +68,11 @@ def _width(sums: np.ndarray, weights: np.ndarray, mean: np.ndarray, error: np.nd
         absent = weight == 0  # no image of the group was drawn: it says nothing
         deviation = np.abs((drawn @ sums) / np.where(absent, 1, weight) - mean) / error
         largest.append(np.where(absent, 0, deviation).max(axis=1))
-    return max(least, float(np.quantile(np.concatenate(largest), CONFIDENCE)))
+    return max(narrowest, float(np.quantile(np.concatenate(largest), CONFIDENCE)))
 
 
 def student_quantile(tail: float, freedom: int) -> float:
-    """The value that Student's t exceeds with probability `tail`, 0…0.5, at so many degrees of freedom.
+    """The value that Student's t exceeds with probability `tail`, 0…0.5, at `freedom` degrees of freedom.
 
     By t = √ν · tan θ the density becomes cos^(ν-1) θ, which is integrated numerically.
     """

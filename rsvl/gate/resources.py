@@ -58,6 +58,6 @@ def latency_line(
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     """The median between the two order statistics that hold the true one with 95 % or nearly so."""
     ordered = np.sort(values)
-    # As many values are below the median as heads in so many throws of a coin, which 1.96 standard deviations hold.
+    # As many values are below the median as heads in that many throws of a coin, which 1.96 standard deviations hold.
     low = max(0, int(len(ordered) / 2 - 0.98 * np.sqrt(len(ordered))) - 1)
     return float(ordered[low]), float(np.median(ordered)), float(ordered[len(ordered) - 1 - low])

@@ -61,9 +61,9 @@ class Line:
 def judge(change: float, low: float | None, limit: float | None, strict: bool, unchanged: float = 0.0) -> Status:
     """The gate's one rule: red is what is beyond its limit and whose confidence interval leaves no doubt of a change.
 
-    The interval is held against no change, not against the limit: noise alone turns nothing red, and how much worse
-    something is that certainly got worse is best told by the change itself. To ask that the whole interval be beyond
-    the limit would let a class of ten images lose a sixth of its metric.
+    The interval is compared with no change, not with the limit: noise alone turns nothing red, and where something
+    certainly got worse, the change itself measures best by how much. To require the whole interval to be beyond the
+    limit would let a class of ten images lose a sixth of its metric.
 
     Args:
         change: what was found.

@@ -37,7 +37,7 @@ class GroupedOverlaps:
     """Accumulates samples one at a time; memory does not grow with their number.
 
     Accumulators of several processes are put together by `merge`; the result does not depend on how the samples were
-    dealt out (but for rounding).
+    distributed (except for rounding).
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The papers' metrics of image–text matching: zero-shot top-1 and top-5 accuracy, retrieval R@1, R@5, R@10 and mR.
 
-A thing is found at rank r when r - 1 wrong ones score as much or more, so that equal scores are no help. All values are
+An item has rank r when r - 1 wrong ones score as much or more, so that ties do not help. All values are
 fractions 0…1, NaN where nothing was asked.
 """
 
@@ -119,8 +119,8 @@ class RetrievalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values under the papers' names, ready for JSON; NaN becomes None."""
-        ways = {TO_TEXT: self.image_to_text, TO_IMAGE: self.text_to_image}
-        recalls = {f"{way} R@{k}": value for way, found in ways.items() for k, value in found.items()}
+        directions = {TO_TEXT: self.image_to_text, TO_IMAGE: self.text_to_image}
+        recalls = {f"{direction} R@{k}": value for direction, found in directions.items() for k, value in found.items()}
         return plain({"images": self.images, "texts": self.texts, **recalls, "mR": self.mean_recall})
 
 

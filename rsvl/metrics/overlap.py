@@ -1,4 +1,4 @@
-"""What measures by overlap share: sums of intersections and unions, Pr@X, size bins."""
+"""What overlap metrics share: sums of intersections and unions, Pr@X, size bins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 AREA_BINS = (("small", 32**2), ("medium", 96**2), ("large", math.inf))
 """Size bins of COCO: the target's pixels at the image's own size, below the limit. Overhead objects are mostly below
-20 % of their image, so that these tell more than the coverage does."""
+20 % of their image, so that these discriminate more than the coverage does."""
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,5 @@ class OverlapSums:
 
 
 def area_bin(area: float) -> str:
-    """The bin of `AREA_BINS` that a target of so many pixels is in."""
+    """The bin of `AREA_BINS` that a target of `area` pixels is in."""
     return next(name for name, limit in AREA_BINS if area < limit)

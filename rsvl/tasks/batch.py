@@ -21,11 +21,11 @@ class Batch:
     """What a training step takes. Fields are joined along their first axis, but for those that are `shared`.
 
     Attributes:
-        pictures: the fields that hold images float [B, C, S, S], which an `image_index` counts.
-        shared: the fields that are equal in all batches of a data set.
+        image_fields: the fields that hold images float [B, C, S, S], which an `image_index` counts.
+        shared: the fields that are equal in all batches of a dataset.
     """
 
-    pictures: ClassVar[tuple[str, ...]] = ("images",)
+    image_fields: ClassVar[tuple[str, ...]] = ("images",)
     shared: ClassVar[tuple[str, ...]] = ()
 
     def arguments(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Batch:
     def to(self: Some, device: torch.device) -> Some:
         """The batch on another device, images in the layout that convolutions are fast in."""
         moved = {k: v.to(device, non_blocking=True) for k, v in self.arguments().items() if isinstance(v, Tensor)}
-        for name in self.pictures:
+        for name in self.image_fields:
             moved[name] = moved[name].contiguous(memory_format=torch.channels_last)
         return replace(self, **moved)
 
@@ -43,7 +43,7 @@ class Batch:
 def join(parts: Sequence[Some]) -> Some:
     """Joins batches; each sentence's `image_index` is counted on."""
     first = parts[0]
-    counts = [getattr(part, part.pictures[0]).shape[0] for part in parts]
+    counts = [getattr(part, part.image_fields[0]).shape[0] for part in parts]
     joined = {}
     for each in fields(first):
         values = [getattr(part, each.name) for part in parts]
@@ -54,7 +54,7 @@ def join(parts: Sequence[Some]) -> Some:
 
 
 class TrainingSet(Dataset, ABC):
-    """A data set as batches of one image each, drawn anew in every epoch and the same for the same seed.
+    """A dataset as batches of one image each, resampled in every epoch, reproducibly by the seed.
 
     Attributes:
         epoch: which epoch the next batches are for; the loop counts it on.
@@ -72,7 +72,7 @@ class TrainingSet(Dataset, ABC):
 
 
 def draw(items: Sequence[Item], count: int, *seed: int) -> list[Item]:
-    """So many of the items in random order, the same for the same seed; some again where there are fewer.
+    """`count` of the items in random order, the same for the same seed; some repeat where there are fewer.
 
     A batch of constant size spares the convolutions of a new size's preparation.
     """

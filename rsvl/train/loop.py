@@ -235,7 +235,7 @@ class _Run:
     def _unusable(self, why: str) -> InputError:
         best = self.output / "best.safetensors"
         further = f", with --weights {best} from its best epoch" if best.is_file() else ""
-        return InputError(f"{self.last} cannot be resumed from, {why}: start anew in another folder{further}")
+        return InputError(f"{self.last} cannot be resumed from, {why}: start again in another folder{further}")
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rsvl.runtime.errors import InputError, MissingComponentError
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.images.bands import choose_bands
 from rsvl.runtime.images.rgb import to_rgb
 from rsvl.runtime.images.stretch import PERCENTILES, Stretch
@@ -65,7 +66,7 @@ def rasterio() -> ModuleType:
     try:
         import rasterio as module
     except ImportError as error:
-        raise MissingComponentError("georeferenced images need rasterio: pip install 'rsvl[geo]'") from error
+        raise MissingComponentError(f"georeferenced images need rasterio: {remedy('rasterio')}") from error
     return module
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.images import raster
 from rsvl.runtime.images.reading import ImageSource, asked_of, existing_file, is_tiff, read_image, warn_of_gray
 from rsvl.runtime.images.tiling import Window
@@ -106,4 +107,4 @@ def _warn_of_lost_reference(path: Path) -> None:
     except (OSError, AttributeError):
         return  # reading it will say what is wrong
     if lost:
-        warnings.warn(f"{path}: its georeference is ignored: pip install 'rsvl[geo]' to keep it", stacklevel=3)
+        warnings.warn(f"{path}: its georeference is ignored: {remedy('rasterio')} to keep it", stacklevel=3)

@@ -1,1 +1,1 @@
-"""Results: what a model found, as numbers, pictures, rasters and features on a map."""
+"""Results: what a model found, as numbers, overlays, rasters and features on a map."""

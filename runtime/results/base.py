@@ -1,4 +1,4 @@
-"""What all results share: how they are told to programs and to people, and where they lie in an image."""
+"""What all results share: their forms for programs and for people, and where they lie in an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Result(ABC):
-    """What a model answers to one sentence, question or set of labels."""
+    """A model's answer to one sentence, question or set of labels."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class Result(ABC):
 
     @abstractmethod
     def lines(self) -> list[str]:
-        """The same for people, a line or a few."""
+        """The same for people, one line or a few."""
 
 
 class Part(NamedTuple):
@@ -44,13 +44,13 @@ class SpatialResult(Result):
 
     Attributes:
         text: the sentence.
-        score: how sure the model is, 0…1; 0 where nothing was found.
+        score: the model's confidence, 0…1; 0 where nothing was found.
         mask: bool [H, W], or None for a result that has none.
         outlines: closed polygons float [K, 2] of (x, y) to draw.
         parts: what a map shows of it, at least one.
         size: the image's (height, width).
         georeference: coordinate system and transform of the image, None when it has none.
-        scene: the image, for pictures.
+        scene: the image, for overlays.
     """
 
     text: str

@@ -45,7 +45,7 @@ def polygons(mask: np.ndarray) -> tuple[Polygon, ...]:
         mask: bool [H, W].
 
     Returns:
-        One polygon a component; empty for an empty mask.
+        One polygon per component; empty for an empty mask.
     """
     box = bounds(mask)
     if box is None:

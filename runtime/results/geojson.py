@@ -71,7 +71,7 @@ def _geometry(polygons: Sequence[Polygon], georeference: Georeference | None) ->
 
 
 def _ring(corners: np.ndarray, georeference: Georeference | None) -> list[list[float]]:
-    """A closed ring, turned as RFC 7946 asks: exteriors counter-clockwise, y pointing up."""
+    """A closed ring, oriented as RFC 7946 asks: exteriors counter-clockwise, y pointing up."""
     world = corners.astype(np.float64) if georeference is None else georeference.to_world(corners)
     if georeference is not None and _mirrors(georeference):
         world = world[::-1]

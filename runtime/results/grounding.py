@@ -1,4 +1,4 @@
-"""What grounding gives: the boxes that a sentence names, in the image's own pixels."""
+"""The result of grounding: the boxes of what a sentence names, in the image's own pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Grounding(SpatialResult):
         size: the image's (height, width).
         threshold: the score that a box had to exceed.
         georeference: coordinate system and transform of the image, None when it has none.
-        scene: the image, for pictures.
+        scene: the image, for overlays.
     """
 
     text: str

@@ -25,8 +25,8 @@ def save_all(
 ) -> list[Path]:
     """Writes all that belongs to the results of one image, each file named ``STEM-…``.
 
-    Results that lie in an image give a picture; for a georeferenced image also masks as a GeoTIFF and outlines or boxes
-    as GeoJSON. Raw outputs give a ``.npz`` file, answers and labels nothing.
+    Results that lie in an image give an overlay; for a georeferenced image also masks as a GeoTIFF and outlines or
+    boxes as GeoJSON. Raw outputs give a ``.npz`` file, answers and labels nothing.
 
     Args:
         results: of one image.

@@ -1,4 +1,4 @@
-"""What a matcher of images and texts gives."""
+"""The results of matching: a classification, and an image that was retrieved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rectangle of least area around a mask, at any angle."""
+"""The minimum-area rectangle around a mask, at any angle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OrientedBox(NamedTuple):
 
 
 def oriented_box(mask: np.ndarray) -> OrientedBox | None:
-    """Finds the rectangle of least area that holds all pixels of a mask, whole pixels counted.
+    """Finds the minimum-area rectangle that holds all pixels of a mask, whole pixels counted.
 
     One side of that rectangle lies on a side of the convex hull (Freeman and Shapira, 1975), so all of the hull's sides
     are tried, at once.

@@ -1,4 +1,4 @@
-"""Pictures of what was found: the image with coloured masks, outlines, boxes, and what was asked for."""
+"""Overlays: the image with coloured masks, outlines, boxes, and the sentences."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:
     from rsvl.runtime.results.base import SpatialResult
 
-#: One colour a sentence, told apart also by the colour-blind (Okabe and Ito's palette, the bright ones).
+#: One colour per sentence, distinguishable for the colour-blind too (Okabe and Ito's palette, the bright ones).
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
-#: A smaller picture is enlarged by a whole factor, so that there is room for lines and captions.
-_LEAST_SIDE = 256
+#: A smaller image is enlarged by a whole factor, so that there is room for lines and captions.
+_MIN_SIDE = 256
 _OPACITY = 0.45
 _CAPTION_LINES = 2
 
@@ -26,13 +26,13 @@ def draw(results: Sequence[SpatialResult], side: int = 2048) -> Image.Image:
 
     Args:
         results: at least one, all of the same image.
-        side: longest side of the picture in pixels; a larger image is thinned out. One below 256 pixels is enlarged.
+        side: longest side of the overlay in pixels; a larger image is thinned out. One below 256 pixels is enlarged.
 
     Returns:
-        An RGB picture of the image's proportions, with a caption line a sentence below it.
+        An RGB image of the same proportions, with one caption per sentence below it.
     """
     pixels = results[0].thumbnail(side)
-    factor = math.ceil(min(_LEAST_SIDE, side) / max(pixels.shape[:2]))
+    factor = math.ceil(min(_MIN_SIDE, side) / max(pixels.shape[:2]))
     pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = pixels.shape[:2]
     scale = width / results[0].size[1], height / results[0].size[0]
@@ -41,13 +41,13 @@ def draw(results: Sequence[SpatialResult], side: int = 2048) -> Image.Image:
     for result, colour in zip(results, colours, strict=True):
         if result.mask is not None:
             _tint(pixels, _thinned(result.mask, height, width), colour, stroke)
-    picture = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(picture)
+    drawn = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(drawn)
     for result, colour in zip(results, colours, strict=True):
         for outline in result.outlines:
             corners = outline * scale
             pen.line([*map(tuple, corners), tuple(corners[0])], fill=colour, width=stroke, joint="curve")
-    return _with_captions(picture, results, colours)
+    return _with_captions(drawn, results, colours)
 
 
 def _thinned(mask: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -72,17 +72,17 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
 
 
 def _with_captions(
-    picture: Image.Image, results: Sequence[SpatialResult], colours: Sequence[tuple[int, int, int]]
+    drawn: Image.Image, results: Sequence[SpatialResult], colours: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
-    size = int(np.clip(picture.width / 40, 11, 40))
+    size = int(np.clip(drawn.width / 40, 11, 40))
     font = ImageFont.load_default(size)
     margin, line = size // 2, round(size * 1.35)
-    room = max(8, int((picture.width - 3 * margin - size) / (size * 0.55)))  # characters in a line, about
+    room = max(8, int((drawn.width - 3 * margin - size) / (size * 0.55)))  # characters in a line, about
     captions = [_caption(result, room) for result in results]
     extra = margin * 2 + line * sum(len(lines) for lines in captions)
-    framed = Image.new("RGB", (picture.width, picture.height + extra), (24, 24, 24))
-    framed.paste(picture)
-    pen, y = ImageDraw.Draw(framed), picture.height + margin
+    framed = Image.new("RGB", (drawn.width, drawn.height + extra), (24, 24, 24))
+    framed.paste(drawn)
+    pen, y = ImageDraw.Draw(framed), drawn.height + margin
     for lines, colour in zip(captions, colours, strict=True):
         pen.rectangle((margin, y + size * 0.15, margin + size * 0.8, y + size * 0.95), fill=colour)
         for text in lines:
@@ -92,6 +92,6 @@ def _with_captions(
 
 
 def _caption(result: SpatialResult, room: int) -> list[str]:
-    said = f"{result.score:.2f}" if result.found else "not found"
-    text = f"{said}  {result.text}"
+    score = f"{result.score:.2f}" if result.found else "not found"
+    text = f"{score}  {result.text}"
     return textwrap.wrap(text, room, max_lines=_CAPTION_LINES, placeholder=" …") or [text[:room]]

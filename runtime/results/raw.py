@@ -1,4 +1,4 @@
-"""What a module of the user's own gives: its raw outputs."""
+"""The result of a user-defined module: its raw outputs."""
 
 from __future__ import annotations
 

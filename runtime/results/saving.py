@@ -13,7 +13,7 @@ from rsvl.runtime.results import geojson, geotiff, overlay
 if TYPE_CHECKING:
     from rsvl.runtime.results.base import SpatialResult
 
-_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _RASTERS = (".tif", ".tiff")
 _VECTORS = (".geojson", ".json")
 
@@ -21,29 +21,35 @@ _VECTORS = (".geojson", ".json")
 def save(results: Sequence[SpatialResult], path: str | Path) -> None:
     """Writes results of one image to one file, by its suffix.
 
-    - ``.png``, ``.jpg``, ``.webp``: the picture that `SpatialResult.plot` draws, one colour a sentence;
-    - ``.tif``: a GeoTIFF with one band a sentence, 1 inside and 0 outside, and the image's georeference (masks only);
-    - ``.geojson``: one feature a mask or box with text, score and area (`rsvl.runtime.results.geojson`).
+    - ``.png``, ``.jpg``, ``.webp``: the overlay that `SpatialResult.plot` draws, one colour per sentence;
+    - ``.tif``: a GeoTIFF with one band per sentence, 1 inside and 0 outside, and the image's georeference (masks only);
+    - ``.geojson``: one feature per mask or box with text, score and area (`rsvl.runtime.results.geojson`).
 
     Raises:
         UsageError: another suffix, no result, or a GeoTIFF of results without masks.
         MissingComponentError: a GeoTIFF without rasterio.
         OutputError: the file cannot be written; nothing is left behind.
+
+    Examples:
+        >>> import rsvl.runtime
+        >>> found = rsvl.runtime.load("tiny.bundle").segment("squares.png", ["the red square", "the blue square"])
+        >>> save(found, "both.png")
+        >>> save(found, "both.geojson")
     """
     suffix = Path(path).suffix.lower()
     if not results:
         raise UsageError("there is no result to save")
-    if suffix in _PICTURES:
-        picture = overlay.draw(results)
+    if suffix in _IMAGES:
+        image = overlay.draw(results)
         with replacing(path) as temporary:
-            picture.save(temporary, _PICTURES[suffix])
+            image.save(temporary, _IMAGES[suffix])
     elif suffix in _RASTERS:
         masks = [result.mask for result in results if result.mask is not None]
         if len(masks) != len(results):
-            raise UsageError(f"{path}: boxes are no masks: write them to .geojson or a picture")
+            raise UsageError(f"{path}: boxes are no masks: write them to .geojson or an image file")
         geotiff.write_masks(path, masks, [result.text for result in results], results[0].georeference)
     elif suffix in _VECTORS:
         geojson.write(path, results)
     else:
-        known = ", ".join([*_PICTURES, *_RASTERS, *_VECTORS])
+        known = ", ".join([*_IMAGES, *_RASTERS, *_VECTORS])
         raise UsageError(f"{path}: cannot tell what to write from its suffix: use one of {known}")

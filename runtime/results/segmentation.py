@@ -1,4 +1,4 @@
-"""What a segmentation gives: one class that the runtime returns, and that every output is made from."""
+"""The result of segmentation: a mask, from which every output is made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Segmentation(SpatialResult):
         threshold: the probability above which a pixel was taken into the mask.
         probability: float32 [H, W], 0…1; None for a tiled scene unless it was asked for.
         georeference: coordinate system and transform of the image, None when it has none.
-        scene: the image, for pictures.
+        scene: the image, for overlays.
     """
 
     text: str
@@ -70,7 +70,7 @@ class Segmentation(SpatialResult):
 
     @cached_property
     def oriented_box(self) -> OrientedBox | None:
-        """The rectangle of least area around the whole mask, None when nothing was found."""
+        """The minimum-area rectangle around the whole mask, None when nothing was found."""
         return oriented_box(self.mask)
 
     @cached_property

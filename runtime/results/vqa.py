@@ -1,4 +1,4 @@
-"""What a question answerer gives."""
+"""The result of visual question answering."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rsvl.runtime.results.base import Result, shortened
 
 @dataclass(frozen=True)
 class Answer(Result):
-    """What a model answers.
+    """A model's answer to a question.
 
     Attributes:
         question: what was asked.
-        answer: the likeliest of the model's answers. It always gives one: `probability` says how sure it is.
+        answer: the likeliest of the model's answers. There always is one: `probability` is the confidence.
         probability: its probability, 0…1.
         distribution: the probability of each answer that the model knows, the likeliest first.
         sensors: whose images it was given.

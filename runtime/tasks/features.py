@@ -1,4 +1,4 @@
-"""What a model has computed of images and of sentences, kept so that it is not computed twice.
+"""Features of images and of sentences, cached so that they are not computed twice.
 
 A model's graphs fall into stages by what they depend on: one image alone, the sentence alone, all together. The first
 two give features, which are kept; the last gives the answer. A model that fuses early has only the last stage, whose
@@ -40,7 +40,7 @@ class FeatureCache:
         self._lock = threading.Lock()
 
     def encode_image(self, image: np.ndarray | None, spec: ImageSpec) -> Tensors:
-        """FeatureCache of an image.
+        """Features of an image, computed or cached.
 
         Args:
             image: uint8 [H, W, 3]; None for an image that is missing, which the model is given as zeros.
@@ -64,7 +64,7 @@ class FeatureCache:
         return features
 
     def encode_sentences(self, texts: Sequence[str]) -> list[Tensors]:
-        """FeatureCache of sentences, each as tensors by name with batch 1. New ones are computed in one batch.
+        """Features of sentences, each as tensors by name with batch 1. New ones are computed in one batch.
 
         Raises:
             InputError: a sentence that is empty or not text.
@@ -86,14 +86,14 @@ class FeatureCache:
         return [known[text] for text in texts]
 
     def run_head(self, features: Mapping[str, Any], *outputs: str) -> list[np.ndarray]:
-        """Answers: the stage that needs everything.
+        """Runs the stage that needs everything.
 
         Sentences go one by one where the features are large: a batch would copy the image's features for each, which
         costs more than it saves.
 
         Args:
             features: those of images and sentences, of equal batch, and any other raw input.
-            outputs: the names of what is wanted.
+            outputs: the names of the outputs to return.
         """
         found = self._session.run(features, self._joint_stage)
         return [to_numpy(found[name]) for name in outputs]

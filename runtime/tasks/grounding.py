@@ -44,7 +44,7 @@ SAME_PART = 0.7
 EDGE = 2.0
 
 Candidates = tuple[np.ndarray, np.ndarray]
-"""Boxes [K, 4] in 0…1 of what the model was shown, and their scores [K]."""
+"""Boxes [K, 4] in 0…1 of what the model is given, and their scores [K]."""
 
 TileFn = Callable[[np.ndarray, list[dict[str, Any]]], list[Candidates]]
 """From the pixels of a window, uint8 [h, w, 3], and the sentences' features to each sentence's candidates."""
@@ -100,7 +100,7 @@ class Grounder(Runner):
     ) -> Grounding | list[Grounding]:
         """Finds the boxes of what sentences name, each sentence by the model's own refinement.
 
-        A large scene is looked at in overlapping tiles, whose boxes are merged; a tile sees only itself, so words that
+        A large scene is processed in overlapping tiles, whose boxes are merged; a tile sees only itself, so words that
         relate to the whole scene mean the tile. Tiles without data are skipped.
 
         Args:
@@ -111,7 +111,7 @@ class Grounder(Runner):
             limit: the most boxes that a sentence gives.
             tile: see `rsvl.runtime.images.tiling.plan_tiles`.
             overlap: see there; larger than the largest object is best.
-            progress: called with (tiles done, tiles in all) after every tile.
+            progress: called after every tile.
 
         Returns:
             One result for one sentence, a list for a sequence.
@@ -132,23 +132,23 @@ class Grounder(Runner):
             answers = [self._features.run_head({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
             return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
 
-        least = self.spec.threshold if threshold is None else threshold
-        check_range("threshold", least, 0, 1)
-        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+        threshold = self.spec.threshold if threshold is None else threshold
+        check_range("threshold", threshold, 0, 1)
+        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
 
     @overload
     def match(  # type: ignore[overload-overlap]
-        self, image: ImageSource | Scene, texts: str, least: float = ..., **options: Unpack[Options]
+        self, image: ImageSource | Scene, texts: str, threshold: float = ..., **options: Unpack[Options]
     ) -> Grounding: ...
     @overload
     def match(
-        self, image: ImageSource | Scene, texts: Sequence[str], least: float = ..., **options: Unpack[Options]
+        self, image: ImageSource | Scene, texts: Sequence[str], threshold: float = ..., **options: Unpack[Options]
     ) -> list[Grounding]: ...
     def match(
         self,
         image: ImageSource | Scene,
         texts: str | Sequence[str],
-        least: float = 0.0,
+        threshold: float = 0.0,
         *,
         sensor: str = "optical",
         limit: int = 10,
@@ -161,7 +161,7 @@ class Grounder(Runner):
         Args:
             image: as for `ground`.
             texts: a sentence, or as many as you like.
-            least: the cosine similarity that a box must exceed, -1…1.
+            threshold: the cosine similarity that a box must exceed, -1…1.
             sensor: as for `ground`.
             limit: as for `ground`.
             tile: as for `ground`.
@@ -177,13 +177,13 @@ class Grounder(Runner):
 
         Examples:
             >>> grounder = Grounder.open("grounder.bundle")
-            >>> for found in grounder.match("quarters.png", ["the red square", "the blue square"], least=0.9):
+            >>> for found in grounder.match("quarters.png", ["the red square", "the blue square"], threshold=0.9):
             ...     print(found.text, found.box)
             the red square (0.0, 0.0, 8.0, 8.0)
             the blue square (8.0, 8.0, 16.0, 16.0)
         """
         spec = self.image_for(sensor)
-        check_range("least", least, -1, 1)
+        check_range("threshold", threshold, -1, 1)
 
         def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
             features = self._features.encode_image(pixels, spec)
@@ -193,13 +193,13 @@ class Grounder(Runner):
             similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
             return [(boxes, column.astype(np.float64)) for column in similarity.T]
 
-        return self._search(image, texts, least, spec, limit, tile, overlap, progress, candidates)
+        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
 
     def _search(
         self,
         image: ImageSource | Scene,
         texts: str | Sequence[str],
-        least: float,
+        threshold: float,
         spec: ImageSpec,
         limit: int,
         tile: Tile,
@@ -207,7 +207,7 @@ class Grounder(Runner):
         progress: Progress,
         candidates: TileFn,
     ) -> Grounding | list[Grounding]:
-        """Looks at tile after tile and merges each sentence's boxes."""
+        """Runs tile after tile and merges each sentence's boxes."""
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences or limit < 1:
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
@@ -221,32 +221,34 @@ class Grounder(Runner):
                 valid = scene.valid(window)
                 if valid is None or valid.any():
                     for kept, (boxes, scores) in zip(found, candidates(scene.read(window), encoded), strict=True):
-                        kept.append(_in_scene(boxes, scores, least, window, scene, spec.size))
+                        kept.append(_in_scene(boxes, scores, threshold, window, scene, spec.size))
                 progress(done, len(grid))
         finally:
             scene.close()
         tiled = len(grid) > 1
         results = [
-            self._result(text, np.concatenate(kept), least, limit, tiled, scene)
+            self._result(text, np.concatenate(kept), threshold, limit, tiled, scene)
             for text, kept in zip(sentences, found, strict=True)
         ]
         return results[0] if isinstance(texts, str) else results
 
-    def _result(self, text: str, rows: np.ndarray, least: float, limit: int, tiled: bool, scene: Scene) -> Grounding:
+    def _result(
+        self, text: str, rows: np.ndarray, threshold: float, limit: int, tiled: bool, scene: Scene
+    ) -> Grounding:
         """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
         boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
         # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
         kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
         kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
         size = scene.height, scene.width
-        return Grounding(text, boxes[kept], scores[kept], size, least, scene.georeference, scene)
+        return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene)
 
 
 def _in_scene(
-    boxes: np.ndarray, scores: np.ndarray, least: float, window: Window, scene: Scene, size: int
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, window: Window, scene: Scene, size: int
 ) -> np.ndarray:
     """A tile's boxes above the score as rows (x1, y1, x2, y2, score, whole?) in pixels of the scene."""
-    good = scores > least
+    good = scores > threshold
     scale = np.array([window.width, window.height] * 2, np.float64)
     local = np.clip(boxes[good].astype(np.float64), 0, 1) * scale
     offset = np.array([window.column, window.row] * 2, np.float64)
@@ -267,7 +269,7 @@ def _in_scene(
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The least IoU of the best boxes over the samples, and the largest difference of the best probabilities."""
+    """The minimum IoU of the best boxes over the samples, and the maximum difference of the best probabilities."""
     limit = allowed(MAX_DIFFERENCE, precision)
     ious, differences = [], []
     for row in range(len(expected[SCORES])):

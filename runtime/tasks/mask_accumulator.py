@@ -8,47 +8,47 @@ from rsvl.runtime.images.tiling import Window
 
 
 class MaskAccumulator:
-    """Collects one sentence's weighted tiles and settles rows of the mask as soon as no later tile touches them.
+    """Accumulates one sentence's weighted tiles and finalizes rows of the mask as soon as no later tile touches them.
 
     Attributes:
-        mask: bool [H, W], right in the rows that are settled.
-        probability: float32 [H, W] in the rows that are settled, None unless kept.
+        mask: bool [H, W], valid in the rows that are final.
+        probability: float32 [H, W] in the rows that are final, None unless kept.
     """
 
     def __init__(self, height: int, width: int, threshold: float, keep_probability: bool) -> None:
         self.mask = np.zeros((height, width), bool)
         self.probability = np.zeros((height, width), np.float32) if keep_probability else None
         self._threshold = threshold
-        self._settled = 0
-        self._open = np.zeros((0, width), np.float32)  # sums for the rows that follow the settled ones
+        self._final_rows = 0
+        self._open = np.zeros((0, width), np.float32)  # sums for the rows that follow the final ones
         self._inside_sum, self._inside_count = 0.0, 0
 
     def add(self, window: Window, probability: np.ndarray, weight: np.ndarray) -> None:
         """Adds a tile.
 
         Args:
-            window: where it lies, below the rows that are settled.
+            window: where it lies, below the rows that are final.
             probability: float32 [h, w], 0…1.
             weight: float32 [h, w]; over all tiles the weights sum to 1 at every pixel.
         """
-        first, last = window.row - self._settled, window.row - self._settled + window.height
+        first, last = window.row - self._final_rows, window.row - self._final_rows + window.height
         self._grow(last)
         self._open[first:last, window.column : window.column + window.width] += probability * weight
 
     def finalize_rows(self, row: int) -> None:
         """Makes all rows before `row` final: no tile to come touches them."""
-        count = row - self._settled
+        count = row - self._final_rows
         if count <= 0:
             return
         self._grow(count)
-        final, rows = self._open[:count], slice(self._settled, row)
+        final, rows = self._open[:count], slice(self._final_rows, row)
         np.greater(final, self._threshold, out=self.mask[rows])
         inside = final[self.mask[rows]]
         self._inside_sum += float(inside.sum(dtype=np.float64))
         self._inside_count += inside.size
         if self.probability is not None:
             self.probability[rows] = final
-        self._open, self._settled = self._open[count:], row
+        self._open, self._final_rows = self._open[count:], row
 
     @property
     def score(self) -> float:

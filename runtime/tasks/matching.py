@@ -46,7 +46,7 @@ class Matcher(Runner):
         """Says which label an image fits, without having been trained on them.
 
         Args:
-            image: a path, an array [H, W] or [H, W, C], or a Pillow image, seen whole at the model's size.
+            image: a path, an array [H, W] or [H, W, C], or a Pillow image, resized as a whole to the model's size.
             labels: class names or whole sentences, no two alike.
             template: the sentence around a label, with ``{}`` in its place; ``{}`` alone for whole sentences. Each
                 label's embeddings are averaged over several, such as `rsvl.runtime.tasks.prompts.SCENE_TEMPLATES`.
@@ -76,7 +76,7 @@ class Matcher(Runner):
         Args:
             images: images, or their embeddings float32 [N, E] from `embed_images`, to search many times.
             text: what to look for, as a whole sentence.
-            limit: only the first so many.
+            limit: at most this many; None for all.
 
         Returns:
             The best first.
@@ -137,5 +137,5 @@ def compare(
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The similarity itself: what matches tells most."""
+    """The similarity itself: matches are most informative."""
     return expected[SIMILARITY].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is asked of a bundle about one place, in the same words for every task."""
+"""A query about one place, in the same form for every task."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ class Query:
             UsageError: there are several, or none.
         """
         if len(self.images) != 1:
-            raise UsageError("this model looks at one image at a time: give an image or --sar, not a pair")
+            raise UsageError("this model takes one image at a time: give an image or --sar, not a pair")
         return next(iter(self.images.items()))

@@ -1,4 +1,4 @@
-"""Raw inputs and outputs: how a module of the user's own is asked and compared."""
+"""Raw inputs and outputs: how a user-defined module is run and compared."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def compare(
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Zero: all samples tell the same."""
+    """Zero: all samples are equally informative."""
     return np.zeros(len(expected[next(iter(spec.final_outputs))]))

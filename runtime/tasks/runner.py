@@ -1,4 +1,4 @@
-"""A loaded bundle: what all tasks' runners share, and how a module of the user's own is run, by raw names."""
+"""A loaded bundle: what all tasks' runners share, and how a bundle is run by raw names."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Task = TypeVar("Task", bound="Runner")
 
 
 class Runner(ABC):
-    """A loaded bundle. Each task's runner adds its own questions; `ask` and `run` are there for every one of them.
+    """A loaded bundle. Each task's runner adds its own methods; every one has `ask` and `run`.
 
     Attributes:
         gives: outputs that a model of this task must have.
         options: those of `rsvl run` that have an effect, by name: ``threshold``, ``tile``, ``geotiff``, ``geojson``,
             ``mask``.
         purpose: what a model of this task does, to say why an option has no effect.
-        manifest: what the bundle says of itself.
+        manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
     """
 
@@ -64,7 +64,7 @@ class Runner(ABC):
 
     @abstractmethod
     def ask(self, query: Query) -> Sequence[Result]:
-        """Asks in the words that are the same for every task.
+        """Answers a query, in the same form for every task.
 
         Returns:
             One result for each sentence or question; one for all labels.
@@ -139,7 +139,7 @@ class Runner(ABC):
         self._session.input_hook = hook
 
     def image_for(self, sensor: str) -> ImageSpec:
-        """The image input that takes a sensor's pictures.
+        """The image input that takes a sensor's images.
 
         Raises:
             UsageError: the model takes none of that sensor.

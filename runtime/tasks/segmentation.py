@@ -88,9 +88,9 @@ class Segmenter(Runner):
     ) -> Segmentation | list[Segmentation]:
         """Finds what sentences name in an image.
 
-        A large scene is looked at in overlapping tiles, whose probabilities are blended smoothly; a tile sees only
+        A large scene is processed in overlapping tiles, whose probabilities are blended smoothly; a tile sees only
         itself, so words that relate to the whole scene ("the northernmost …") mean the tile. Tiles without data are
-        skipped. A GeoTIFF is read tile by tile and memory grows with one row of tiles and one mask a sentence.
+        skipped. A GeoTIFF is read tile by tile and memory grows with one row of tiles and one mask per sentence.
 
         Args:
             image: a path, an array [H, W] or [H, W, C], a Pillow image, or a `Scene`.
@@ -98,9 +98,9 @@ class Segmenter(Runner):
             threshold: probability above which a pixel is taken, 0…1; None takes the model's own.
             tile: "whole" resizes the image to the model's size; a number cuts it into tiles of that many pixels; "auto"
                 is whole while the longer side is at most 2.5 times the model's size, else tiles of the model's size.
-            overlap: the least overlap of neighbouring tiles, as a part of the tile, 0 to 0.5.
+            overlap: the minimum overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.5.
             keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
-            progress: called with (tiles done, tiles in all) after every tile.
+            progress: called after every tile.
 
         Returns:
             One segmentation for one sentence, a list for a sequence.
@@ -126,51 +126,51 @@ class Segmenter(Runner):
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, self.spec.image.size, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
-            canvases = [MaskAccumulator(scene.height, scene.width, limit, keep) for _ in sentences]
-            self._paint(canvases, scene, grid, encoded, progress)
+            accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep) for _ in sentences]
+            self._run_tiles(accumulators, scene, grid, encoded, progress)
         finally:
             scene.close()
         found = [
-            Segmentation(text, canvas.mask, canvas.score, limit, canvas.probability, scene.georeference, scene)
-            for text, canvas in zip(sentences, canvases, strict=True)
+            Segmentation(text, each.mask, each.score, limit, each.probability, scene.georeference, scene)
+            for text, each in zip(sentences, accumulators, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
 
-    def _paint(
+    def _run_tiles(
         self,
-        canvases: Sequence[MaskAccumulator],
+        accumulators: Sequence[MaskAccumulator],
         scene: Scene,
         grid: Grid,
         sentences: Sequence[dict[str, Any]],
         progress: Progress,
     ) -> None:
-        """Looks at tile after tile; each row of tiles settles the rows of the masks that it ends."""
+        """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
         for done, (row, column) in enumerate(grid, start=1):
-            self._run_tile(canvases, scene, grid.window(row, column), grid.weight(row, column), sentences)
+            self._run_tile(accumulators, scene, grid.window(row, column), grid.weight(row, column), sentences)
             if grid.ends_row(column):
-                for canvas in canvases:
-                    canvas.finalize_rows(grid.final_rows(row))
+                for each in accumulators:
+                    each.finalize_rows(grid.final_rows(row))
             progress(done, len(grid))
 
     def _run_tile(
         self,
-        canvases: Sequence[MaskAccumulator],
+        accumulators: Sequence[MaskAccumulator],
         scene: Scene,
         window: Window,
         weight: np.ndarray,
         sentences: Sequence[dict[str, Any]],
     ) -> None:
-        """Adds what one window shows of each sentence to its canvas; a window without data adds nothing."""
+        """Adds what one window shows of each sentence to its accumulator; a window without data adds nothing."""
         valid = scene.valid(window)
         if valid is not None and not valid.any():
             return
         image = self._features.encode_image(scene.read(window), self.spec.image)
-        for sentence, canvas in zip(sentences, canvases, strict=True):
+        for sentence, accumulator in zip(sentences, accumulators, strict=True):
             (logits,) = self._features.run_head({**image, **sentence}, MASK)
             probability = _sigmoid_in_place(_resized(logits[0, 0], window))
             if valid is not None:
                 probability = probability * valid
-            canvas.add(window, probability, weight)
+            accumulator.add(window, probability, weight)
 
 
 def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
@@ -192,11 +192,11 @@ def _resized(logits: np.ndarray, window: Window) -> np.ndarray:
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The least IoU of the masks that counts, and the relative difference of their logits."""
+    """The minimum IoU of the masks that counts, and the relative difference of their logits."""
     cut, _ = mask_cut(expected[MASK], spec.threshold)
-    _, least = mask_ious(expected[MASK], actual[MASK], cut)
+    _, minimum = mask_ious(expected[MASK], actual[MASK], cut)
     return (
-        Measure("mask IoU", least, allowed(MIN_IOU, precision), at_least=True),
+        Measure("mask IoU", minimum, allowed(MIN_IOU, precision), at_least=True),
         Measure(
             "relative logit difference",
             relative_difference(expected[MASK], actual[MASK]),
@@ -229,7 +229,7 @@ def mask_ious(expected: np.ndarray, actual: np.ndarray, cut: float) -> tuple[np.
     """Agreement of the masks ``logits > cut`` of two arrays of logits [N, 1, h, w].
 
     Returns:
-        Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the least that counts:
+        Each sample's intersection over union, float64 [N], 1 where both masks are empty; and the minimum that counts:
         over the samples with `MIN_PIXELS` or more, and over all samples taken as one mask.
     """
     a, b = ((logits > cut).reshape(len(logits), -1) for logits in (expected, actual))

@@ -21,7 +21,7 @@ class Tokenizer:
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, spec: TextSpec) -> None:
         tokenizer.no_padding()
-        tokenizer.no_truncation()  # done below: the end token must survive, and the caller must hear of it
+        tokenizer.no_truncation()  # done below: the end token must survive, and the caller must be warned
         self._tokenizer = tokenizer
         self.spec = spec
 

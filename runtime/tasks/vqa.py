@@ -50,8 +50,8 @@ class Answerer(Runner):
     ) -> Answer | list[Answer]:
         """Answers questions from the model's vocabulary of answers.
 
-        Where one of two images is missing, it answers from the other, and `Answer.warning` says so. Images are seen
-        whole, at the model's size.
+        Where one of two images is missing, it answers from the other, and `Answer.warning` says so. Images are resized
+        as a whole to the model's size.
 
         Args:
             questions: a question, or several; the images are encoded once for all.
@@ -76,8 +76,8 @@ class Answerer(Runner):
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:
             raise UsageError("no question: say what to answer")
-        pictures = zip(ORDER, (optical, sar), strict=True)
-        given = {sensor: read_image(i, self.image_for(sensor)) for sensor, i in pictures if i is not None}
+        images = zip(ORDER, (optical, sar), strict=True)
+        given = {sensor: read_image(i, self.image_for(sensor)) for sensor, i in images if i is not None}
         self._check(given)
         features: dict[str, Any] = {}
         for image in self.spec.images:

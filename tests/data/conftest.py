@@ -1,4 +1,4 @@
-"""Small data sets in the public layouts, as fixtures."""
+"""Small datasets in the public layouts, as fixtures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Datasets by name."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rsvl.runtime.errors import DatasetError, UsageError
 
 @pytest.mark.parametrize(("name", "nearest"), [("rrsisd", "rrsis-d"), ("RISBench", "risbench"), ("refseg", "refsegrs")])
 def test_unknown_name_suggests_the_nearest(tmp_path: Path, name: str, nearest: str) -> None:
-    with pytest.raises(UsageError, match=f"unknown data set '{name}': did you mean {nearest}"):
+    with pytest.raises(UsageError, match=f"unknown dataset '{name}': did you mean {nearest}"):
         open_dataset(name, tmp_path, "val")
 
 
@@ -36,10 +36,10 @@ def test_empty_root_names_the_missing_file(tmp_path: Path, name: str) -> None:
             QuestionDataset,
             "dior-rsvg has expressions, not the questions wanted here: take one of rsvqa-lr",
         ),
-        ("nothing", QuestionDataset, "unknown data set 'nothing': choose one of dior-rsvg, "),
+        ("nothing", QuestionDataset, "unknown dataset 'nothing': choose one of dior-rsvg, "),
     ],
 )
-def test_other_kind_of_data_set_names_those_that_fit(tmp_path: Path, name: str, kind: type, fit: str) -> None:
+def test_other_kind_of_dataset_names_those_that_fit(tmp_path: Path, name: str, kind: type, fit: str) -> None:
     with pytest.raises(UsageError) as error:
         open_dataset(name, tmp_path, "val", kind)
     assert fit in str(error.value)

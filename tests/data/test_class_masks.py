@@ -1,4 +1,4 @@
-"""Objects that questions' data sets outline: read, drawn as masks a class, and as the synthetic scenes have them."""
+"""Objects that questions' datasets outline: read, drawn as masks a class, and as the synthetic scenes have them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_masks_are_the_share_of_each_cell_that_a_class_covers() -> None:
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
-def test_outline_outside_the_picture_is_cut() -> None:
+def test_outline_outside_the_image_is_cut() -> None:
     found = class_masks([square("ship", -40, -40, 47)], ("ship",), width=32, height=16, size=2)
     np.testing.assert_allclose(found[0], [[8 * 8 / (16 * 8), 0], [0, 0]])
 

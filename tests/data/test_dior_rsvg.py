@@ -1,4 +1,4 @@
-"""DIOR-RSVG's layout: numbers that run through all annotations, boxes by their corners, a sensor a picture."""
+"""DIOR-RSVG's layout: numbers that run through all annotations, boxes by their corners, one sensor per image."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_boxes_are_corners_and_differences(root: Path) -> None:
     assert (golf.width, golf.height) == (800, 600)
 
 
-def test_size_comes_from_the_picture_where_the_annotation_has_none(root: Path) -> None:
+def test_size_comes_from_the_image_where_the_annotation_has_none(root: Path) -> None:
     ships = open_dataset("dior-rsvg", root, "train")[1]
     assert (ships.width, ships.height) == (320, 200)
 
@@ -149,7 +149,7 @@ def test_absent_split_names_those_there_are(root: Path) -> None:
 
 
 class _MaskOnly(ReferringDataset):
-    """A data set without boxes."""
+    """A dataset without boxes."""
 
     def _decode(self, record: object, referring: object) -> np.ndarray:
         mask = np.zeros((6, 9), bool)

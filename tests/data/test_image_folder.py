@@ -18,7 +18,7 @@ def touch(root: Path, *files: str) -> Path:
 
 
 def opened(root: Path, split: str) -> ClassificationDataset:
-    """The data set under the root."""
+    """The dataset under the root."""
     return open_dataset("scenes", root, split, ClassificationDataset)
 
 

@@ -1,4 +1,4 @@
-"""RefCOCO-style data sets as published: RRSIS-D, RRSIS-HR."""
+"""RefCOCO-style datasets as published: RRSIS-D, RRSIS-HR."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ def test_rrsis_hr_reads_its_own_folders(tmp_path: Path) -> None:
     [
         pytest.param("train", 0, SHIP, id="compressed code in a list"),
         pytest.param("train", 1, TANK, id="uncompressed code"),
-        pytest.param("train", 2, np.zeros_like(SHIP), id="names nothing"),
+        pytest.param("train", 2, np.zeros_like(SHIP), id="no target"),
         pytest.param("val", 0, SHIP, id="compressed code"),
         pytest.param("test", 0, SHIP | TANK, id="polygons"),
     ],

@@ -1,4 +1,4 @@
-"""Phrase-list data sets as published: RefSegRS, RISBench."""
+"""Phrase-list datasets as published: RefSegRS, RISBench."""
 
 from pathlib import Path
 

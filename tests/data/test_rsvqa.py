@@ -1,4 +1,4 @@
-"""RSVQA's three linked tables, and OSVQA's form of them with two pictures a place."""
+"""RSVQA's three linked tables, and OSVQA's form of them with two images per place."""
 
 import json
 from pathlib import Path

@@ -9,10 +9,11 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rsvl.export.bundle import packed_path, staged, write_manifest
+from rsvl.export.bundle import packed_path, staged, versions, write_manifest
 from rsvl.runtime.bundle import sha256
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec, TextSpec
@@ -151,3 +152,9 @@ def test_bundle_lost_between_the_two_renames_comes_back(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stop"), staged(tmp_path / "b"):
         raise ValueError("stop")
     assert everything(tmp_path) == BUNDLE
+
+
+def test_versions_are_those_of_the_modules_whatever_distribution_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.31.1"))  # by onnxruntime-gpu
+    monkeypatch.setattr("importlib.metadata.version", lambda name: pytest.fail(f"no distribution {name}"))
+    assert versions("onnxruntime")["onnxruntime"] == "1.31.1"

@@ -24,7 +24,7 @@ def lines(before: Rows, after: Rows, limits: Limits | None = None) -> dict[str, 
 
 
 def scene(images: int, name: str, score: float, start: int = 0) -> Rows:
-    """One sample of a class in each of so many images."""
+    """One sample of a class in each of `images` images."""
     return [(f"{start + k}.png", name, score) for k in range(images)]
 
 
@@ -86,7 +86,7 @@ def test_limits_are_relative_or_points(limits: Limits, after: float, status: Sta
     assert found["all"].status is found["class: ship"].status is status
 
 
-def test_answers_that_disagree_are_red_even_where_the_figure_stays() -> None:
+def test_answers_that_disagree_are_red_even_where_the_metric_stays() -> None:
     before = scene(10, "ship", 0.9) + scene(10, "car", 0.1, start=10)
     after = scene(10, "ship", 0.1) + scene(10, "car", 0.9, start=10)
     limits = Limits(group_drop=Drop(1.0), agreement=0.5)

@@ -1,4 +1,4 @@
-"""The gate's intervals against Student's, and how often chance turns a group red in simulated data sets."""
+"""The gate's intervals against Student's, and how often chance turns a group red in simulated datasets."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_sentences_that_fail_together_tell_less_than_as_many_images() -> None:
     assert few.high[0] - few.low[0] > 2 * (many.high[0] - many.low[0])
 
 
-def data_set(rng: np.random.Generator, drops: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dataset(rng: np.random.Generator, drops: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums and weights of all samples and of each class, from the drops [images, per image] and classes of samples."""
     member = np.concatenate([np.ones((*classes.shape, 1)), classes[..., None] == np.arange(CLASSES)], axis=2)
     return (drops[..., None] * member).sum(axis=1), member.sum(axis=1)
 
 
 def red(rng: np.random.Generator, drops: np.ndarray, classes: np.ndarray, limit: float) -> bool:
-    sums, weights = data_set(rng, drops, classes)
+    sums, weights = dataset(rng, drops, classes)
     judged = np.count_nonzero(weights, axis=0) >= 10
     found = simultaneous(sums[:, judged], weights[:, judged])
     return any(
@@ -75,16 +75,16 @@ NOTHING_WRONG: dict[str, Draw] = {
 def test_chance_alone_turns_one_gate_in_twenty_red_at_most(draw: Draw) -> None:
     rng = np.random.default_rng(7)
     alarms = sum(red(rng, draw(rng), rng.integers(CLASSES, size=SHAPE), 0.0) for _ in range(REPEATS))
-    # The 99.9th percentile of what a rate of 5 % gives in so many repeats.
+    # The 99.9th percentile of what a rate of 5 % gives in this many repeats.
     assert alarms <= stats.binom.isf(0.001, REPEATS, 0.05)
 
 
 def test_without_the_intervals_chance_would_turn_nearly_every_gate_red() -> None:
-    """What the rule is for: with a dozen classes some figure is always beyond its limit."""
+    """What the rule is for: with a dozen classes some metric is always beyond its limit."""
     rng, naive = np.random.default_rng(7), 0
     for _ in range(REPEATS):
         drops = NOTHING_WRONG["a few flip either way"](rng)
-        sums, weights = data_set(rng, drops, rng.integers(CLASSES, size=SHAPE))
+        sums, weights = dataset(rng, drops, rng.integers(CLASSES, size=SHAPE))
         naive += bool((sums.sum(0) / weights.sum(0) > 0.01).any())
     assert naive > 0.9 * REPEATS
 

@@ -38,7 +38,7 @@ def test_iou_is_cocos() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_figures_are_those_computed_by_hand() -> None:
+def test_metrics_are_those_computed_by_hand() -> None:
     metrics = GroundingMetrics()
     metrics.update((10, 10, 30, 20), TRUE, "ship", "optical")  # IoU 1
     metrics.update((10, 10, 20, 20), TRUE, "ship", "sar")  # IoU 100 / 200

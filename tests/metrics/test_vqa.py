@@ -26,7 +26,7 @@ def _metrics(asked: list[tuple[str, str, str, str]]) -> VQAMetrics:
     return metrics
 
 
-def test_figures_are_those_counted_by_hand() -> None:
+def test_metrics_are_those_counted_by_hand() -> None:
     report = _metrics(ASKED).compute()
     assert report.count == 7
     assert report.oa == 4 / 7
@@ -42,7 +42,7 @@ def test_figures_are_those_counted_by_hand() -> None:
     assert report.by_condition["cloudy"].commonest == 1  # "no" of presence twice, "3" of count once
 
 
-def test_figures_are_the_definitions() -> None:
+def test_metrics_are_the_definitions() -> None:
     rng = np.random.default_rng(0)
     types, answers = np.array(["a", "b", "c"])[rng.integers(0, 3, 400)], rng.integers(0, 4, 400).astype(str)
     given = np.where(rng.random(400) < 0.6, answers, rng.integers(0, 4, 400).astype(str))

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from rsvl.benchmarks.count import MultiplyAdds, count_call
+from rsvl.benchmarks.laboratory.lora_moe_case import Arrays, LoRAMoECase
 from rsvl.export.symbolics import add_functions
 from rsvl.modules.layers.lora_moe import LoRAMoE, load_balance_loss, take_balance_loss
 from rsvl.ops import lora_moe, top_k_gate
 from rsvl.runtime.errors import UsageError
 from tests.support.in_openvino import only_output
-from tests.support.lora_moe_case import Arrays, LoRAMoECase
 
 CASES = {
     "map, two of four": LoRAMoECase((2, 3, 5), 6, 7, 4, 3, 2),

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
 
+from rsvl.benchmarks.laboratory.kernel_cases import (
+    CONV_CASES,
+    DTYPES,
+    MOE_CASES,
+    ConvCase,
+    MoeCase,
+    described,
+    error,
+    output_shape,
+)
 from rsvl.plugins import driver, nvrtc
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.lora_moe import shared_bytes as moe_shared_bytes
@@ -18,21 +25,14 @@ from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.rotated_conv import shared_bytes as conv_shared_bytes
 from rsvl.runtime.errors import RsvlError, UsageError
 from tests.support.emulated_driver import CUresult, EmulatedDriver
-from tests.support.kernel_cases import CONV_CASES, DTYPES, MOE_CASES, ConvCase, MoeCase, check, described, output_shape
+from tests.support.kernel_emulator import build_emulator
 
-EMULATOR = Path(__file__).with_name("emulator") / "kernels.cpp"
 GUARD = 64  # elements before and after each tensor: reading them gives NaN, writing them is seen
 
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no g++ to compile the emulated kernels with")
-    library = tmp_path_factory.mktemp("emulator") / "kernels.so"
-    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
-    subprocess.run([compiler, *options, "-o", library, EMULATOR], check=True)
-    return ctypes.CDLL(str(library))
+    return build_emulator(tmp_path_factory.mktemp("emulator"))
 
 
 def install(monkeypatch: pytest.MonkeyPatch, emulated: EmulatedDriver) -> EmulatedDriver:
@@ -81,7 +81,7 @@ def test_emulated_kernel_equals_the_definition(
     emulated = install(monkeypatch, EmulatedDriver(library))
     emulated.backwards = list(CASES).index(name) % 2 == 1  # both orders of the threads
     torch_dtype, tolerance = DTYPES[dtype]
-    check(*CASES[name].run(start, torch_dtype), tolerance)
+    assert error(*CASES[name].run(start, torch_dtype)) <= tolerance
 
 
 def test_shared_memory_is_counted_alike_in_python_and_in_the_sources(library: ctypes.CDLL) -> None:

@@ -33,12 +33,12 @@ def test_missing_package_names_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) 
     ("flags", "version", "expected"),
     [
         ("avx2 avx512_bf16", "2026.4.1", "2026.4.1 (--provider openvino or openvino-bf16)"),
-        ("avx2", "2026.4.1", "2026.4.1 (--provider openvino; the processor has no bfloat16)"),
-        ("avx2 avx512_bf16", None, "no --provider openvino-bf16, up to 1.9 times as fast on this processor"),
-        ("avx2", None, "no --provider openvino on this processor"),
+        ("avx2", "2026.4.1", "2026.4.1 (--provider openvino; the CPU has no bfloat16)"),
+        ("avx2 avx512_bf16", None, "no --provider openvino-bf16, up to 1.9 times as fast on this CPU"),
+        ("avx2", None, "no --provider openvino on this CPU"),
     ],
 )
-def test_openvino_is_offered_as_the_processor_can_use_it(
+def test_openvino_is_offered_as_the_cpu_can_use_it(
     monkeypatch: pytest.MonkeyPatch, flags: str, version: str | None, expected: str
 ) -> None:
     monkeypatch.setattr(doctor, "_read", lambda path: f"flags : {flags}\n")

@@ -10,7 +10,7 @@ from rsvl.runtime.manifest import GraphSpec, ModelSpec, TensorSpec
 
 
 class Chain(ExportableModel):
-    """Two graphs: a number doubled, and a kernel turned by it."""
+    """Two graphs: a number doubled, and a kernel rotated by it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Synthetic data sets of the tasks."""
+"""Synthetic datasets of the tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.toy_learners import SYNTH
 
 @pytest.fixture(scope="session")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A synthetic data set of each task: 4 scenes to train on, 2 to validate."""
+    """A synthetic dataset of each task: 4 scenes to train on, 2 to validate."""
     folder = tmp_path_factory.mktemp("synth")
     for name, _ in SYNTH.values():
         write(folder / name, 6, seed=2, size=64, val=2, test=0, task=name)

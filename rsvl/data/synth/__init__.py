@@ -1,6 +1,6 @@
-"""Synthetic overhead scenes with labels: objects, masks, boxes, and sentences that name one object or none.
+"""Synthetic overhead scenes with labels: objects, masks, boxes, and sentences that refer to one object or none.
 
-`generate` makes one scene from one seed; `write` makes a data set on disk, in the public layout of one of `TASKS`.
+`generate` makes one scene from one seed; `write` makes a dataset on disk, in the public layout of one of `TASKS`.
 """
 
 from rsvl.data.synth.catalog import CATEGORIES, COLOURS, Category

@@ -15,7 +15,7 @@ from rsvl.data.synth.scene import Scene
 
 _IMAGES = Path("RSICD_images")
 _CAPTIONS = 5  # random stream
-#: RSICD's number of sentences an image, and how many of them name an object.
+#: RSICD's number of sentences per image, and how many of them name an object.
 _SENTENCES, _OBJECTS = 5, 2
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -45,7 +45,7 @@ class CaptionLabels(Labels):
 
     @staticmethod
     def make(job: Job) -> tuple[str, int, list[str]]:
-        """See `Labels.make`. Returns the picture's name, the number of objects and the sentences."""
+        """See `Labels.make`. Returns the image's name, the number of objects and the sentences."""
         scene = generate((job.seed, job.index), job.size)
         name = f"{job.index:06d}.jpg"
         write_jpeg(job.folder / _IMAGES / name, scene.image)

@@ -32,7 +32,7 @@ class Category:
         nouns: words for it in expressions, all true of every object of the category.
         length: real length along the main axis, metres, smallest and largest.
         aspect: width / length, smallest and largest.
-        colours: the colour words it comes in; fewer than two means that its colour is never spoken of.
+        colours: the colour words it comes in; fewer than two means that its colour is never mentioned.
         height: height above ground as a share of the width, for shadows and SAR.
         elongated: whether "long" and "short" describe it better than "large" and "small".
     """

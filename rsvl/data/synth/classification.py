@@ -1,4 +1,4 @@
-"""Writes scenes for classification: a folder a split and in it a folder a class, which is the scene's setting."""
+"""Writes scenes for classification: a folder per split, in it one per class, which is the scene's setting."""
 
 from itertools import product
 from pathlib import Path
@@ -23,8 +23,8 @@ class ClassLabels(Labels):
     def make(job: Job) -> int:
         """See `Labels.make`. Returns the number of objects."""
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar, with_sentences=False)
-        picture = scene.image if scene.sar is None else scene.sar
-        write_jpeg(job.folder / job.split / folder_name(scene.setting) / f"{job.index:06d}.jpg", picture)
+        image = scene.image if scene.sar is None else scene.sar
+        write_jpeg(job.folder / job.split / folder_name(scene.setting) / f"{job.index:06d}.jpg", image)
         return len(scene.objects)
 
     def add(self, made: int, split: str) -> None:

@@ -2,7 +2,7 @@
 
 Every predicate answers True, False or None: None is "borderline: a viewer might say either". A conjunction is False
 when any part is False, else None when any part is None. A description is used only when it is True of one object and
-False of every other, so nothing borderline is ever spoken of.
+False of every other, so nothing borderline is ever described.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def both(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def in_third(share: float, third: int) -> Verdict:
-    """Tell whether a coordinate (share of the side) lies in the low (−1), middle (0) or high (1) third."""
+    """Whether a coordinate (share of the side) lies in the low (−1), middle (0) or high (1) third."""
     if third > 0:
         share, third = 1 - share, -1
     if third < 0:
@@ -75,7 +75,7 @@ class Facts:
                 self.gaps[i, j] = self.gaps[j, i] = np.sqrt(apart)
 
     def noun(self, i: int, noun: str) -> Verdict:
-        """Tell whether a noun names object i. A car or lorry too small to tell apart is borderline."""
+        """Whether a noun names object i. A car or lorry too small to tell apart is borderline."""
         thing = self.objects[i]
         for variant, (category, nouns) in VARIANT_NOUNS.items():
             if noun in nouns:
@@ -85,7 +85,7 @@ class Facts:
         return noun in CATEGORIES[thing.category].nouns
 
     def colour(self, i: int, colour: str) -> Verdict:
-        """Tell whether object i is of a colour."""
+        """Whether object i is of a colour."""
         own = self.objects[i].colour
         if own is None or not self.objects[i].colour_clear:
             return None
@@ -94,14 +94,14 @@ class Facts:
         return None if frozenset((own, colour)) in CONFUSABLE_COLOURS else False
 
     def zone(self, i: int, zone: str) -> Verdict:
-        """Tell whether object i lies in a zone of the image."""
+        """Whether object i lies in a zone of the image."""
         x, y = (c / self.size for c in self.objects[i].centre)
         column, row = ZONES[zone]
         verdicts = [] if column is None else [in_third(x, column)]
         return both(verdicts if row is None else [*verdicts, in_third(y, row)])
 
     def beside(self, i: int, direction: str, landmark: int) -> Verdict:
-        """Tell whether object i lies to a side of the landmark: centres within 35° of it, boxes apart."""
+        """Whether object i lies to a side of the landmark: centres within 35° of it, boxes apart."""
         if i == landmark:
             return False
         a, b = self.objects[i], self.objects[landmark]
@@ -119,7 +119,7 @@ class Facts:
         return None
 
     def next_to(self, i: int, landmark: int) -> Verdict:
-        """Tell whether object i lies close by the landmark."""
+        """Whether object i lies close by the landmark."""
         if i == landmark:
             return False
         distance = self.gaps[i, landmark] / self.size

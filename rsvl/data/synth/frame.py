@@ -1,4 +1,4 @@
-"""A turned coordinate system on the image, in which shores, runways and streets are laid out."""
+"""A rotated coordinate system on the image, in which shores, runways and streets are laid out."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Frame:
     across: np.ndarray
 
     @classmethod
-    def turned(cls, size: int, angle: float) -> "Frame":
+    def rotated(cls, size: int, angle: float) -> "Frame":
         """Frame at the image's centre, its first axis at `angle` radians."""
         along = np.array([np.cos(angle), np.sin(angle)])
         return cls(size, np.array([size / 2] * 2), along, np.array([-along[1], along[0]]))

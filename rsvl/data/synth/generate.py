@@ -10,7 +10,7 @@ from rsvl.data.synth.settings import SETTINGS
 from rsvl.data.synth.world import WATER, World
 from rsvl.runtime.errors import UsageError
 
-#: Fewest objects of a scene; layouts with less are drawn anew.
+#: Minimum objects of a scene; layouts with fewer are drawn again.
 _MIN_OBJECTS = 3
 #: Objects with fewer visible pixels are as good as hidden and not labelled.
 _TRACE = 4
@@ -24,7 +24,7 @@ def generate(
     """Make the scene of a seed; the same seed gives the same bytes.
 
     Args:
-        seed: any non-negative integer, or a tuple of them (a data set uses `(seed, index)`).
+        seed: any non-negative integer, or a tuple of them (a dataset uses `(seed, index)`).
         size: side of the image in pixels, 64–2048.
         with_sar: also render the scene as SAR.
         with_sentences: also describe its objects.
@@ -85,7 +85,7 @@ def _labelled(painting: Painting) -> list[SceneObject]:
 
 
 def _shows(image: np.ndarray, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> bool:
-    """Tell whether the median of an object's pixels is clearly nearer to its colour than to any other."""
+    """Whether the median of an object's pixels is clearly nearer to its colour than to any other."""
     x, y, w, h = (int(v) for v in box)
     pixels = image[y : y + h, x : x + w][mask[y : y + h, x : x + w]]
     distance = np.linalg.norm(np.array(list(COLOURS.values())) - np.median(pixels, axis=0), axis=1)

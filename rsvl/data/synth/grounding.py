@@ -1,8 +1,8 @@
-"""Writes scenes for visual grounding, in DIOR-RSVG's layout with a sensor a picture (`rsvl.data.dior_rsvg`).
+"""Writes scenes for visual grounding, in DIOR-RSVG's layout with a sensor per image (`rsvl.data.dior_rsvg`).
 
 Each sentence is an object of its own, as DIOR-RSVG has it, so one described twice stands twice with the same box. With
-the sensor "both", a scene is two pictures, ``000000.jpg`` and ``000000_sar.jpg``. A SAR picture has its own sentences,
-which speak of no colour; none of them names something the picture has no pixels of.
+the sensor "both", a scene is two images, ``000000.jpg`` and ``000000_sar.jpg``. A SAR image has its own sentences,
+which mention no colour; none of them names something that the image has no pixels of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from rsvl.data.synth.labels import SPLITS, Job, Labels, write_jpeg
 from rsvl.data.synth.records import asked_category
 from rsvl.data.synth.scene import Expression, Scene, SceneObject
 
-_IMAGES, _NOTES = Path("JPEGImages"), Path("Annotations")
+_IMAGES, _ANNOTATIONS = Path("JPEGImages"), Path("Annotations")
 _SAR_SENTENCES = 2  # random stream
 
 
@@ -31,22 +31,22 @@ class GroundingLabels(Labels):
     def __init__(self, seed: int, size: int, sensor: str) -> None:
         """See `Labels`."""
         super().__init__(seed, size, sensor)
-        self._pictures: dict[str, tuple[str, int]] = {}
+        self._images: dict[str, tuple[str, int]] = {}
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """See `Labels.folders`."""
-        return _IMAGES, _NOTES
+        return _IMAGES, _ANNOTATIONS
 
     @staticmethod
     def make(job: Job) -> tuple[int, dict[str, int]]:
-        """See `Labels.make`. Returns the number of objects, and that of sentences by picture."""
+        """See `Labels.make`. Returns the number of objects, and that of sentences by image."""
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar)
         sentences = {}
-        for sensor, stem, picture, expressions in _pictures(job, scene):
-            write_jpeg(job.folder / _IMAGES / f"{stem}.jpg", picture)
+        for sensor, stem, pixels, expressions in _images(job, scene):
+            write_jpeg(job.folder / _IMAGES / f"{stem}.jpg", pixels)
             tree = _annotation(f"{stem}.jpg", sensor, job.size, scene.objects, expressions)
-            tree.write(job.folder / _NOTES / f"{stem}.xml", encoding="utf-8", xml_declaration=True)
+            tree.write(job.folder / _ANNOTATIONS / f"{stem}.xml", encoding="utf-8", xml_declaration=True)
             sentences[stem] = len(expressions)
         return len(scene.objects), sentences
 
@@ -55,15 +55,15 @@ class GroundingLabels(Labels):
         objects, sentences = made
         self.objects += objects
         for stem, count in sentences.items():
-            self._pictures[f"{stem}.xml"] = split, count
+            self._images[f"{stem}.xml"] = split, count
             self.counts[split] += count
 
     def finish(self, folder: Path) -> None:
         """See `Labels.finish`: the splits' numbers run through the annotations in the order of their names."""
         numbers: dict[str, list[int]] = {split: [] for split in SPLITS}
         running = 0
-        for name in sorted(self._pictures):
-            split, count = self._pictures[name]
+        for name in sorted(self._images):
+            split, count = self._images[name]
             numbers[split] += range(running, running + count)
             running += count
         for split, found in numbers.items():
@@ -71,8 +71,8 @@ class GroundingLabels(Labels):
                 (folder / f"{split}.txt").write_text("".join(f"{number}\n" for number in found))
 
 
-def _pictures(job: Job, scene: Scene) -> Iterator[tuple[str, str, np.ndarray, Sequence[Expression]]]:
-    """A scene's pictures: sensor, name without suffix, pixels, sentences."""
+def _images(job: Job, scene: Scene) -> Iterator[tuple[str, str, np.ndarray, Sequence[Expression]]]:
+    """A scene's images: sensor, name without suffix, pixels, sentences."""
     if job.optical:
         yield "optical", f"{job.index:06d}", scene.image, scene.expressions
     if scene.sar is not None:
@@ -80,7 +80,7 @@ def _pictures(job: Job, scene: Scene) -> Iterator[tuple[str, str, np.ndarray, Se
 
 
 def without_colours(rng: np.random.Generator, scene: Scene, size: int) -> list[Expression]:
-    """Sentences about a scene that speak of no colour, as a radar picture has none."""
+    """Sentences about a scene that mention no colour, as a radar image has none."""
     gray = [replace(thing, colour=None) for thing in scene.objects]
     return [e for e in language.describe(rng, gray, size) if "colour" not in dict(e.program)]
 

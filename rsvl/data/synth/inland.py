@@ -12,7 +12,7 @@ def airport(rng: np.random.Generator, size: int) -> World:
     """Apron, taxiway and runway with aircraft, helicopters, service vehicles and a terminal."""
     world = open_world(rng, size, (70, 480), str(rng.choice(["grass", "dry grass"])), LAND)
     angle = float(rng.uniform(0, np.pi))
-    frame = Frame.turned(size, angle)
+    frame = Frame.rotated(size, angle)
     _apron(world, frame)
     if rng.random() < 0.8:
         _runway(world, frame, -rng.uniform(0.32, 0.42) * size)
@@ -62,7 +62,7 @@ def residential(rng: np.random.Generator, size: int) -> World:
     """Streets of houses with pools, courts, cars and trees."""
     world = open_world(rng, size, (45, 240), str(rng.choice(["grass", "grass", "dry grass"])), LAND)
     angle = float(rng.uniform(0, np.pi))
-    frame = Frame.turned(size, angle)
+    frame = Frame.rotated(size, angle)
     for k in range(int(rng.integers(1, 3))):
         middle = (
             frame.point(0, rng.uniform(-0.35, 0.35) * size) if k == 0 else frame.point(rng.uniform(-0.3, 0.3) * size, 0)

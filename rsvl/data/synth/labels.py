@@ -1,4 +1,4 @@
-"""What a task does with scenes: pictures of each, made in any process, and tables of all, made at the end."""
+"""What a task does with scenes: images of each, made in any process, and tables of all, made at the end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Job:
     """One scene to make: its seed is (seed, index).
 
     Attributes:
-        folder: where the data set grows.
-        seed: of the data set.
-        index: the scene's number in the data set.
+        folder: where the dataset grows.
+        seed: of the dataset.
+        index: the scene's number in the dataset.
         split: the scene's split.
-        size: side of the pictures, pixels.
-        sensor: what the pictures show: ``optical``, ``sar`` or ``both``.
+        size: side of the images, pixels.
+        sensor: what the images show: ``optical``, ``sar`` or ``both``.
     """
 
     folder: Path
@@ -37,12 +37,12 @@ class Job:
 
     @property
     def optical(self) -> bool:
-        """Whether optical pictures are wanted."""
+        """Whether optical images are wanted."""
         return self.sensor != "sar"
 
     @property
     def sar(self) -> bool:
-        """Whether SAR pictures are wanted."""
+        """Whether SAR images are wanted."""
         return self.sensor != "optical"
 
     def rng(self, stream: int) -> np.random.Generator:
@@ -51,10 +51,10 @@ class Job:
 
 
 class Labels(ABC):
-    """The labels of a data set in the making.
+    """The labels of a dataset in the making.
 
     Attributes:
-        sensors: what pictures the task knows, its default first.
+        sensors: what images the task knows, its default first.
         unit: what is counted, such as ``expressions``.
         counts: how many of them by split.
         objects: number of labelled objects.
@@ -64,7 +64,7 @@ class Labels(ABC):
     unit: ClassVar[str]
 
     def __init__(self, seed: int, size: int, sensor: str) -> None:
-        """Begin a data set of square pictures of `size` pixels, made from a seed."""
+        """Begin a dataset of square images of `size` pixels, made from a seed."""
         self.seed, self.size, self.sensor = seed, size, sensor
         self.counts = Counter(dict.fromkeys(SPLITS, 0))
         self.objects = 0
@@ -72,12 +72,12 @@ class Labels(ABC):
     @property
     @abstractmethod
     def folders(self) -> tuple[Path, ...]:
-        """The folders that `make` writes into, relative to the data set's."""
+        """The folders that `make` writes into, relative to the dataset's."""
 
     @staticmethod
     @abstractmethod
     def make(job: Job) -> Any:
-        """Write a scene's pictures; return its labels as plain data. Runs in any process."""
+        """Write a scene's images; return its labels as plain data. Runs in any process."""
 
     @abstractmethod
     def add(self, made: Any, split: str) -> None:
@@ -89,6 +89,6 @@ class Labels(ABC):
 
 
 def write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Write a picture, uint8 [H, W, 3] RGB or [H, W], as JPEG."""
+    """Write an image, uint8 [H, W, 3] RGB or [H, W], as JPEG."""
     _, data = cv2.imencode(".jpg", image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     path.write_bytes(data.tobytes())

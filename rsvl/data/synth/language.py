@@ -8,7 +8,7 @@ from rsvl.data.synth.catalog import AN_WORDS, CATEGORIES, VARIANT_NOUNS
 from rsvl.data.synth.facts import DIRECTIONS, ZONES, Clause, Facts
 from rsvl.data.synth.scene import Expression, SceneObject
 
-#: Share of a scene's expressions that name nothing.
+#: Share of a scene's expressions without a target.
 NO_TARGET_SHARE = 0.125
 
 ZONE_WORDS: dict[str, tuple[str, ...]] = {
@@ -47,16 +47,16 @@ _WEIGHTS: dict[str, float] = {
 
 
 def _kind(program: Sequence[Clause]) -> str:
-    """Name what a program speaks of besides the category."""
+    """Name what a program mentions besides the category."""
     parts = dict(program)
     size = parts.get("superlative") in ("largest", "smallest", "longest", "shortest")
-    spoken = {
+    mentioned = {
         "size": size,
         "colour": "colour" in parts,
         "position": "zone" in parts or ("superlative" in parts and not size),
         "relation": any(word in parts for word in _RELATION_WORDS),
     }
-    return "+".join(kind for kind, said in spoken.items() if said) or "category"
+    return "+".join(kind for kind, is_in in mentioned.items() if is_in) or "category"
 
 
 def _nouns(thing: SceneObject) -> list[str]:
@@ -163,7 +163,7 @@ def _sentence(rng: np.random.Generator, program: Sequence[Clause], landmarks: di
 
 
 def describe(rng: np.random.Generator, objects: Sequence[SceneObject], size: int) -> list[Expression]:
-    """Word a scene's expressions: one or two for each object that can be told apart, and some that name nothing."""
+    """Word a scene's expressions: one or two for each object that can be told apart, and some without a target."""
     facts = Facts(objects, size)
     landmarks = _landmarks(facts)
     found: list[Expression] = []

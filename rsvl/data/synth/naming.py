@@ -1,4 +1,4 @@
-"""Short names that single out an object in any picture of a scene: by kind, size or place, never by colour."""
+"""Short names that single out an object in any image of a scene: by kind, size or place, never by colour."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Name:
     """A noun phrase with its article, and whether it says where in the image the object is."""
 
     text: str
-    tells_place: bool = False
+    says_place: bool = False
 
 
 def size_words(category: str) -> tuple[str, str]:
@@ -36,5 +36,5 @@ def _name(facts: Facts, i: int) -> Name | None:
             return Name(f"the {word} {noun}")
     for zone in ZONES:
         if facts.unique([kind, ("zone", zone)]) == i:
-            return Name(f"the {noun} {ZONE_WORDS[zone][0]}", tells_place=True)
+            return Name(f"the {noun} {ZONE_WORDS[zone][0]}", says_place=True)
     return None

@@ -7,7 +7,7 @@ import numpy as np
 
 from rsvl.data.synth.catalog import CATEGORIES
 from rsvl.data.synth.facts import AREA_MARGIN, DIRECTIONS
-from rsvl.data.synth.question_draft import Asked, View, article, noun, nouns, yes
+from rsvl.data.synth.question_draft import QuestionDraft, View, article, noun, nouns, yes
 
 #: Counts above this are one answer, "more than 5".
 COUNT_UP_TO = 5
@@ -19,33 +19,33 @@ _RELATION_LIMIT = 24
 _WHERE = {"left of": "left", "right of": "right", "above": "above", "below": "below"}
 
 
-def presence(view: View) -> Iterator[Asked]:
+def presence(view: View) -> Iterator[QuestionDraft]:
     """Whether there is any of a category."""
     for category, count in view.counts.items():
         what = article(category)
         text = view.pick(f"Is there {what} in the image?", f"Can {what} be seen?", f"Is {what} present?")
-        yield Asked("presence", text, yes(count > 0), category, view.of(category))
+        yield QuestionDraft("presence", text, yes(count > 0), category, view.of(category))
 
 
-def count(view: View) -> Iterator[Asked]:
+def count(view: View) -> Iterator[QuestionDraft]:
     """How many of a category there are."""
     for category, number in view.counts.items():
         many = nouns(category)
         text = view.pick(f"How many {many} are there?", f"What is the number of {many}?")
         answer = str(number) if number <= COUNT_UP_TO else f"more than {COUNT_UP_TO}"
-        yield Asked("count", text, answer, category, view.of(category))
+        yield QuestionDraft("count", text, answer, category, view.of(category))
 
 
-def comparison(view: View) -> Iterator[Asked]:
+def comparison(view: View) -> Iterator[QuestionDraft]:
     """Whether there are more of one category than of another."""
     present = [(category, number) for category, number in view.counts.items() if number]
     for (one, several), (other, few) in permutations(present, 2):
         if several != few:
             text = f"Are there more {nouns(one)} than {nouns(other)}?"
-            yield Asked("comparison", text, yes(several > few), one, view.of(one, other))
+            yield QuestionDraft("comparison", text, yes(several > few), one, view.of(one, other))
 
 
-def relation(view: View) -> Iterator[Asked]:
+def relation(view: View) -> Iterator[QuestionDraft]:
     """Whether there is any of a category to a side of an object."""
     present = [category for category, number in view.counts.items() if number]
     options = [(c, d, k) for c in present for d in DIRECTIONS for k in view.names]
@@ -58,38 +58,38 @@ def relation(view: View) -> Iterator[Asked]:
         side = direction if direction in ("above", "below") else f"to the {direction}"
         text = f"Is there {article(category)} {side} {view.names[landmark].text}?"
         found = (i for i, verdict in enumerate(verdicts) if verdict)
-        yield Asked("relation", text, yes(True in verdicts), category, (landmark, *found))
+        yield QuestionDraft("relation", text, yes(True in verdicts), category, (landmark, *found))
 
 
-def relative_position(view: View) -> Iterator[Asked]:
+def relative_position(view: View) -> Iterator[QuestionDraft]:
     """To which side of an object another lies."""
     for i, j in permutations(view.names, 2):
-        if view.names[i].tells_place or view.names[j].tells_place:
+        if view.names[i].says_place or view.names[j].says_place:
             continue
         sides = [direction for direction in DIRECTIONS if view.facts.beside(i, direction, j)]
         if len(sides) == 1:
             text = f"Where is {view.names[i].text} relative to {view.names[j].text}?"
-            yield Asked("relative position", text, _WHERE[sides[0]], objects=(i, j))
+            yield QuestionDraft("relative position", text, _WHERE[sides[0]], objects=(i, j))
 
 
-def absolute_position(view: View) -> Iterator[Asked]:
+def absolute_position(view: View) -> Iterator[QuestionDraft]:
     """In which part of the image an object lies."""
     for i, name in view.names.items():
         zones = [zone for zone in ZONES if view.facts.zone(i, zone)]
-        if zones and not name.tells_place:
+        if zones and not name.says_place:
             text = view.pick(f"Where in the image is {name.text}?", f"In which part of the image is {name.text}?")
-            yield Asked("absolute position", text, zones[0], view.objects[i].category, (i,))
+            yield QuestionDraft("absolute position", text, zones[0], view.objects[i].category, (i,))
 
 
-def color(view: View) -> Iterator[Asked]:
-    """Which colour an object has, where the optical picture shows it."""
+def color(view: View) -> Iterator[QuestionDraft]:
+    """Which colour an object has, where the optical image shows it."""
     for i, name in view.names.items():
         thing = view.objects[i]
         if view.optical and thing.colour and thing.colour_clear and view.cover(thing) < 0.05:
-            yield Asked("color", f"What color is {name.text}?", thing.colour, thing.category, (i,))
+            yield QuestionDraft("color", f"What color is {name.text}?", thing.colour, thing.category, (i,))
 
 
-def size(view: View) -> Iterator[Asked]:
+def size(view: View) -> Iterator[QuestionDraft]:
     """Whether one object is larger than another."""
     for i, j in permutations(view.names, 2):
         one, other = view.objects[i], view.objects[j]
@@ -99,10 +99,10 @@ def size(view: View) -> Iterator[Asked]:
         if max(ratio, 1 / ratio) > AREA_MARGIN:
             text = f"Is {view.names[i].text} larger than {view.names[j].text}?"
             pair = "/".join(sorted((one.category, other.category)))
-            yield Asked("size", text, yes(ratio > 1), f"{one.category} in {pair}", (i, j))
+            yield QuestionDraft("size", text, yes(ratio > 1), f"{one.category} in {pair}", (i, j))
 
 
-def category(view: View) -> Iterator[Asked]:
+def category(view: View) -> Iterator[QuestionDraft]:
     """What kind of object lies in a part of the image, where there is one kind alone."""
     for zone in ZONES:
         inside = region(zone, view.size)
@@ -111,10 +111,10 @@ def category(view: View) -> Iterator[Asked]:
         if len(kinds) == 1 and here and all(view.objects[i].clear for i in here):
             where = "middle" if zone == "middle" else f"{zone} part"
             text = view.pick(f"What is in the {where} of the image?", f"What kind of object is in the {where}?")
-            yield Asked("category", text, noun(kinds.pop()), zone, tuple(here))
+            yield QuestionDraft("category", text, noun(kinds.pop()), zone, tuple(here))
 
 
-def orientation(view: View) -> Iterator[Asked]:
+def orientation(view: View) -> Iterator[QuestionDraft]:
     """How the long axis of an object lies."""
     for i, name in view.names.items():
         thing = view.objects[i]
@@ -123,15 +123,15 @@ def orientation(view: View) -> Iterator[Asked]:
         straight = width <= 0.6 * length and length >= 12 and thing.category != "building"  # which may be L-shaped
         if straight and thing.visible >= 0.9 and lie:
             text = view.pick(f"How does {name.text} lie?", f"What is the orientation of {name.text}?")
-            yield Asked("orientation", text, lie, thing.category, (i,))
+            yield QuestionDraft("orientation", text, lie, thing.category, (i,))
 
 
-def density(view: View) -> Iterator[Asked]:
+def density(view: View) -> Iterator[QuestionDraft]:
     """How many objects there are in all."""
     seen, clear = len(view.objects), sum(thing.clear for thing in view.objects)
     level = "sparse" if seen <= 4 else "dense" if clear >= 10 else "moderate" if clear >= 6 and seen <= 8 else None
     if level:
-        yield Asked("density", view.pick("How crowded is the scene?", "How dense are the objects?"), level)
+        yield QuestionDraft("density", view.pick("How crowded is the scene?", "How dense are the objects?"), level)
 
 
 def lies(angle: float) -> str | None:
@@ -156,5 +156,5 @@ def covered(view: View) -> np.ndarray:
     return np.any(masks, axis=0) if masks else np.zeros((view.size, view.size), bool)
 
 
-#: Categories that stand out of the ground in a radar picture.
+#: Categories that stand out of the ground in a radar image.
 BRIGHT = tuple(name for name, kind in CATEGORIES.items() if kind.height > 0)

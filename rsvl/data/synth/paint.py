@@ -75,15 +75,15 @@ def paint(world: World) -> Painting:
         seen = np.count_nonzero(own) / SUPERSAMPLING**2
         shares.append(min(1.0, seen / _silhouette_area(world.items[i])))
     half = cv2.resize(shadow, (world.size, world.size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    picture = _camera(world.rng, image)
+    taken = _camera(world.rng, image)
     top = owner[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.int32)
-    return Painting(picture, masks, shares, [world.items[i] for i in labelled], half, top)
+    return Painting(taken, masks, shares, [world.items[i] for i in labelled], half, top)
 
 
 def _silhouette_area(item: Item) -> float:
     """Area in pixels of an item's whole silhouette, whether in the frame or not."""
     polygons = [item.place(p) for p in item.shape.outline]
-    lo = np.floor(np.min([p.min(0) for p in polygons], 0)) - 1  # whole pixels: the same raster as the picture
+    lo = np.floor(np.min([p.min(0) for p in polygons], 0)) - 1  # whole pixels: the same raster as the image
     hi = np.max([p.max(0) for p in polygons], 0) + 1
     w, h = np.ceil((hi - lo) * SUPERSAMPLING).astype(int)
     local = np.zeros((h, w), np.uint8)

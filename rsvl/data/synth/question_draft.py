@@ -1,7 +1,7 @@
 """Questions about a scene with the answers that its facts give: the frame that all types of question share.
 
 A question is asked only where the facts leave no doubt: nothing half hidden is counted, nothing near a limit compared,
-and what only the optical picture can show is asked only where it shows it.
+and what only the optical image can show is asked only where it shows it.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ from rsvl.data.synth.scene import Scene, SceneObject
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionDraft:
     """A question that may be asked of a scene.
 
     Attributes:
         type: the kind of question, one of `rsvl.data.synth.questions.TYPES`.
         text: the question.
         answer: what the scene's facts say.
-        subject: what it is about; answers are balanced within a subject too, so that the words do not give them away.
+        subject: what it is about; answers are balanced within a subject too, so that the words do not predict them.
         objects: those of the scene, by index, that one must look at to answer; none where there are none, or all count.
     """
 
@@ -41,10 +41,10 @@ class View:
     Attributes:
         rng: for the choice of words and of questions.
         scene: what is there.
-        condition: of the optical picture, a key of `rsvl.data.synth.weather.CONDITIONS`.
-        hidden: how far the optical picture hides what is there, float32 [H, W] in 0…1.
-        optical: whether there is an optical picture.
-        sar: whether there is a SAR picture.
+        condition: of the optical image, a key of `rsvl.data.synth.weather.CONDITIONS`.
+        hidden: how far the optical image hides what is there, float32 [H, W] in 0…1.
+        optical: whether there is an optical image.
+        sar: whether there is a SAR image.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class View:
         return tuple(i for i, thing in enumerate(self.objects) if thing.category in categories)
 
     def cover(self, thing: SceneObject) -> float:
-        """How far the optical picture hides an object, 0…1 on average."""
+        """How far the optical image hides an object, 0…1 on average."""
         return float(self.hidden[thing.mask].mean())
 
     def pick(self, *wordings: str) -> str:
@@ -87,7 +87,7 @@ class View:
         return wordings[int(self.rng.integers(len(wordings)))]
 
 
-Asker = Callable[[View], Iterator[Asked]]
+Asker = Callable[[View], Iterator[QuestionDraft]]
 """All questions of one type that may be asked of a scene."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from rsvl.data.synth import ground_questions, object_questions
-from rsvl.data.synth.question_draft import Asked, Asker, View
+from rsvl.data.synth.question_draft import Asker, QuestionDraft, View
 
 #: Every type with the asker of its questions and the largest share that one answer may have in it.
 TYPES: dict[str, tuple[Asker, float]] = {
@@ -37,7 +37,7 @@ PER_TYPE = 2
 _SLACK = 1.0
 
 
-def askable(view: View) -> list[Asked]:
+def askable(view: View) -> list[QuestionDraft]:
     """Every question that may be asked of a scene, in a random order."""
     found = [asked for asker, _ in TYPES.values() for asked in asker(view)]
     return [found[i] for i in view.rng.permutation(len(found))]
@@ -54,15 +54,15 @@ class Balance:
     answers: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     subjects: defaultdict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
-    def choose(self, questions: Sequence[Asked]) -> list[Asked]:
+    def choose(self, questions: Sequence[QuestionDraft]) -> list[QuestionDraft]:
         """The questions to ask of a scene, of all that may be asked; they count as asked."""
-        by_type: dict[str, list[Asked]] = {kind: [] for kind in TYPES}
+        by_type: dict[str, list[QuestionDraft]] = {kind: [] for kind in TYPES}
         for asked in questions:
             by_type[asked.type].append(asked)
         return [asked for kind in TYPES for asked in self._of_type(by_type[kind])]
 
-    def _of_type(self, options: list[Asked]) -> list[Asked]:
-        chosen: list[Asked] = []
+    def _of_type(self, options: list[QuestionDraft]) -> list[QuestionDraft]:
+        chosen: list[QuestionDraft] = []
         while options and len(chosen) < PER_TYPE:
             best = min(options, key=self._cost)
             if self._cost(best) == (inf, inf):
@@ -74,7 +74,7 @@ class Balance:
             options = [o for o in options if o.text != best.text and (o.subject != best.subject or not o.subject)]
         return chosen
 
-    def _cost(self, asked: Asked) -> tuple[float, float]:
+    def _cost(self, asked: QuestionDraft) -> tuple[float, float]:
         """How common the answer is already, in the type and in the subject; infinite where it is too common."""
         of_type, of_subject = self.answers[asked.type], self.subjects[asked.type, asked.subject]
         limit = TYPES[asked.type][1]

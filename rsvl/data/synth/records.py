@@ -16,9 +16,9 @@ class SceneRecord:
     """One scene's annotations as plain data, before it has ids.
 
     Attributes:
-        file_name: its picture.
-        annotations: one a labelled object, in the scene's order.
-        refs: (object's index or None when nothing is named, category id, sentences).
+        file_name: its image.
+        annotations: one per labelled object, in the scene's order.
+        refs: (object's index or None without a target, category id, sentences).
     """
 
     file_name: str
@@ -27,7 +27,7 @@ class SceneRecord:
 
 
 def record(scene: Scene, file_name: str) -> SceneRecord:
-    """Gather a scene's annotations, and its sentences by the object they name; each that names nothing stands alone."""
+    """Gather a scene's annotations, and its sentences by the object they name; each no-target sentence stands alone."""
     by_target: dict[int, list[str]] = {}
     for expression in scene.expressions:
         if expression.target is not None:
@@ -63,7 +63,7 @@ def asked_category(expression: Expression) -> str:
 
 
 class Records:
-    """The tables of a data set; gives images, annotations, references and sentences their ids.
+    """The tables of a dataset; gives images, annotations, references and sentences their ids.
 
     Attributes:
         images: COCO images.
@@ -74,7 +74,7 @@ class Records:
     """
 
     def __init__(self, seed: int, size: int) -> None:
-        """Begin a data set of square images of a size (pixels) made from a seed."""
+        """Begin a dataset of square images of a size (pixels) made from a seed."""
         self.seed, self.size = seed, size
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []

@@ -1,11 +1,11 @@
-"""A finished scene: its picture, what is in it, and the sentences that name one of those things or none."""
+"""A finished scene: its image, what is in it, and the sentences that refer to one of those things or none."""
 
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-#: Objects with fewer visible pixels than this, or less visible than this share, are never spoken of.
+#: Objects with fewer visible pixels than this, or less visible than this share, are never described.
 MIN_PIXELS, MIN_VISIBLE = 24, 0.5
 
 
@@ -22,7 +22,7 @@ class SceneObject:
         obb: centre x, centre y, length, width (pixels), angle (degrees, clockwise from the x axis): the whole object.
         area: visible pixels.
         visible: visible share of the whole silhouette, 0–1.
-        colour_clear: whether it shows that colour in the picture; shade or few pixels can hide it.
+        colour_clear: whether it shows that colour in the image; shade or few pixels can hide it.
     """
 
     category: str

@@ -15,7 +15,7 @@ def harbour(rng: np.random.Generator, size: int) -> World:
     """Coast with piers, ships at berth and afloat, storage and buildings ashore."""
     world = open_world(rng, size, (90, 600), str(rng.choice(_WATERS)), WATER)
     angle = float(rng.uniform(0, 2 * np.pi))
-    frame = Frame.turned(size, angle)  # its first axis points inland
+    frame = Frame.rotated(size, angle)  # its first axis points inland
     shore = rng.uniform(0.02, 0.22) * size
     _coast(world, frame, shore)
     for _ in range(int(rng.integers(1, 4))):
@@ -95,7 +95,7 @@ def river(rng: np.random.Generator, size: int) -> World:
     """River under one or two bridges, with boats and banks."""
     world = open_world(rng, size, (100, 500), str(rng.choice(["grass", "dry grass", "fields", "concrete"])), LAND)
     angle = float(rng.uniform(0, np.pi))
-    frame = Frame.turned(size, angle)  # its first axis runs with the river
+    frame = Frame.rotated(size, angle)  # its first axis runs with the river
     breadth = float(rng.uniform(0.2, 0.5) * size)
     middle = float(rng.uniform(-0.12, 0.12) * size)
     _riverbed(world, frame, middle, breadth)

@@ -1,7 +1,7 @@
 """Writes scenes for visual question answering, in OSVQA's form of RSVQA's tables (`rsvl.data.rsvqa`).
 
-Each scene is an optical and a SAR picture of one place; cloud or night spoils a share of the optical ones. Beside what
-the form asks for, an image says the ``condition`` of its optical picture and outlines its ``objects``, under clouds
+Each scene is an optical and a SAR image of one place; cloud or night spoils a share of the optical ones. Beside what
+the form asks for, an image says the ``condition`` of its optical image and outlines its ``objects``, under clouds
 too: each has a ``category`` and as ``outline`` the four corners (x, y) of the oriented box around it. A question lists
 as ``objects`` the places in that list of those that one must look at to answer it.
 """
@@ -14,7 +14,7 @@ import cv2
 
 from rsvl.data.synth.generate import generate
 from rsvl.data.synth.labels import SPLITS, Job, Labels, write_jpeg
-from rsvl.data.synth.question_draft import Asked, View
+from rsvl.data.synth.question_draft import QuestionDraft, View
 from rsvl.data.synth.questions import Balance, askable
 from rsvl.data.synth.scene import SceneObject
 from rsvl.data.synth.weather import CONDITIONS, spoil
@@ -22,10 +22,10 @@ from rsvl.data.synth.weather import CONDITIONS, spoil
 _OPTICAL, _SAR = Path("Optical"), Path("SAR")
 _WEATHER, _QUESTIONS = 3, 4  # random streams
 
-Made = tuple[dict[str, Any], int, list[Asked]]
+Made = tuple[dict[str, Any], int, list[QuestionDraft]]
 
 
-class QuestionLabels(Labels):
+class VQALabels(Labels):
     """Questions and answers."""
 
     sensors = ("both", "optical", "sar")
@@ -50,12 +50,12 @@ class QuestionLabels(Labels):
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar, with_sentences=False)
         rng = job.rng(_WEATHER)
         condition = str(rng.choice(list(CONDITIONS), p=list(CONDITIONS.values())))
-        picture, hidden = spoil(rng, scene.image, condition)
+        pixels, hidden = spoil(rng, scene.image, condition)
         image: dict[str, Any] = {"id": job.index, "optical": None, "sar": None, "condition": condition}
         image["objects"] = [_outlined(thing) for thing in scene.objects]
         if job.optical:
             image["optical"] = (_OPTICAL / f"{job.index:06d}.jpg").as_posix()
-            write_jpeg(job.folder / image["optical"], picture)
+            write_jpeg(job.folder / image["optical"], pixels)
         if scene.sar is not None:
             image["sar"] = (_SAR / f"{job.index:06d}.jpg").as_posix()
             write_jpeg(job.folder / image["sar"], scene.sar)

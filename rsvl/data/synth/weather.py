@@ -1,14 +1,14 @@
-"""What spoils an optical picture and leaves the radar's as it is: cloud, and night."""
+"""What spoils an optical image and leaves the radar's as it is: cloud, and night."""
 
 import cv2
 import numpy as np
 
 from rsvl.data.synth.ground import noise
 
-#: Conditions of the optical picture, with their shares of the scenes.
+#: Conditions of the optical image, with their shares of the scenes.
 CONDITIONS: dict[str, float] = {"clear": 0.4, "cloudy": 0.35, "night": 0.25}
 
-#: Share of the picture that is under cloud, smallest and largest.
+#: Share of the image that is under cloud, smallest and largest.
 _COVER = (0.35, 0.7)
 #: How quickly a cloud grows dense from its edge inwards, and how dense it gets.
 _STEEPNESS, _DENSEST = 2.4, 0.97
@@ -16,7 +16,7 @@ _SHADOW = 0.35
 
 
 def spoil(rng: np.random.Generator, image: np.ndarray, condition: str) -> tuple[np.ndarray, np.ndarray]:
-    """Take the picture of a scene under a condition.
+    """Take the optical image of a scene under a condition.
 
     Args:
         rng: the source of randomness.
@@ -24,7 +24,7 @@ def spoil(rng: np.random.Generator, image: np.ndarray, condition: str) -> tuple[
         condition: a key of `CONDITIONS`.
 
     Returns:
-        The picture, uint8 [H, H, 3], and how far it hides what is there, float32 [H, H] in 0…1.
+        The image, uint8 [H, H, 3], and how far it hides what is there, float32 [H, H] in 0…1.
     """
     if condition == "cloudy":
         return _clouded(rng, image)
@@ -34,7 +34,7 @@ def spoil(rng: np.random.Generator, image: np.ndarray, condition: str) -> tuple[
 
 
 def _clouded(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay clouds and their shadows over a picture."""
+    """Lay clouds and their shadows over an image."""
     size = image.shape[0]
     height = noise(rng, size, 2, 4, 0.5)
     level = np.quantile(height, 1 - rng.uniform(*_COVER))
@@ -44,12 +44,12 @@ def _clouded(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarray, n
     shadow = cv2.warpAffine(opacity, shift, (size, size), borderMode=cv2.BORDER_REPLICATE)
     ground = image * (1 - _SHADOW * shadow)[..., None]
     white = 228 + 12 * noise(rng, size, 4, 4)
-    picture = ground + (white[..., None] * np.array([0.98, 0.99, 1.0]) - ground) * opacity[..., None]
-    return np.clip(picture, 0, 255).astype(np.uint8), opacity
+    clouded = ground + (white[..., None] * np.array([0.98, 0.99, 1.0]) - ground) * opacity[..., None]
+    return np.clip(clouded, 0, 255).astype(np.uint8), opacity
 
 
 def _dark(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Take a picture with so little light that the sensor's noise hides most of it."""
+    """Take an image with so little light that the sensor's noise hides most of it."""
     light = rng.uniform(0.02, 0.05) * np.array([0.9, 0.95, 1.15])
     grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(4, 7)
     return np.clip(image * light + 6 + grain, 0, 255).astype(np.uint8)

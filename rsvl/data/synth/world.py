@@ -130,8 +130,8 @@ class World:
             r, g, b = (int(np.clip(c + j, 0, 255)) for c, j in zip(COLOURS[colour], jitter, strict=True))
             rgb = (r, g, b)
         shape = _DRAW[category](rng, length, width, rgb, variant)
-        spoken = colour if len(set(kind.colours)) > 1 else None
-        return Item(category, 0, 0, 0, length, width, shape, spoken, variant)
+        mentioned = colour if len(set(kind.colours)) > 1 else None
+        return Item(category, 0, 0, 0, length, width, shape, mentioned, variant)
 
     def footprint(self, item: Item, margin: float = 0.0) -> Polygon:
         """Oriented box of an item, grown by a margin on each side: [4, 2]."""
@@ -139,7 +139,7 @@ class World:
         return item.place(rect(-h, -w, h, w))
 
     def fits(self, item: Item, allowed: int, margin: float, inside: float = 0.75) -> bool:
-        """Tell whether the item stands on allowed ground, clear of others, and mostly within the image."""
+        """Whether the item stands on allowed ground, clear of others, and mostly within the image."""
         polygon = self.footprint(item, margin)
         lo = np.floor(polygon.min(0)).astype(int) - 1
         hi = np.ceil(polygon.max(0)).astype(int) + 2

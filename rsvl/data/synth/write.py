@@ -1,4 +1,4 @@
-"""Writes a data set of synthetic scenes to disk, in the public layout of its task (`TASKS`)."""
+"""Writes a dataset of synthetic scenes to disk, in the public layout of its task (`TASKS`)."""
 
 import os
 import shutil
@@ -16,17 +16,17 @@ from rsvl.data.synth.captions import CaptionLabels
 from rsvl.data.synth.classification import ClassLabels
 from rsvl.data.synth.grounding import GroundingLabels
 from rsvl.data.synth.labels import SPLITS, Job, Labels
-from rsvl.data.synth.referring import ReferringLabels
-from rsvl.data.synth.vqa import QuestionLabels
+from rsvl.data.synth.segmentation import SegmentationLabels
+from rsvl.data.synth.vqa import VQALabels
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.manifest import SEGMENTATION
 from rsvl.runtime.progress import Progress, silent
 
 #: Every task that there are labels for.
 TASKS: dict[str, type[Labels]] = {
-    SEGMENTATION: ReferringLabels,
+    SEGMENTATION: SegmentationLabels,
     "grounding": GroundingLabels,
-    "vqa": QuestionLabels,
+    "vqa": VQALabels,
     "classification": ClassLabels,
     "captions": CaptionLabels,
 }
@@ -37,10 +37,10 @@ class Written:
     """What was written.
 
     Attributes:
-        root: the data set's folder.
+        root: the dataset's folder.
         scenes: number of scenes by split.
         unit: what the labels are, such as ``expressions``.
-        labels: number of labels by split, those that name nothing included.
+        labels: number of labels by split, no-target ones included.
         objects: number of labelled objects in all.
     """
 
@@ -64,26 +64,26 @@ def write(
     task: str = SEGMENTATION,
     sensor: str | None = None,
 ) -> Written:
-    """Generate a data set of synthetic scenes and write it in the layout of a task.
+    """Generate a dataset of synthetic scenes and write it in the layout of a task.
 
-    The files do not depend on `workers`. The data set grows in a temporary sibling of `root` and takes its place when
+    The files do not depend on `workers`. The dataset grows in a temporary sibling of `root` and takes its place when
     it is complete; a run that fails or is interrupted leaves nothing.
 
     Args:
         root: folder to create; it must be empty or absent.
         scenes: number of scenes, all splits together.
-        seed: seed of the data set; scene k has the seed (seed, k).
+        seed: seed of the dataset; scene k has the seed (seed, k).
         size: side of the images, pixels.
         val: scenes of the validation split: a share below 1, or a number.
         test: scenes of the test split: a share below 1, or a number.
         workers: processes.
         progress: called after every scene.
         task: a key of `TASKS`.
-        sensor: what the pictures show: ``optical``, ``sar`` or ``both``, as far as the task knows it; by default the
+        sensor: what the images show: ``optical``, ``sar`` or ``both``, as far as the task knows it; by default the
             first of its `Labels.sensors`.
 
     Raises:
-        UsageError: when the numbers do not fit each other, the task has no such pictures or the folder is in use.
+        UsageError: when the numbers do not fit each other, the task has no such images or the folder is in use.
         OutputError: when the disk refuses.
 
     Examples:
@@ -110,7 +110,7 @@ def write(
         temporary.replace(root)
     except OSError as error:
         raise OutputError(
-            f"{root}: the data set cannot be written ({error.strerror or error}): check permission and free space"
+            f"{root}: the dataset cannot be written ({error.strerror or error}): check permission and free space"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -123,7 +123,7 @@ def _labels(task: str, seed: int, size: int, sensor: str | None) -> Labels:
         raise UsageError(f"no synthetic labels for the task {task!r}: there are some for {', '.join(TASKS)}")
     kind = TASKS[task]
     if sensor is not None and sensor not in kind.sensors:
-        raise UsageError(f"synthetic scenes for {task} have no {sensor!r} pictures: choose {' or '.join(kind.sensors)}")
+        raise UsageError(f"synthetic scenes for {task} have no {sensor!r} images: choose {' or '.join(kind.sensors)}")
     return kind(seed, size, sensor or kind.sensors[0])
 
 

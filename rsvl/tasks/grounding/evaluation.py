@@ -1,4 +1,4 @@
-"""Asks a model every sentence of a data set and measures the box that it gives first. PyTorch is not imported here."""
+"""Asks a model every sentence of a dataset and measures the box that it gives first. PyTorch is not imported here."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class GroundingSampler(TrainingSet):
         )
 
     def _box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
-        """x1, y1, x2, y2 in 0…1 of the image, None where the sentence names nothing."""
+        """x1, y1, x2, y2 in 0…1 of the image, None for a no-target sentence."""
         box = self.dataset.box(record, referring)
         if box is None:
             return None

@@ -1,4 +1,4 @@
-"""Asks a model every sentence of a data set and measures its masks.
+"""Asks a model every sentence of a dataset and measures its masks.
 
 A model is anything that answers sentences about an image with masks (`Predict`): an exported bundle through
 `runner_predictor`, or a PyTorch model through `torch_predictor` beside. PyTorch is not imported here.

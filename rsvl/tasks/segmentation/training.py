@@ -28,7 +28,7 @@ class SegmentationBatch(Batch):
     """What `rsvl.modules.bases.segmentation.ReferringSegmenter` takes; its forward pass says more.
 
     Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1, and of the
-    data set's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].
+    dataset's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].
     """
 
     shared: ClassVar[tuple[str, ...]] = ("class_tokens",)
@@ -44,16 +44,16 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
     """See `rsvl.tasks.contract.Training`.
 
     Raises:
-        UsageError: the data set has boxes only.
+        UsageError: the dataset has boxes only.
     """
     if not dataset.has_masks:
-        raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another data set")
+        raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another dataset")
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
 
 
 class SegmentationSampler(TrainingSet):
-    """Draws `sentences` (image, sentence) pairs of each image, anew in every epoch and the same for the same seed.
+    """Draws `sentences` (image, sentence) pairs of each image, resampled in every epoch, reproducibly by the seed.
 
     Every image counts once an epoch; one with fewer sentences repeats some. Masks are averaged down to the model's mask
     resolution, so that a pixel's target is the share of it that the object covers.

@@ -1,4 +1,4 @@
-"""Visual question answering in PyTorch: pictures of a place, some of its questions and answers; and a model to ask."""
+"""Visual question answering in PyTorch: images of a place, some of its questions and answers; and a model to ask."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class VQABatch(Batch):
 
     Optical float [B, 3, S, S] and SAR float [B, 1, S, S], zeros where missing; sensors float [B, 2], 1 where each is
     present; tokens int64 [N, T], image_index int64 [N], answers int64 [N], `UNKNOWN` outside the vocabulary. Of the K
-    classes of objects that the data set outlines, if any, their names, class_tokens int64 [K, T], and where they are,
+    classes of objects that the dataset outlines, if any, their names, class_tokens int64 [K, T], and where they are,
     class_masks float [B, K, h, w]. Where it says which objects a question is about, asked_masks float [N, h, w]; zeros
     elsewhere.
     """
 
-    pictures: ClassVar[tuple[str, ...]] = ORDER
+    image_fields: ClassVar[tuple[str, ...]] = ORDER
     shared: ClassVar[tuple[str, ...]] = ("class_tokens",)
 
     optical: Tensor
@@ -52,7 +52,7 @@ class VQABatch(Batch):
 
 
 def training_set(model: Any, dataset: QuestionDataset, sentences: int, seed: int) -> TrainingSet:
-    """See `rsvl.tasks.contract.Training`; the model answers in the data set's answers from now on."""
+    """See `rsvl.tasks.contract.Training`; the model answers in the dataset's answers from now on."""
     model.set_answers(dataset.answers)
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return VQASampler(dataset, model.spec, tokenizer, sentences, seed)
@@ -79,7 +79,7 @@ class VQASampler(TrainingSet):
         """A batch of one place."""
         record = self.dataset[index]
         chosen = draw(record.questions, self.count, self.seed, self.epoch, index)
-        optical, sar = _pictures(self.spec, record.optical, record.sar)
+        optical, sar = _images(self.spec, record.optical, record.sar)
         objects, size = record.objects or (), (record.width, record.height, _MASK_SIZE)
         asked = [object_mask([objects[i] for i in question.objects], *size) for question in chosen]
         present = [[record.optical is not None, record.sar is not None]]
@@ -112,20 +112,19 @@ def torch_predictor(model: Any) -> Predict:
         sensors = torch.tensor([[optical is not None, sar is not None]], dtype=torch.float32)
         tokens = torch.from_numpy(tokenize(questions)).to(device)
         image_index = torch.zeros(len(questions), dtype=torch.long, device=device)
-        pictures = (picture.to(device) for picture in _pictures(spec, optical, sar))
-        logits = model(*pictures, sensors.to(device), tokens, image_index)
+        images = (image.to(device) for image in _images(spec, optical, sar))
+        logits = model(*images, sensors.to(device), tokens, image_index)
         return [spec.answers[index] for index in logits.argmax(1).tolist()]
 
     return predict
 
 
-def _pictures(spec: ModelSpec, *paths: Path | None) -> list[Tensor]:
-    """The pictures as the model's images [1, C, S, S], in the order of its declaration; zeros for a missing one."""
-    images: Sequence[ImageSpec] = spec.images
-    return [_picture(path, image) for path, image in zip(paths, images, strict=True)]
+def _images(spec: ModelSpec, *paths: Path | None) -> list[Tensor]:
+    """The model's images [1, C, S, S], in the order of its declaration; zeros for a missing one."""
+    return [_image(path, image) for path, image in zip(paths, spec.images, strict=True)]
 
 
-def _picture(path: Path | None, image: ImageSpec) -> Tensor:
+def _image(path: Path | None, image: ImageSpec) -> Tensor:
     if path is None:
         return torch.zeros(1, image.channels, image.size, image.size)
     return torch.from_numpy(np.ascontiguousarray(preprocess(read_image(path, image), image)))[None]

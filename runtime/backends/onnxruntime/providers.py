@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def onnxruntime() -> ModuleType:
     try:
         import onnxruntime as module
     except ImportError as error:
-        raise MissingComponentError("running a bundle needs ONNX Runtime: pip install onnxruntime") from error
+        raise MissingComponentError(f"running a bundle needs ONNX Runtime: {remedy('onnxruntime')}") from error
     module.set_default_logger_severity(4)
     return module
 

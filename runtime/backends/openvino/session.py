@@ -16,12 +16,12 @@ from rsvl.runtime.backends.openvino.bfloat16 import divide
 from rsvl.runtime.backends.openvino.reading import read_model
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, MissingComponentError
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.manifest import GraphSpec
 
 OPENVINO_PROVIDERS = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and the type in which each computes what is not int8 already."""
 
-INSTALL = "pip install 'rsvl[openvino]'"
 
 _TYPE = "INFERENCE_PRECISION_HINT"
 
@@ -162,7 +162,7 @@ def _core() -> Any:
     try:
         from openvino import Core
     except ImportError as error:
-        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
+        raise MissingComponentError(f"OpenVINO is not installed: {remedy('openvino')}") from error
     return Core()
 
 

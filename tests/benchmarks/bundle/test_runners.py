@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rsvl.benchmarks.bundle.plain_export import GridSampledConv2d, export_plainly, grid_sampled
-from rsvl.benchmarks.bundle.runners import Whole, openvino, plain_onnx, pytorch
+from rsvl.benchmarks.bundle.grid_sampling import GridSampledConv2d, grid_sampled
+from rsvl.benchmarks.bundle.plain_export import export_plainly
+from rsvl.benchmarks.bundle.runners import openvino, plain_onnx
+from rsvl.benchmarks.bundle.whole_model import Whole, pytorch
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import MissingComponentError, UsageError
 from tests.support.chain import Chain

@@ -38,7 +38,7 @@ def test_a_file_that_is_no_record_is_one_line(content: str, tmp_path: Path) -> N
 
 
 def test_every_row_with_a_model_is_measured_in_pytorch_and_as_a_bundle() -> None:
-    from rsvl.benchmarks.bundle.runners import EAGER
+    from rsvl.benchmarks.bundle.whole_model import EAGER
     from rsvl.benchmarks.papers.table_speed import BUNDLE, measure
 
     rows = (Published("Ours", "tests.support.chain:build"), Published("Stranger"))

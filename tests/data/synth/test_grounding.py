@@ -37,7 +37,7 @@ def _records(splits: dict[str, ReferringDataset]) -> list[tuple[int, object]]:
     return [(int(record.path.name[:6]), record) for found in splits.values() for record in found]
 
 
-def test_each_scene_has_a_picture_a_sensor_in_its_own_split(splits: dict[str, ReferringDataset]) -> None:
+def test_each_scene_has_an_image_per_sensor_in_its_own_split(splits: dict[str, ReferringDataset]) -> None:
     found = {split: sorted((r.path.stem, r.sensor) for r in records) for split, records in splits.items()}
     for split, indices in {"train": range(4), "val": range(4, 6), "test": range(6, 8)}.items():
         both = [[(f"{i:06d}", "optical"), (f"{i:06d}_sar", "sar")] for i in indices]
@@ -83,11 +83,11 @@ def test_boxes_are_the_masks_own(splits: dict[str, ReferringDataset], scenes: li
                 )  # fmt: skip
 
 
-def test_pictures_are_the_scenes_but_for_jpeg_loss(splits: dict[str, ReferringDataset], scenes: list[Scene]) -> None:
+def test_images_are_the_scenes_but_for_jpeg_loss(splits: dict[str, ReferringDataset], scenes: list[Scene]) -> None:
     for index, record in _records(splits):
-        picture = cv2.imread(str(record.path), cv2.IMREAD_UNCHANGED)
+        read = cv2.imread(str(record.path), cv2.IMREAD_UNCHANGED)
         wanted = scenes[index].image if record.sensor == "optical" else scenes[index].sar
-        shown = picture[..., ::-1] if picture.ndim == 3 else picture
+        shown = read[..., ::-1] if read.ndim == 3 else read
         assert shown.shape == wanted.shape and np.abs(shown.astype(int) - wanted).mean() < 6
 
 
@@ -121,12 +121,12 @@ def test_classes_are_the_settings(tmp_path: Path, sensor: str) -> None:
 @pytest.mark.parametrize(
     ("task", "sensor", "message"),
     [
-        ("classification", "both", "have no 'both' pictures: choose optical or sar"),
-        ("referring-segmentation", "sar", "have no 'sar' pictures: choose optical or both"),
+        ("classification", "both", "have no 'both' images: choose optical or sar"),
+        ("referring-segmentation", "sar", "have no 'sar' images: choose optical or both"),
         ("captioning", None, "no synthetic labels for the task 'captioning'"),
     ],
 )
-def test_pictures_that_a_task_does_not_know_are_refused(
+def test_images_that_a_task_does_not_know_are_refused(
     tmp_path: Path, task: str, sensor: str | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):

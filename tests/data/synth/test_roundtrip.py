@@ -65,7 +65,7 @@ def test_every_sentence_is_read_once(split: tuple[ReferringDataset, list[Scene]]
     assert dataset.sentence_count == sum(len(scene.expressions) for scene in scenes)
 
 
-def test_pictures_are_the_scenes_within_jpegs_loss(split: tuple[ReferringDataset, list[Scene]]) -> None:
+def test_images_are_the_scenes_within_jpegs_loss(split: tuple[ReferringDataset, list[Scene]]) -> None:
     dataset, scenes = split
     for record, scene in zip(dataset, scenes, strict=True):
         image = read_image(record.path).astype(float)

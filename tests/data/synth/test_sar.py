@@ -1,4 +1,4 @@
-"""The SAR twin of a scene: speckle as theory has it, and what is bright and dark as in a radar picture."""
+"""The SAR twin of a scene: speckle as theory has it, and what is bright and dark as in a radar image."""
 
 import cv2
 import numpy as np
@@ -43,7 +43,7 @@ def test_corners_saturate() -> None:
     assert all((scene.sar[thing.mask] == 255).any() for thing in built)
 
 
-def test_sar_is_no_gray_copy_of_the_picture() -> None:
+def test_sar_is_no_gray_copy_of_the_optical_image() -> None:
     correlations = []
     for k in range(10):
         scene = generate((2, k), 128, with_sar=True)

@@ -1,4 +1,4 @@
-"""Synthetic scenes: the same bytes from the same seed, and labels that agree with the picture."""
+"""Synthetic scenes: the same bytes from the same seed, and labels that agree with the image."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Synthetic questions: every answer is worked out again from the masks and pictures by other rules, and none is common.
+"""Synthetic questions: every answer is worked out again from the masks and images by other rules, and none is common.
 
 The oracle reads the question's words alone; it shares no code with the generator but its names of things.
 """
@@ -17,7 +17,7 @@ import pytest
 from rsvl.data import Question, QuestionDataset, open_dataset
 from rsvl.data.synth import CATEGORIES, Scene, SceneObject, generate, write
 from rsvl.data.synth.object_questions import lies
-from rsvl.data.synth.question_draft import Asked
+from rsvl.data.synth.question_draft import QuestionDraft
 from rsvl.data.synth.questions import PER_TYPE, TYPES, Balance
 from tests.support.crisp_rules import beside, centre, colour_word, in_zone
 
@@ -187,7 +187,7 @@ def asked(dataset: QuestionDataset) -> list[tuple[Place, Question]]:
 
 
 @pytest.mark.parametrize("kind", list(TYPES))
-def test_answers_are_what_masks_and_pictures_say(asked: list[tuple[Place, Question]], kind: str) -> None:
+def test_answers_are_what_masks_and_images_say(asked: list[tuple[Place, Question]], kind: str) -> None:
     checked = [(q, ORACLE[kind](place, q.text)) for place, q in asked if q.type == kind]
     wrong = [(q.text, q.answer, answer) for q, answer in checked if q.answer != answer]
     # JPEG may turn the colour of a thing of a few pixels.
@@ -255,15 +255,17 @@ def test_lies_are_told_apart_with_room_between(angle: float, word: str | None) -
 
 def test_balance_refuses_what_is_common_already() -> None:
     balance = Balance()
-    lopsided = [Asked("presence", f"Is there a ship number {n}?", "yes", "ship") for n in range(9)]
+    lopsided = [QuestionDraft("presence", f"Is there a ship number {n}?", "yes", "ship") for n in range(9)]
     assert len([q for _ in range(9) for q in balance.choose(lopsided)]) == 2
-    turned = [Asked("presence", "Is there a ship?", "no", "ship"), *lopsided]
-    assert [q.answer for q in balance.choose(turned)] == ["no"]
+    reversed_answer = [QuestionDraft("presence", "Is there a ship?", "no", "ship"), *lopsided]
+    assert [q.answer for q in balance.choose(reversed_answer)] == ["no"]
 
 
 def test_a_scene_is_not_asked_the_same_twice() -> None:
-    options = [Asked("relation", text, answer, "ship") for text, answer in (("a?", "yes"), ("b?", "no"), ("a?", "yes"))]
+    options = [
+        QuestionDraft("relation", text, answer, "ship") for text, answer in (("a?", "yes"), ("b?", "no"), ("a?", "yes"))
+    ]
     chosen = Balance().choose(
-        [*options, Asked("relation", "c?", "yes", "pier"), Asked("relation", "d?", "no", "bridge")]
+        [*options, QuestionDraft("relation", "c?", "yes", "pier"), QuestionDraft("relation", "d?", "no", "bridge")]
     )
     assert len(chosen) == PER_TYPE and len({q.subject for q in chosen}) == PER_TYPE

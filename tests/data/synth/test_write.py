@@ -1,4 +1,4 @@
-"""A synthetic data set on disk: what COCO's own reader finds in it, and that nothing half-written is left."""
+"""A synthetic dataset on disk: what COCO's own reader finds in it, and that nothing half-written is left."""
 
 import hashlib
 import importlib
@@ -79,12 +79,12 @@ def test_splits_are_by_scene_and_of_the_size_asked_for(root: Path) -> None:
     assert not images["train"] & images["val"] and not images["train"] & images["test"]
 
 
-def test_pictures_are_the_scenes_but_for_jpeg_loss(root: Path, scenes: dict[int, Scene]) -> None:
+def test_images_are_the_scenes_but_for_jpeg_loss(root: Path, scenes: dict[int, Scene]) -> None:
     for index in (0, 3):
         name = f"{index:06d}.jpg"
         scene = scenes[index + 1]
-        picture = cv2.imread(str(root / "images/rrsisd/JPEGImages" / name))[..., ::-1]
-        assert np.abs(picture.astype(int) - scene.image).mean() < 6
+        read = cv2.imread(str(root / "images/rrsisd/JPEGImages" / name))[..., ::-1]
+        assert np.abs(read.astype(int) - scene.image).mean() < 6
         radar = cv2.imread(str(root / "images/rrsisd/SARImages" / name), cv2.IMREAD_GRAYSCALE)
         assert scene.sar is not None and np.abs(radar.astype(int) - scene.sar).mean() < 6
 
@@ -128,7 +128,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     def full(path: Path, image: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.referring"), "write_jpeg", full)
+    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.segmentation"), "write_jpeg", full)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "set", 2, size=64)
     assert list(tmp_path.iterdir()) == []

@@ -256,7 +256,7 @@ def test_weights_beside_a_graph_are_replaced_with_it(
     [
         ("rrsis-d", "nowhere", DatasetError, "nowhere"),
         ("rsvqa-lr", "train", UsageError, "questions"),
-        ("no-such", "train", UsageError, "unknown data set"),
+        ("no-such", "train", UsageError, "unknown dataset"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_exported(

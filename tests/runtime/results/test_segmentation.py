@@ -105,24 +105,24 @@ def test_single_component_is_a_polygon_and_pixels_without_a_place() -> None:
 
 def test_overlay_colours_the_mask_and_keeps_the_rest() -> None:
     found = make(size=20)
-    picture = np.asarray(found.plot())
+    drawn = np.asarray(found.plot())
     height, width = found.mask.shape
-    assert picture.shape[1] == width and picture.shape[0] > height  # the caption lies below
-    changed = (picture[:height] != 60).any(axis=2)
+    assert drawn.shape[1] == width and drawn.shape[0] > height  # the caption lies below
+    changed = (drawn[:height] != 60).any(axis=2)
     assert changed[found.mask].all()
-    assert (picture[20, 60] == COLOURS[0]).all()  # on the outline
+    assert (drawn[20, 60] == COLOURS[0]).all()  # on the outline
     cv2 = pytest.importorskip("cv2")
     outside = cv2.fillPoly(np.ones_like(found.mask, np.uint8), [found.oriented_box.corners.astype(int)], 0)
     assert not changed[cv2.erode(outside, np.ones((5, 5))) > 0].any()
-    assert not (picture[height:] == picture[height, 0]).all()  # something is written
+    assert not (drawn[height:] == drawn[height, 0]).all()  # something is written
 
 
 def test_overlay_gives_each_sentence_its_colour(tmp_path: Path) -> None:
     other = replace(make("the other", size=20), mask=np.roll(make(size=20).mask, 100, axis=1))
     save([make(size=20), other], tmp_path / "both.png")
-    picture = np.asarray(Image.open(tmp_path / "both.png").convert("RGB"))
+    drawn = np.asarray(Image.open(tmp_path / "both.png").convert("RGB"))
     for colour in COLOURS[:2]:
-        assert (picture == colour).all(axis=2).any()
+        assert (drawn == colour).all(axis=2).any()
 
 
 @pytest.mark.parametrize("text", ["x", "long " * 200, "w" * 500, "Ünïcödé 船 🚢"])
@@ -139,8 +139,8 @@ def test_overlay_of_a_large_scene_is_thinned_out() -> None:
 
 
 def test_overlay_of_nothing_shows_the_image() -> None:
-    picture = np.asarray(EMPTY.plot())
-    assert (picture[:12] == 60).all()
+    drawn = np.asarray(EMPTY.plot())
+    assert (drawn[:12] == 60).all()
 
 
 @pytest.mark.parametrize(

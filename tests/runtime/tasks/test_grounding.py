@@ -140,12 +140,12 @@ def test_geojson_has_a_feature_a_box_in_the_images_system(tmp_path: Path) -> Non
     assert (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0  # RFC 7946, 3.1.6
 
 
-def test_picture_shows_the_boxes(tmp_path: Path) -> None:
+def test_overlay_shows_the_boxes(tmp_path: Path) -> None:
     made().save(tmp_path / "ships.png")
-    picture = np.asarray(made().plot())
-    factor = picture.shape[1] // 20  # small pictures are enlarged
-    pixels = picture[factor // 2 :: factor, factor // 2 :: factor]
-    assert (picture[factor, 2 * factor : 12 * factor] != 60).any() and (pixels[4:6, 5:8] == 60).all()
+    drawn = np.asarray(made().plot())
+    factor = drawn.shape[1] // 20  # small images are enlarged
+    pixels = drawn[factor // 2 :: factor, factor // 2 :: factor]
+    assert (drawn[factor, 2 * factor : 12 * factor] != 60).any() and (pixels[4:6, 5:8] == 60).all()
     with pytest.raises(UsageError, match="no masks"):
         made().save(tmp_path / "ships.tif")
 

@@ -1,4 +1,4 @@
-"""Evaluation over a data set, and with the sentences exchanged between objects."""
+"""Evaluation over a dataset, and with the sentences exchanged between objects."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -36,33 +36,33 @@ class _ColourModel(nn.Module):
         return (self.gain * images)[image_index][rows, tokens[:, 0] - 1][:, None]
 
 
-def _picture(height: int, width: int) -> np.ndarray:
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[: height // 2, :, 0] = 255
-    picture[:, : width // 2, 2] = 255
-    return picture
+def _pixels(height: int, width: int) -> np.ndarray:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, :, 0] = 255
+    pixels[:, : width // 2, 2] = 255
+    return pixels
 
 
-def _record(picture: np.ndarray, folder: Path) -> ImageRecord:
-    Image.fromarray(picture).save(folder / "picture.png")
-    return ImageRecord(folder / "picture.png", picture.shape[1], picture.shape[0], ())
+def _record(pixels: np.ndarray, folder: Path) -> ImageRecord:
+    Image.fromarray(pixels).save(folder / "image.png")
+    return ImageRecord(folder / "image.png", pixels.shape[1], pixels.shape[0], ())
 
 
 def test_each_sentence_gets_its_mask_at_the_images_size(tmp_path: Path) -> None:
     model = _ColourModel(64, threshold=0.5)
-    picture = _picture(128, 96)
-    masks = torch_predictor(model)(_record(picture, tmp_path), ["red", "blue", "green"])
+    pixels = _pixels(128, 96)
+    masks = torch_predictor(model)(_record(pixels, tmp_path), ["red", "blue", "green"])
     assert [(mask.shape, mask.dtype) for mask in masks] == [((128, 96), bool)] * 3
     for mask, channel in zip(masks, (0, 2, 1), strict=True):
-        assert (mask == (picture[:, :, channel] > 127)).mean() > 0.98
+        assert (mask == (pixels[:, :, channel] > 127)).mean() > 0.98
     assert model.encoded == 1
 
 
 def test_threshold_is_the_specs_probability(tmp_path: Path) -> None:
     """A ramp of probabilities is cut where it passes the threshold."""
     ramp = np.linspace(0, 255, 256).round().astype(np.uint8)
-    picture = np.repeat(np.repeat(ramp[None], 256, axis=0)[..., None], 3, axis=2)
-    record = _record(picture, tmp_path)
+    pixels = np.repeat(np.repeat(ramp[None], 256, axis=0)[..., None], 3, axis=2)
+    record = _record(pixels, tmp_path)
     for threshold in (0.2, 0.5, 0.8):
         mask = torch_predictor(_ColourModel(256, threshold))(record, ["red"])[0]
         probability = 1 / (1 + np.exp(-8.0 * (ramp / 255 - 0.5) / 0.5))

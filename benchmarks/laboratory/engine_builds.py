@@ -1,6 +1,6 @@
 """Every model exported and its TensorRT engines built, by the commands: the record of what the tests have no time for.
 
-python -m rsvl.benchmarks.engine_builds lavt-tiny lavt --precision fp16
+python -m rsvl.benchmarks.laboratory.engine_builds lavt-tiny lavt --precision fp16
 
 Needs no GPU: engines are built by TensorRT for RTX. Each command runs in a process of its own, so that its processor
 time and its memory are its own, and a model too large for the machine does not end the others. Bundles are deleted once
@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsvl.benchmarks.machine import file_stem, hardware
+from rsvl.benchmarks.machine import hardware
 from rsvl.benchmarks.markdown import markdown_table
-from rsvl.benchmarks.records import RESULTS, keep
+from rsvl.benchmarks.records import RESULTS, file_stem, keep
 from rsvl.registry import names
 from rsvl.runtime.backends.tensorrt import find_tensorrt
 from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.benchmarks import operations
-from rsvl.benchmarks.operations import Case, Record, low_rank_experts, markdown, measure, rotated_convolution
+from rsvl.benchmarks.laboratory import operations
+from rsvl.benchmarks.laboratory.operation_cases import Case, low_rank_experts, rotated_convolution
+from rsvl.benchmarks.laboratory.operations import Record, markdown, measure
 from rsvl.benchmarks.records import keep
 from rsvl.runtime.errors import OutputError
 

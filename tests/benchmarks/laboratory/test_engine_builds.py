@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.benchmarks import engine_builds
-from rsvl.benchmarks.engine_builds import Build, GraphEngine, Record, Used, kept, markdown, measure, recorded
+from rsvl.benchmarks.laboratory import engine_builds
+from rsvl.benchmarks.laboratory.engine_builds import Build, GraphEngine, Record, Used, kept, markdown, measure, recorded
 from rsvl.runtime.errors import InputError
 
 EMPTY = Record("Toy CPU, 2 cores", "tensorrt_rtx 1.7")

@@ -1,4 +1,4 @@
-"""`make train-tiny`: the shipped weights anew from their recipes (`rsvl.train.shipped`)."""
+"""`make train-tiny`: the shipped weights anew from their recipes (`rsvl.benchmarks.laboratory.shipped_weights`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from rsvl.benchmarks.laboratory.shipped_weights import TrainingRecipe, ablate, recipe, recipes, retrain
 from rsvl.checkpoints import load
 from rsvl.cli.console import progress
 from rsvl.runtime.errors import RsvlError
 from rsvl.tasks import Evaluation, evaluation_of
-from rsvl.train.shipped import TrainingRecipe, ablate, recipe, recipes, retrain
 
 
 def main(

@@ -2,11 +2,11 @@
 
     rrsisd/refs(unc).p            pickle of a list of plain dicts, one a referred object
     rrsisd/instances.json         COCO: images, annotations (segmentation: a list of one RLE), categories
-    images/rrsisd/JPEGImages/     pictures
+    images/rrsisd/JPEGImages/     images
     images/rrsisd/SARImages/      their SAR twins, with the sensor "both"
 
 Two things go beyond RRSIS-D: annotations carry `obb` (centre x, centre y, length, width, degrees), and a sentence that
-names nothing is a ref with `no_target: True` and `ann_id: -1` (gRefCOCO's convention).
+without a target is a ref with `no_target: True` and `ann_id: -1` (gRefCOCO's convention).
 """
 
 import json
@@ -20,7 +20,7 @@ from rsvl.data.synth.records import Records, SceneRecord, record
 _IMAGES, _SAR, _NOTES = Path("images/rrsisd/JPEGImages"), Path("images/rrsisd/SARImages"), Path("rrsisd")
 
 
-class ReferringLabels(Labels):
+class SegmentationLabels(Labels):
     """Masks and the sentences that name them."""
 
     sensors = ("optical", "both")

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from rsvl import registry
+from rsvl.benchmarks.laboratory.shipped_weights import TrainingRecipe, ablate, recipe, recipes, retrain
 from rsvl.checkpoints import load_weights, read_metadata, read_state_dict
 from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
 from rsvl.train.config import TrainConfig
-from rsvl.train.shipped import TrainingRecipe, ablate, recipe, recipes, retrain
 
 SMALL = TrainingRecipe(
     data="osvqa",
@@ -29,7 +29,7 @@ def test_every_shipped_file_has_its_recipe_and_they_are_small_enough_to_ship():
 
 
 @pytest.mark.parametrize("name", recipes())
-def test_recipe_names_a_data_set_of_the_models_task(name):
+def test_recipe_names_a_dataset_of_the_models_task(name):
     model = registry.create(name)
     assert DATASETS[recipe(name).data].kind in evaluation_of(model.spec.task).DATASET_TYPES
 
@@ -39,7 +39,7 @@ def test_unknown_recipe_is_refused_with_those_that_there_are():
         recipe("cd2fsan")
 
 
-def test_retraining_leaves_weights_in_half_precision_and_the_test_splits_figures(tmp_path):
+def test_retraining_leaves_weights_in_half_precision_and_the_test_splits_metrics(tmp_path):
     torch.set_num_threads(1)
     done: list[tuple[float, float]] = []
     found = retrain("tgfnet-tiny", SMALL, tmp_path, lambda *step: done.append(step[:2]))

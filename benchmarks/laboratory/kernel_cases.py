@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import torch
 
+from rsvl.benchmarks.laboratory.lora_moe_case import LoRAMoECase
 from rsvl.ops import lora_moe, rotated_conv2d
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Operation, Tensor
 from rsvl.plugins.rotated_conv import RotatedConv2d
-from tests.support.lora_moe_case import LoRAMoECase
 
 #: Starts an operation's kernel on inputs and gives its output.
 Start = Callable[[Operation, list[torch.Tensor]], torch.Tensor]
@@ -109,8 +109,24 @@ def output_shape(operation: Operation, tensors: list[torch.Tensor]) -> tuple[int
     return tuple(tensors[i].shape[dim] for i, dim in operation.output_dims([tensor.dim() for tensor in tensors]))
 
 
-def check(y: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
-    """Fails where an element is further away than `tolerance` of the largest one, or not a number."""
-    assert y.shape == expected.shape
-    error = (y.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
-    assert error <= tolerance
+def error(y: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference as a part of the largest value, 1e9 at most: also where an element is not a number."""
+    assert y.shape == expected.shape, f"{list(y.shape)} instead of {list(expected.shape)}"
+    found = float((y.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+    return min(found, 1e9) if found == found else 1e9
+
+
+KernelCase = ConvCase | MoeCase
+
+CASES: dict[str, dict[str, KernelCase]] = {
+    "RotatedConv2d": {
+        **CONV_CASES,
+        "256 channels, 60×60": ConvCase(2, 3, 256, 256, 60, 60),
+        "512 channels, 30×30": ConvCase(1, 3, 512, 512, 30, 30),
+    },
+    "LoRAMoE": {
+        **MOE_CASES,
+        "900×768, eight experts of rank 16": MoeCase(LoRAMoECase((900,), 768, 768, 8, 16, 2)),
+    },
+}
+"""By operation: those above, and some as in the models, several waves of blocks."""

@@ -1,6 +1,6 @@
 """The custom operations in ONNX Runtime on this processor, beside the plain layers whose places they take.
 
-python -m rsvl.benchmarks.operations --threads 2 --rounds 30
+python -m rsvl.benchmarks.laboratory.operations --threads 2 --rounds 30
 
 Batch 1, float32, random weights and inputs; every way of a case is exported and then timed in turns in the same run,
 see `rsvl.benchmarks.timing`. A ratio is the median of the rounds' ratios. Plain layers are exported with fixed sizes,
@@ -23,67 +23,16 @@ from torch import Tensor, nn
 from rsvl.benchmarks.bundle.plain_export import export_plainly
 from rsvl.benchmarks.bundle.runners import onnx_session
 from rsvl.benchmarks.count import count_call
-from rsvl.benchmarks.machine import cores, describe, file_stem, hardware
+from rsvl.benchmarks.laboratory.operation_cases import CASES, Case, Inputs
+from rsvl.benchmarks.machine import cores, describe, hardware
 from rsvl.benchmarks.markdown import markdown_table
-from rsvl.benchmarks.records import RESULTS, keep
+from rsvl.benchmarks.records import RESULTS, file_stem, keep
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.export.graphs import write_graph
-from rsvl.modules.layers.lora_moe import LoRAMoE
-from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
-Inputs = dict[str, Tensor]
 Run = Callable[[], np.ndarray]
 _WARM_UP = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """An operation in one size.
-
-    Attributes:
-        name: what is measured.
-        goal: how many times the plain layer's time it may take.
-        plain: that layer; takes x.
-        layer: the layer of the operation; takes x and its other inputs.
-        inputs: by name, x first.
-        literal: whether the operation has a form that a plain export writes, see `rsvl.benchmarks.bundle.plain_export`.
-    """
-
-    name: str
-    goal: float
-    plain: nn.Module
-    layer: nn.Module
-    inputs: Inputs
-    literal: bool
-
-
-def rotated_convolution(channels: int, side: int) -> Case:
-    """`RotatedConv2d` of three 3×3 bases, beside a 3×3 convolution without bias."""
-    x, theta, gate = torch.randn(1, channels, side, side), torch.randn(1, 3), torch.rand(1, 3)
-    return Case(
-        f"RotatedConv2d, {channels} channels, {side}×{side}",
-        1.15,
-        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        RotatedConv2d(channels, channels),
-        {"x": x, "theta": theta, "gate": gate},
-        literal=True,
-    )
-
-
-def low_rank_experts(patches: int, channels: int, experts: int, rank: int) -> Case:
-    """`LoRAMoE` of which each patch uses one expert, beside a linear layer; both with bias, gates given."""
-    layer = LoRAMoE(channels, channels, experts, rank, routed=False)
-    nn.init.normal_(layer.b, std=rank**-0.5)
-    gate = nn.functional.one_hot(torch.randint(experts, (1, patches)), experts) * torch.rand(1, patches, 1)
-    return Case(
-        f"LoRAMoE, {experts} experts of rank {rank}, {patches}×{channels}",
-        1.2,
-        nn.Linear(channels, channels),
-        layer,
-        {"x": torch.randn(1, patches, channels), "gate": gate},
-        literal=False,
-    )
 
 
 @dataclass(frozen=True)
@@ -216,13 +165,6 @@ def markdown(record: Record) -> str:
 def _row(way: Way) -> list[str]:
     times = [f"{value:.2f}" for value in (way.ms.p50, way.ms.p90, way.of_plain)]
     return [way.name, *times, f"{way.multiply_adds / 1e6:.0f}", f"{way.error:.1e}"]
-
-
-CASES: tuple[Callable[[], Case], ...] = (
-    partial(rotated_convolution, 256, 60),
-    partial(rotated_convolution, 512, 30),
-    partial(low_rank_experts, 900, 768, experts=8, rank=16),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
 
 
 def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.ndarray:
@@ -29,9 +30,7 @@ def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.nda
     try:
         from pycocotools import mask as coco
     except ImportError as error:
-        raise MissingComponentError(
-            "decoding masks needs pycocotools: pip install 'rsvl[train]', or pycocotools alone"
-        ) from error
+        raise MissingComponentError(f"decoding masks needs pycocotools: {remedy('pycocotools')}") from error
     codes = [_run_length_code(part, height, width, coco) for part in parts]
     if not codes:
         return np.zeros((height, width), dtype=bool)
