@@ -24,7 +24,7 @@ ENGINES = "engines"
 GOLDEN = "golden/golden.npz"
 
 _BLOCK = 1 << 20
-_LARGEST_MANIFEST = 16 << 20
+_MAX_MANIFEST = 16 << 20
 
 
 class Bundle:
@@ -33,7 +33,7 @@ class Bundle:
     Attributes:
         source: the directory or the `.rsvl` file.
         root: the folder that holds its files; temporary for a packed bundle, removed with this object.
-        manifest: what it says of itself.
+        manifest: its `manifest.json`.
 
     Examples:
         >>> bundle = Bundle("tiny.bundle")
@@ -115,7 +115,7 @@ class Bundle:
         path = self._inside(MANIFEST)
         if not path.is_file():
             raise BundleError(f"{self.source}: no {MANIFEST} in it: not a bundle, or a copy that was cut short")
-        if path.stat().st_size > _LARGEST_MANIFEST:
+        if path.stat().st_size > _MAX_MANIFEST:
             raise BundleError(f"{self.source}: {MANIFEST} is larger than any manifest: not a bundle")
         try:
             return Manifest.from_json(path.read_text(encoding="utf-8"))
