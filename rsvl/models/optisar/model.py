@@ -149,29 +149,6 @@ class Preset:
         return self.sides[self.fusion_level]
 
 
-FULL = Preset(
-    image_size=640,
-    stem=(64, 128, 256, 512, 768),
-    depths=(0, 0, 2, 6, 2),
-    finest=2,
-    width=256,
-    experts=8,
-    rank=16,
-    top_k=2,
-    embed_dim=512,
-    bins=16,
-    tokens=40,
-    text=(512, 12, 8),
-    vocabulary=VOCABULARY_SIZE,
-    fusion_level=1,
-    fusion=256,
-    fusion_layers=3,
-    phrases=4,
-    strips=8,
-    candidates=100,
-    hidden=256,
-)
-
 TINY = Preset(
     image_size=256,
     stem=(32, 64, 128, 160, 192),
@@ -436,7 +413,7 @@ class Seen:
     context: Tensor
 
 
-@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-tiny": TINY})
+@register("optisar-net++", presets={"optisar-net++-tiny": TINY})
 class OptiSARNet(VisualGrounder):
     """The network.
 

@@ -16,7 +16,7 @@ from rsvl.benchmarks.count import count
 from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.optisar.boxes import box_iou
-from rsvl.models.optisar.model import FULL, TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
+from rsvl.models.optisar.model import TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
 from tests.support.declared_shapes import check_shapes
 from tests.support.tensorrt_graphs import check_that_tensorrt_builds
 
@@ -73,7 +73,7 @@ def model() -> OptiSARNet:
     return build()
 
 
-PRESETS = {"full": FULL, "tiny": TINY, "small": SMALL, **ablations(SMALL)}
+PRESETS = {"tiny": TINY, "small": SMALL, **ablations(SMALL)}
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
