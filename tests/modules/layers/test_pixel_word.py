@@ -52,7 +52,7 @@ def pixel_word(layer: PixelWordAttention, x: np.ndarray, words: np.ndarray) -> n
 
 
 @pytest.mark.parametrize(("sample", "words"), [(0, 5), (1, 2)])
-def test_pixel_word_attention_is_lavts_formula_over_the_word_featuresalone(sample: int, words: int) -> None:
+def test_pixel_word_attention_is_lavts_formula_over_the_words_alone(sample: int, words: int) -> None:
     torch.manual_seed(1)
     layer = PixelWordAttention(WIDTH, WORD_WIDTH)
     x, word_features = inputs()
@@ -62,9 +62,7 @@ def test_pixel_word_attention_is_lavts_formula_over_the_word_featuresalone(sampl
 
 
 @pytest.mark.parametrize(("sample", "words"), [(0, 5), (1, 2)])
-def test_word_pixel_attention_is_cadformers_formula_normalised_over_the_word_featuresalone(
-    sample: int, words: int
-) -> None:
+def test_word_pixel_attention_is_cadformers_formula_normalised_over_the_words_alone(sample: int, words: int) -> None:
     torch.manual_seed(2)
     layer = WordPixelAttention(WORD_WIDTH, WIDTH)
     x, word_features = inputs()
