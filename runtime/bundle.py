@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.graph_file import check_graph_file
+from rsvl.runtime.manifest import GraphSpec, Manifest
 
 MANIFEST = "manifest.json"
 ENGINES = "engines"
@@ -86,6 +87,19 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
         return self._inside(name)
+
+    def graph(self, spec: GraphSpec) -> Path:
+        """The path of a graph's file, which a library may be given: see `rsvl.runtime.graph_file`.
+
+        Raises:
+            BundleError: it names files outside of the bundle, or could keep a library busy for ever.
+        """
+        path = self.path(spec.file)
+        try:
+            check_graph_file(path, spec.file, self.manifest.files)
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{self.source}: {spec.file} cannot be used, {error}: do not use this bundle") from error
+        return path
 
     def check_hashes(self) -> None:
         """Compares the SHA-256 of every listed file with the manifest.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
+from enum import Enum
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -37,13 +41,29 @@ def test_help_has_a_line_a_command(rsvl: Rsvl) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_has_a_help_text(command: str) -> None:
+def test_every_option_has_a_help_text_and_names_its_value(command: str) -> None:
     import typer
 
     from rsvl.cli import app
 
     parameters = typer.main.get_command(app).commands[command].params
     assert parameters and all(parameter.help for parameter in parameters)
+    (callback,) = (each.callback for each in app.registered_commands if each.name == command)
+    hints = get_type_hints(callback, include_extras=True)
+    with_value = [each for each in parameters if not getattr(each, "is_flag", False)]
+    assert [each.name for each in with_value if each.metavar is None and not is_choice(hints[each.name])] == []
+
+
+def is_choice(hint: object) -> bool:
+    """Whether a parameter's annotation names the values that there are."""
+    if isinstance(hint, type):
+        return issubclass(hint, Enum)
+    return any(is_choice(part) for part in get_args(hint))
+
+
+def test_module_runs_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "rsvl", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"rsvl {package.__version__}\n")
 
 
 def test_run_writes_a_picture_and_says_what_it_found(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of other sensors and of many bands on the command line, and the synthetic data sets of each task."""
+"""Images of other sensors and of many bands on the command line, and the synthetic datasets of each task."""
 
 from pathlib import Path
 
