@@ -101,8 +101,12 @@ def test_run_keeps_a_georeference_unasked(rsvl: Rsvl, bundle: Path, image: Path,
     with rasterio.open(tmp_path / "out" / "scene-masks.tif") as masks:
         assert masks.crs.to_epsg() == 32618 and masks.transform == transform and masks.read(1).sum() == 100
     (feature,) = json.loads((tmp_path / "out" / "scene-outlines.geojson").read_text())["features"]
+    longitude, latitude = np.array(feature["geometry"]["coordinates"][0]).mean(axis=0)
+    assert -75 < longitude < -74.99 and 36 < latitude < 36.2  # zone 18's middle, 4000 km from the equator
+    assert feature["properties"]["area"] == pytest.approx(100 * 10 * 10 / 0.9996**2, rel=1e-5)
+    assert rsvl("run", bundle, scene, "-t", "red", "-o", tmp_path / "out", "--projected").code == 0
+    (feature,) = json.loads((tmp_path / "out" / "scene-outlines.projected.geojson").read_text())["features"]
     assert [500_100.0, 3_999_950.0] in feature["geometry"]["coordinates"][0]  # the red square's upper left corner
-    assert feature["properties"]["area"] == 100 * 10 * 10
 
 
 def test_several_images_each_give_their_files(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
