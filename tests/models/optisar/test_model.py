@@ -161,7 +161,7 @@ def test_fused_logits_reach_the_regions_that_lie_in_their_cell(model: OptiSARNet
 
 
 def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
-    model = build(ablations(SMALL)["one expert a sensor"])
+    model = build(ablations(SMALL)["one expert per sensor"])
     colour, grey = images(1), images(1)[:, :1]
     mean, std = (torch.tensor(getattr(model.spec.image, name))[:, None, None] for name in ("mean", "std"))
     grey = (0.5 + 0.1 * grey - mean) / std
