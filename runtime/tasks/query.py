@@ -22,6 +22,7 @@ class Query:
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         progress: called after every tile.
+        limit: the most boxes of a sentence, the best ones; None for all.
     """
 
     images: Mapping[str, ImageSource]
@@ -29,6 +30,7 @@ class Query:
     threshold: float | None = None
     tile: Tile = "auto"
     progress: Progress = field(default=silent, repr=False)
+    limit: int | None = None
 
     @property
     def sentences(self) -> list[str]:
