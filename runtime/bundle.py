@@ -16,14 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.graph_file import check_graph_file
+from rsvl.runtime.manifest import GraphSpec, Manifest
 
 MANIFEST = "manifest.json"
 ENGINES = "engines"
 GOLDEN = "golden/golden.npz"
 
 _BLOCK = 1 << 20
-_LARGEST_MANIFEST = 16 << 20
+_MAX_MANIFEST = 16 << 20
 
 
 class Bundle:
@@ -32,7 +33,7 @@ class Bundle:
     Attributes:
         source: the directory or the `.rsvl` file.
         root: the folder that holds its files; temporary for a packed bundle, removed with this object.
-        manifest: what it says of itself.
+        manifest: its `manifest.json`.
 
     Examples:
         >>> bundle = Bundle("tiny.bundle")
@@ -87,6 +88,19 @@ class Bundle:
             raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
         return self._inside(name)
 
+    def graph(self, spec: GraphSpec) -> Path:
+        """The path of a graph's file, which a library may be given: see `rsvl.runtime.graph_file`.
+
+        Raises:
+            BundleError: it names files outside of the bundle, or could keep a library busy for ever.
+        """
+        path = self.path(spec.file)
+        try:
+            check_graph_file(path, spec.file, self.manifest.files)
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{self.source}: {spec.file} cannot be used, {error}: do not use this bundle") from error
+        return path
+
     def check_hashes(self) -> None:
         """Compares the SHA-256 of every listed file with the manifest.
 
@@ -101,7 +115,7 @@ class Bundle:
         path = self._inside(MANIFEST)
         if not path.is_file():
             raise BundleError(f"{self.source}: no {MANIFEST} in it: not a bundle, or a copy that was cut short")
-        if path.stat().st_size > _LARGEST_MANIFEST:
+        if path.stat().st_size > _MAX_MANIFEST:
             raise BundleError(f"{self.source}: {MANIFEST} is larger than any manifest: not a bundle")
         try:
             return Manifest.from_json(path.read_text(encoding="utf-8"))

@@ -41,7 +41,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Plot:
+class ScatterPlot:
     """What the plot shows; every list is in the order of `names`."""
 
     title: str
@@ -76,7 +76,7 @@ def draw(table: Table, path: Path, x_axis: str | None = None, y_axis: str | None
     return plot.names
 
 
-def arrange(table: Table, x_axis: str | None = None, y_axis: str | None = None) -> Plot:
+def arrange(table: Table, x_axis: str | None = None, y_axis: str | None = None) -> ScatterPlot:
     """The plot of a table; arguments and errors as for `draw`."""
     y_axis = y_axis or max(ACCURACIES, key=lambda name: sum(_accuracy(row, name) is not None for row in table.rows))
     rows = [row for row in table.rows if row.count is not None and _accuracy(row, y_axis) is not None]
@@ -90,7 +90,7 @@ def arrange(table: Table, x_axis: str | None = None, y_axis: str | None = None) 
     parameters = _published_or_ours(
         rows, "parameters (M", lambda row: row.published.parameters_m, lambda row: row.ours[0]
     )
-    return Plot(
+    return ScatterPlot(
         title=table.published.title,
         measured_on=table.published.accuracy,
         names=[row.published.name for row in rows],
@@ -133,7 +133,7 @@ def _nothing(table: Table, y_axis: str) -> str:
     return f"{name} has no speed beside its {ACCURACIES[y_axis]}: measure with --speed, or take --x-axis flops"
 
 
-def _figure(plot: Plot) -> Figure:
+def _figure(plot: ScatterPlot) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.4), layout="constrained")
@@ -161,7 +161,7 @@ def _figure(plot: Plot) -> Figure:
     return figure
 
 
-def _name(figure: Figure, axes: Axes, plot: Plot, areas: Sequence[float]) -> None:
+def _name(figure: Figure, axes: Axes, plot: ScatterPlot, areas: Sequence[float]) -> None:
     """Each marker's name above it (below if another marker is above), and its FLOPs in it, dark on light."""
     low, high = min(plot.colour.values), max(plot.colour.values)
     radii = [math.sqrt(area / math.pi) for area in areas]
@@ -178,7 +178,7 @@ def _name(figure: Figure, axes: Axes, plot: Plot, areas: Sequence[float]) -> Non
 
 def _covered(figure: Figure, axes: Axes, places: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[bool]:
     """Whether another marker is where the name above each marker would be."""
-    figure.draw_without_rendering()  # lays the picture out
+    figure.draw_without_rendering()  # lays the plot out
     points = [tuple(axes.transData.transform(place) * 72 / figure.dpi) for place in places]
 
     def covers(other: int, own: int) -> bool:

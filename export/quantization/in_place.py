@@ -118,7 +118,7 @@ def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: QuantType) -> list[_G
     """The bundle's graphs with their layers; final outputs are not rounded."""
     outputs, graphs = bundle.manifest.model.final_outputs, []
     for spec in bundle.manifest.model.graphs:
-        model = onnx.load_model(bundle.path(spec.file))
+        model = onnx.load_model(bundle.graph(spec))
         graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, outputs, kind)))
     return graphs
 

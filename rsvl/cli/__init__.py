@@ -76,7 +76,7 @@ def _map(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code; every failure becomes one line on stderr here and nowhere else.
+    """Runs the command and returns its exit code; every error becomes one line on stderr here and nowhere else.
 
     Args:
         arguments: what follows `rsvl`; by default the process's own.
@@ -86,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             code = app(arguments, standalone_mode=False, prog_name="rsvl") or 0
         except (KeyboardInterrupt, Exception) as error:
-            failure = explain(error)
-            if failure.line:
-                print_error(failure.line)
-            return failure.exit_code
+            message = explain(error)
+            if message.line:
+                print_error(message.line)
+            return message.exit_code
         if code == INTERRUPTED.exit_code:  # typer turns Ctrl-C into this code and says nothing
             print_error(INTERRUPTED.line)
         return int(code)

@@ -11,7 +11,7 @@ import typer
 from rsvl.cli import exported, options, quantize_options
 from rsvl.cli.console import progress
 from rsvl.cli.quantize_options import OPTIONS, QuantizeOptions, Target
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
 
 
@@ -76,7 +76,7 @@ def export(
     chosen = _chosen({"precision": precision, "fp16": fp16, "int8": int8, "fp8": fp8, "int8-weights": int8_weights})
     target = chosen if isinstance(chosen, Target) else None
     if target is None:
-        refuse_given(context, OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
+        refuse_unused(context, OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
     else:
         asked.check(context, target, "--")
     written_in = chosen.value if target is None else target.precision

@@ -235,7 +235,7 @@ class _Run:
     def _unusable(self, why: str) -> InputError:
         best = self.output / "best.safetensors"
         further = f", with --weights {best} from its best epoch" if best.is_file() else ""
-        return InputError(f"{self.last} cannot be resumed from, {why}: start anew in another folder{further}")
+        return InputError(f"{self.last} cannot be resumed from, {why}: start again in another folder{further}")
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -244,7 +244,7 @@ def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
     Muon's steps are scaled to AdamW's, so that one learning rate serves both.
 
     Raises:
-        UsageError: an unknown optimizer.
+        UsageError: an unknown optimizer, or a model that Muon has nothing to do for.
     """
     if config.optimizer not in ("adamw", "muon"):
         raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw or muon")
@@ -257,6 +257,8 @@ def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
         # An orthogonal step says nothing for a few rows.
         if isinstance(module, nn.Linear) and min(module.weight.shape) > 8
     }
+    if not matrices:
+        raise UsageError("the model has no linear layers that Muon is for: use --optimizer adamw")
     rest = {name: value for name, value in named.items() if name not in matrices}
     groups = parameter_groups(((name, named[name]) for name in named if name in matrices), config)
     return [

@@ -29,7 +29,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], int, int]
         (2 * 50 + 2 * 20) * 32 * 32,
         2 * 50 * 20 * 32,
     ),
-    # The turned kernel [9, 3·9] × [3·9, 6·4], then a 3×3 convolution of 4 to 6 channels.
+    # The rotated kernel [9, 3·9] × [3·9, 6·4], then a 3×3 convolution of 4 to 6 channels.
     "rotated convolution": (
         lambda: RotatedConv2d(4, 6, 3, bases=3),
         [(1, 4, 10, 15), (1, 3), (1, 3)],

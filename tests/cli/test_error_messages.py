@@ -32,9 +32,9 @@ EXCEPTIONS = {
 
 @pytest.mark.parametrize(("error", "code", "says"), EXCEPTIONS.values(), ids=EXCEPTIONS.keys())
 def test_exception_becomes_one_line_and_an_exit_code(error: BaseException, code: int, says: str) -> None:
-    failure = explain(error)
-    assert failure.exit_code == code
-    assert says in failure.line and "\n" not in failure.line
+    message = explain(error)
+    assert message.exit_code == code
+    assert says in message.line and "\n" not in message.line
 
 
 def test_reader_that_closes_the_pipe_is_no_error_to_speak_of() -> None:

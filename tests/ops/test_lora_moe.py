@@ -225,7 +225,7 @@ def test_fresh_layer_is_its_linear_layer() -> None:
     torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
 
 
-def test_multiply_adds_grow_with_the_total_rank_and_the_idle_ones_with_those_not_chosen() -> None:
+def test_macs_grow_with_the_total_rank_and_the_idle_ones_with_those_not_chosen() -> None:
     patches, cin, cout = 12, 10, 14
     x = torch.empty(1, patches, cin, device="meta")
     for experts, rank, top_k in ((2, 6, 1), (6, 2, 1), (6, 2, 3)):

@@ -175,6 +175,11 @@ def test_every_parameter_has_its_optimizer_rate_and_decay(choice, of_matrices):
     assert seen["text_encoder.text_model.embeddings.token_embedding.weight"] == ("AdamW", 0.1, 0.0)
 
 
+def test_muon_without_a_matrix_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="use --optimizer adamw"):
+        optimizers(torch.nn.Conv2d(3, 16, 3), replace(CONFIG, optimizer="muon"))
+
+
 def test_learning_rate_warms_up_and_ends_at_zero():
     factors = [warmup_cosine(step, 10, 110) for step in range(111)]
     assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])

@@ -16,17 +16,17 @@ from rsvl.data.synth.captions import CaptionLabels
 from rsvl.data.synth.classification import ClassLabels
 from rsvl.data.synth.grounding import GroundingLabels
 from rsvl.data.synth.labels import SPLITS, Job, Labels
-from rsvl.data.synth.referring import ReferringLabels
-from rsvl.data.synth.vqa import QuestionLabels
+from rsvl.data.synth.segmentation import SegmentationLabels
+from rsvl.data.synth.vqa import VQALabels
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.manifest import SEGMENTATION
 from rsvl.runtime.progress import Progress, silent
 
 #: Every task that there are labels for.
 TASKS: dict[str, type[Labels]] = {
-    SEGMENTATION: ReferringLabels,
+    SEGMENTATION: SegmentationLabels,
     "grounding": GroundingLabels,
-    "vqa": QuestionLabels,
+    "vqa": VQALabels,
     "classification": ClassLabels,
     "captions": CaptionLabels,
 }

@@ -97,7 +97,7 @@ class _Graph:
     def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
         self._one_by_one = _has_one_batch(spec)
-        path = bundle.path(spec.file)
+        path = bundle.graph(spec)
         with tempfile.TemporaryDirectory(prefix="rsvl-", ignore_cleanup_errors=True) as scratch:
             try:
                 model = read_model(core, path, Path(scratch))

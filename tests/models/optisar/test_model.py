@@ -16,7 +16,7 @@ from rsvl.benchmarks.count import count
 from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.optisar.boxes import box_iou
-from rsvl.models.optisar.model import FULL, TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
+from rsvl.models.optisar.model import TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
 from tests.support.declared_shapes import check_shapes
 from tests.support.tensorrt_graphs import check_that_tensorrt_builds
 
@@ -73,7 +73,7 @@ def model() -> OptiSARNet:
     return build()
 
 
-PRESETS = {"full": FULL, "tiny": TINY, "small": SMALL, **ablations(SMALL)}
+PRESETS = {"tiny": TINY, "small": SMALL, **ablations(SMALL)}
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
@@ -161,7 +161,7 @@ def test_fused_logits_reach_the_regions_that_lie_in_their_cell(model: OptiSARNet
 
 
 def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
-    model = build(ablations(SMALL)["one expert a sensor"])
+    model = build(ablations(SMALL)["one expert per sensor"])
     colour, grey = images(1), images(1)[:, :1]
     mean, std = (torch.tensor(getattr(model.spec.image, name))[:, None, None] for name in ("mean", "std"))
     grey = (0.5 + 0.1 * grey - mean) / std
