@@ -145,6 +145,6 @@ def _write_float(source: Bundle, directory: Path) -> None:
     """Writes a copy of the float32 bundle, its convolutions in the form that can be quantized."""
     copy_without_graphs(source, directory)
     for graph in source.manifest.model.graphs:
-        model = onnx.load_model(source.path(graph.file))
+        model = onnx.load_model(source.graph(graph))
         to_plain_convs(model)
         replace_graph(model, directory, graph)

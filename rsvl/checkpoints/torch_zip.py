@@ -1,10 +1,10 @@
 """Reads a file that `torch.save` wrote as data: its containers and tensors, and nothing that its pickle names.
 
-A checkpoint's pickle may name any class: a training's `argparse.Namespace`, a NumPy scalar, or a whole module of a
-package that is not here (Ultralytics saves models so). Such names become inert records, which keep what they are given
-and call nothing; tensors are rebuilt by functions of this file. What a pickle names of Python's own library, and no
-checkpoint needs, is refused by its name. A tensor's bytes are read only when it is asked for, so that an optimizer's
-stay on the disk.
+A checkpoint's pickle may name any class: a training's options (an argparse Namespace), a NumPy scalar, or a whole
+module of a package that is not here (Ultralytics saves models so). Such names become inert records, which keep what
+they are given and call nothing; tensors are rebuilt by functions of this file. What a pickle names of Python's own
+library, and no checkpoint needs, is refused by its name. A tensor's bytes are read only when it is asked for, so that
+an optimizer's stay on the disk.
 """
 
 from __future__ import annotations

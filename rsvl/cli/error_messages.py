@@ -35,6 +35,11 @@ class ErrorMessage:
 
 
 INTERRUPTED = ErrorMessage("interrupted", 130)
+TERMINATED = ErrorMessage("terminated", 143)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. No `except Exception` may hold it up."""
 
 
 def explain(error: BaseException) -> ErrorMessage:
@@ -45,6 +50,8 @@ def explain(error: BaseException) -> ErrorMessage:
         return ErrorMessage(_usage(error), UsageError.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, Terminated):
+        return TERMINATED
     if isinstance(error, BrokenPipeError):
         return ErrorMessage("", 1)  # the reader of a pipe, such as `head`, has seen enough
     if isinstance(error, ImportError) and (missing := _missing_component(error)):

@@ -62,7 +62,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         "preprocessing": "; ".join(_preprocessing(manifest)),
         "answers": f"{len(model.answers)}" if model.answers else "",
         "quantization": _quantization(manifest),
-        "kept in fp32": ", ".join(manifest.kept_fp32),
+        "stays fp32": ", ".join(manifest.kept_fp32),
         "verification": _verification(manifest.verification),
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items()),
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.images.raster import Georeference
+from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.results.base import Part, SpatialResult
 from rsvl.runtime.results.contours import Polygon
@@ -61,13 +61,12 @@ class Grounding(SpatialResult):
 
     @property
     def parts(self) -> list[Part]:  # type: ignore[override]
-        """Each box on its own; one without an outline when nothing was found."""
-        found = [
+        """Each box on its own."""
+        return [
             Part(float(score), area, [Polygon(corners, (), round(area))])
             for score, corners in zip(self.scores, self.outlines, strict=True)
             for area in [float((corners[2] - corners[0]).prod())]
         ]
-        return found or [Part(0.0, 0.0, ())]
 
     def place(self) -> str:
         """The best box, how many more there are and how many a limit left out."""

@@ -15,8 +15,8 @@ import numpy as np
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.letterbox import placement
-from rsvl.runtime.images.reading import ImageSource
-from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.options import ReadOptions
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Tile, Window, check_range, plan_tiles
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.progress import Progress, silent
@@ -26,6 +26,7 @@ from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.tiles import tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -65,37 +66,31 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "geojson"})
+    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
         """See `Runner.ask`; one grounding per sentence."""
-        sensor, image = query.only_image
-        return self.ground(
-            image,
-            query.sentences,
-            query.threshold,
-            sensor=sensor,
-            limit=query.limit,
-            tile=query.tile,
-            progress=query.progress,
-        )
+        sensor, _ = query.only_image
+        sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
+        options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
-        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: str, threshold: float | None = ..., **options: Unpack[Options]
     ) -> Grounding: ...
     @overload
     def ground(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: Sequence[str],
         threshold: float | None = ...,
         **options: Unpack[Options],
     ) -> list[Grounding]: ...
     def ground(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float | None = None,
         *,
@@ -142,19 +137,19 @@ class Grounder(Runner):
 
         threshold = self.spec.threshold if threshold is None else threshold
         check_range("threshold", threshold, 0, 1)
-        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
+        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
 
     @overload
     def match(  # type: ignore[overload-overlap]
-        self, image: ImageSource | Scene, texts: str, threshold: float = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: str, threshold: float = ..., **options: Unpack[Options]
     ) -> Grounding: ...
     @overload
     def match(
-        self, image: ImageSource | Scene, texts: Sequence[str], threshold: float = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: Sequence[str], threshold: float = ..., **options: Unpack[Options]
     ) -> list[Grounding]: ...
     def match(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float = 0.0,
         *,
@@ -201,14 +196,15 @@ class Grounder(Runner):
             similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
             return [(boxes, column.astype(np.float64)) for column in similarity.T]
 
-        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
+        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
 
     def _search(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float,
         spec: ImageSpec,
+        sensor: str,
         limit: int | None,
         tile: Tile,
         overlap: float,
@@ -219,18 +215,15 @@ class Grounder(Runner):
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences or (limit is not None and limit < 1):
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
-        scene = open_scene(image, spec)
+        scene = open_scene(image, spec, ReadOptions(sensor=sensor))
         try:
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, spec.size, tile, overlap)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
-            for done, (row, column) in enumerate(grid, start=1):
-                window = grid.window(row, column)
-                valid = scene.valid(window)
-                if valid is None or valid.any():
-                    for kept, (boxes, scores) in zip(found, candidates(scene.read(window), encoded), strict=True):
-                        kept.append(_in_scene(boxes, scores, threshold, window, scene, spec))
-                progress(done, len(grid))
+            for view in tiles_of(scene, grid, progress):
+                if view.pixels is not None:
+                    for kept, (boxes, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
+                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
         finally:
             scene.close()
         tiled = len(grid) > 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +206,37 @@ def test_golden_test_that_differs_exits_1_and_reports(
     outcome = rsvl("check", bundle, "--json")
     assert outcome.code == 1 and "golden test" in outcome.err
     assert outcome.json["passed"] is False and outcome.json["measures"][0]["value"] == 0.5
+
+
+def test_sigterm_is_one_line_and_removes_the_temporary_folder(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from rsvl import cli
+from rsvl.cli import check
+from rsvl.runtime.temporary import LockedFolder
+def long_work(context=None):
+    folder = LockedFolder("t-")
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+cli.app = lambda *_, **__: long_work()
+sys.exit(cli.main(["check"]))
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "error: terminated\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_during_the_imports_is_one_line() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from rsvl.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")

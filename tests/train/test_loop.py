@@ -103,6 +103,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path, optimi
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["best.safetensors", "history.json"])
+def test_results_without_the_state_are_not_overwritten(sets, tmp_path, name, resume):
+    (tmp_path / name).write_bytes(b"a run's")
+    with pytest.raises(UsageError, match="name another folder"):
+        train(small(), *sets, tmp_path, CONFIG, resume=resume)
+    assert (tmp_path / name).read_bytes() == b"a run's"
+
+
 def test_existing_run_is_not_overwritten_without_resume(sets, tmp_path):
     (tmp_path / "last.pt").write_bytes(b"a run")
     with pytest.raises(UsageError, match="--resume"):

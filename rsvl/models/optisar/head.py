@@ -17,7 +17,7 @@ BINS = 16
 """Distances of a box's side, in strides."""
 
 CLASSES = 16
-"""Of the authors' data set, in the start value of the scores."""
+"""Of the authors' dataset, in the start value of the scores."""
 
 
 class PromptAdapter(nn.Module):

@@ -88,8 +88,8 @@ def test_ablations_have_equal_parameters_and_products_but_for_the_routers() -> N
     routers = sum(p.numel() for name, p in model.named_parameters() if ".router." in name)
     routed, shared, sensor = counts.values()
     assert routed.parameters - routers == shared.parameters == sensor.parameters
-    assert shared.multiply_adds.total == sensor.multiply_adds.total < routed.multiply_adds.total
-    assert shared.multiply_adds.idle == 0 < sensor.multiply_adds.idle == routed.multiply_adds.idle
+    assert shared.macs.total == sensor.macs.total < routed.macs.total
+    assert shared.macs.idle == 0 < sensor.macs.idle == routed.macs.idle
 
 
 def test_regions_and_sentences_have_unit_length_and_boxes_lie_in_the_image(model: OptiSARNet) -> None:
@@ -161,7 +161,7 @@ def test_fused_logits_reach_the_regions_that_lie_in_their_cell(model: OptiSARNet
 
 
 def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
-    model = build(ablations(SMALL)["one expert a sensor"])
+    model = build(ablations(SMALL)["one expert per sensor"])
     colour, grey = images(1), images(1)[:, :1]
     mean, std = (torch.tensor(getattr(model.spec.image, name))[:, None, None] for name in ("mean", "std"))
     grey = (0.5 + 0.1 * grey - mean) / std
