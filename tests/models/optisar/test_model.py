@@ -172,7 +172,7 @@ def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
 
 def test_chosen_regions_lie_in_their_boxes_and_absent_targets_choose_none(model: OptiSARNet) -> None:
     with torch.no_grad():
-        seen = model._see(images(), None)
+        seen = model._encode(images(), None)
         match = model.match(seen.regions, model.encode_text(TOKENS)[0], INDEX)
         goal = model._assign(seen, match, INDEX, BOXES, PRESENT)
     assert goal.chosen.any(dim=1).tolist() == PRESENT.tolist()
