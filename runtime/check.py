@@ -1,4 +1,4 @@
-"""Whether a bundle is whole, and whether this very device computes what the export computed."""
+"""Whether a bundle is whole, and whether this device computes what the export computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rsvl.runtime.tasks.agreement import Measure
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `rsvl check` found. Hashes, schema and paths are right whenever there is a report: otherwise it raises.
+    """The result of `rsvl check`. Hashes, schema and paths are right whenever there is a report: otherwise it raises.
 
     Attributes:
         bundle: the bundle that was checked.
@@ -103,5 +103,5 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.nda
         raise BundleError(f"{bundle.source}: its golden test cannot be read ({error}): export it again") from error
     inputs, outputs = ({name: arrays[name] for name in names} for names in (model.raw_inputs, model.final_outputs))
     if len({len(array) for array in inputs.values()}) != 1:
-        raise BundleError(f"{bundle.source}: its golden test has not as many of each input: export it again")
+        raise BundleError(f"{bundle.source}: its golden test has unequal numbers of inputs: export it again")
     return inputs, outputs

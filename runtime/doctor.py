@@ -87,7 +87,7 @@ def _providers() -> Iterator[Finding]:
     else:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
     first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
-    yield Finding("a bundle runs by", True, f"{first}{names[0]} (force another with --provider)")
+    yield Finding("default backend", True, f"{first}{names[0]} (force another with --provider)")
     if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
 

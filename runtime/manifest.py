@@ -14,8 +14,11 @@ from typing import Any
 from rsvl.runtime.errors import BundleError, UsageError
 from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 2
-"""2: `Manifest.quantization`. A bundle of version 1 has none and is read as before."""
+SCHEMA_VERSION = 3
+"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox`.
+
+A bundle of an earlier version has none and is read as before.
+"""
 
 #: The tasks that rsvl itself knows, by their public names.
 SEGMENTATION = "referring-segmentation"
@@ -60,12 +63,14 @@ class ImageSpec:
         mean: of each channel, 0…1.
         std: of each channel, positive.
         channels: 3 for colour, 1 for a single band such as SAR amplitude.
-        resize: resampling, a Pillow filter's name.
+        resize: resampling, a Pillow filter's name, or ``linear``: bilinear without antialiasing, as OpenCV's.
         name: the graph input's name.
         sensors: what may be given: ``optical``, ``sar`` or both.
         bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
             ones (`rsvl.runtime.images.bands`).
         stretch: the percentiles that become black and white where values are not 8-bit.
+        letterbox: the gray, 0…255, of a border around the image, which then keeps its proportions
+            (`rsvl.runtime.images.letterbox`); None resizes it to the square. For models that give no masks.
     """
 
     size: int
@@ -77,6 +82,7 @@ class ImageSpec:
     sensors: tuple[str, ...] = ("optical",)
     bands: tuple[str | int, ...] = ()
     stretch: tuple[float, float] = (2.0, 98.0)
+    letterbox: int | None = None
 
 
 @dataclass(frozen=True)
@@ -250,11 +256,14 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     bands = tuple(band if isinstance(band, int) else str(band) for band in data["bands"])
     low, high = (float(percentile) for percentile in data["stretch"])
     resize, name = str(data["resize"]), str(data["name"])
-    spec = ImageSpec(size, mean, std, channels, resize, name, sensors, bands, (low, high))
+    letterbox = None if data.get("letterbox") is None else int(data["letterbox"])
+    spec = ImageSpec(size, mean, std, channels, resize, name, sensors, bands, (low, high), letterbox)
     if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
         raise ValueError("image: size, channels, mean and std do not fit together")
     if len(bands) not in (0, 1, 3) or not 0 <= low < high <= 100:
         raise ValueError("image: bands are three or one, and stretch two percentiles")
+    if letterbox is not None and not 0 <= letterbox <= 255:
+        raise ValueError("image: the gray of a letterbox is 0 to 255")
     return spec
 
 

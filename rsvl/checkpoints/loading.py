@@ -35,28 +35,33 @@ def load(
     weights: str | Path | None = None,
     encoder_weights: str | Path | Sequence[str | Path] | None = None,
     tokenizer: str | Path | None = None,
+    ema: bool = False,
 ) -> Any:
     """Builds a model by name, with weights, on the CPU and in evaluation mode.
 
     Its attribute `source` says where the weights came from, as manifests record it: `weights` (a file's name or
-    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`; several are joined by a
-    comma.
+    ``random``) and `sha256`, `ema` where it is their moving average, and with encoder weights `encoder_weights` and
+    `encoder_sha256`; several are joined by a comma.
 
     Args:
         name: a preset of the registry, such as ``cd2fsan``, or ``package.module:callable`` for a module of the user's
             own (see `rsvl.registry.create`), which keeps the weights that it is made with unless others are given.
         weights: a checkpoint of the whole model (see `load_weights`), or ``random`` for fresh weights. By default the
             weights that ship with the preset; where none ship, fresh ones with a warning.
-        encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh.
+        encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh, or
+            from `weights` where these lack the encoders whole, as of a model that is published without its text tower.
         tokenizer: for a model with a BERT, the folder, tokenizer.json or vocab.txt of that BERT. By default what was
             saved with the weights, or what lies in the folder of the BERT among the encoder weights.
+        ema: take the moving average that lies beside the weights (`read_checkpoint`).
 
     Raises:
-        UsageError: no such preset, both whole weights and encoder weights given, or a tokenizer for a model that takes
-            none.
+        UsageError: no such preset, encoder weights given beside weights that have the encoders, a tokenizer for a
+            model that takes none, or a moving average without a checkpoint to take it from.
         CheckpointError: the checkpoint cannot be read or is of another architecture.
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
+    if ema and weights in (None, RANDOM):
+        raise UsageError("--ema takes the moving average of a checkpoint: give it with --weights")
     model = registry.create(name)
     if registry.is_user_factory(name) and weights is None and not encoder_weights:
         model.source = {"weights": f"as {name} makes them"}
@@ -65,12 +70,11 @@ def load(
         encoder_weights = [encoder_weights]
     if weights is None:
         weights = _default_weights(name, encoder_weights)
-    if str(weights) != RANDOM and encoder_weights:
-        raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
     model.source = {"weights": RANDOM}
     if str(weights) != RANDOM:
-        load_weights(model, weights)
+        load_weights(model, weights, ema, without_encoders=bool(encoder_weights))
         model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
+        model.source |= {"ema": "true"} if ema else {}
     for path in encoder_weights or ():
         load_encoder_weights(model, path)
     if encoder_weights:
@@ -85,7 +89,7 @@ def load(
     return model.eval()
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, ema: bool = False, without_encoders: bool = False) -> None:
     """Fills a model from a checkpoint of it; one that holds its encoders only fills these, with a warning.
 
     Read are the model's own names, and the layouts in which others publish the model (`ExportableModel.published`) or
@@ -95,18 +99,22 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     Args:
         model: the model; its dtypes and devices stay.
         path: what `read_checkpoint` reads.
+        ema: take the moving average that lies beside the weights (`read_checkpoint`).
+        without_encoders: whether the checkpoint lacks encoders, which then stay as they are.
 
     Raises:
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
+        UsageError: it has all encoders although `without_encoders` says that it lacks some.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, ema)
     state = _published(model, checkpoint.tensors)
     ours = not checkpoint.tensors.keys().isdisjoint(model.state_dict())
     if state is None and not ours and (encoders := _published_encoders(model, checkpoint.tensors)):
         _fill_encoders(model, checkpoint, encoders)
         warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
     else:
-        _fill(model, checkpoint, checkpoint.tensors if state is None else state)
+        weights = checkpoint.tensors if state is None else state
+        _fill(model, checkpoint, weights, published=state is not None, without_encoders=without_encoders)
 
 
 def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
@@ -191,11 +199,35 @@ def _published_encoders(model: nn.Module, state: Mapping[str, Tensor]) -> dict[s
     return found
 
 
-def _fill(model: nn.Module, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> None:
-    """Fills a model whole, all or nothing, and sets the extra state that was saved with the weights."""
+def _fill(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    state: Mapping[str, Tensor],
+    published: bool = True,
+    without_encoders: bool = False,
+) -> None:
+    """Fills a model, all or nothing, and sets the extra state that was saved with the weights.
+
+    Args:
+        model: the model.
+        checkpoint: where the weights come from.
+        state: the weights, in the model's names.
+        published: whether they are of a layout that others publish, which may lack an encoder.
+        without_encoders: whether such an encoder is given apart.
+    """
+    absent = [name for name in _encoders(model) if not any(key.startswith(f"{name}.") for key in state)]
+    if without_encoders and not absent:
+        raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
+    if absent and published and not without_encoders:
+        kind = _encoders(model)[absent[0]].kind
+        raise CheckpointError(
+            f"{checkpoint} lacks the {absent[0]} of {name_of(model)}: give it with --encoder-weights ({kind})"
+        )
+    left_out = tuple(f"{name}." for name in absent)
     activation = _activation(checkpoint)
     with adapted(model, state, {**checkpoint.metadata, **activation}):
-        check_fit(state, model.state_dict(), str(checkpoint), name_of(model))
+        expected = {key: value for key, value in model.state_dict().items() if not key.startswith(left_out or "-")}
+        check_fit(state, expected, str(checkpoint), name_of(model))
     model.load_state_dict(state, strict=False)
 
 

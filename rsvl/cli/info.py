@@ -62,7 +62,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         "preprocessing": "; ".join(_preprocessing(manifest)),
         "answers": f"{len(model.answers)}" if model.answers else "",
         "quantization": _quantization(manifest),
-        "kept in fp32": ", ".join(manifest.kept_fp32),
+        "stays fp32": ", ".join(manifest.kept_fp32),
         "verification": _verification(manifest.verification),
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items()),
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
@@ -82,7 +82,8 @@ def _preprocessing(manifest: Manifest) -> Iterator[str]:
     for image in manifest.model.images:
         bands = f", bands {', '.join(map(str, image.bands))}" if image.bands else ""
         size = f"{image.size}×{image.size}, {image.resize}"
-        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{bands}"
+        border = "" if image.letterbox is None else f", letterbox of gray {image.letterbox}"
+        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{border}{bands}"
     if manifest.model.text is not None:
         yield f"text: {manifest.model.text.tokens} tokens"
 

@@ -12,7 +12,7 @@ import typer
 from rsvl.cli import completion
 from rsvl.cli.console import print_table
 from rsvl.cli.outputs import check_folders
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ class QuantizeOptions:
                 f"{spelled}{target.value} is calibrated: add --calibration DATASET --root DIR, or take {weights}"
             )
         if target is Target.FP8:
-            refuse_given(context, {"calibrator"}, "is for int8: fp8 takes the largest number seen")
+            refuse_unused(context, {"calibrator"}, "is for int8: fp8 takes the largest number seen")
         if target is Target.INT8_WEIGHTS:
-            refuse_given(context, _OF_RANGES, f"is for ranges, of which {weights} needs none: leave it out")
+            refuse_unused(context, _OF_RANGES, f"is for ranges, of which {weights} needs none: leave it out")
         if not self.calibration:
-            refuse_given(context, OPTIONS - {"sensitivity"}, "has no data: add --calibration DATASET --root DIR")
+            refuse_unused(context, OPTIONS - {"sensitivity"}, "has no data: add --calibration DATASET --root DIR")
         if self.calibration and self.root is None:
             raise UsageError(f"--calibration {self.calibration} needs --root, the folder of its files")
         Drop.parse(self.max_drop, "--max-drop")

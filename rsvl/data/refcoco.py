@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from rsvl.data.coco_masks import decode_segmentation
 from rsvl.data.files import existing, existing_folder, inside, read_json
 from rsvl.data.plain_pickle import load_plain_pickle
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
-from rsvl.data.segmentation import decode_segmentation
 from rsvl.runtime.errors import DatasetError
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import BundleError, InputError, UsageError
+from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
 from rsvl.runtime.results.base import Result
 from rsvl.runtime.tasks.features import FeatureCache
@@ -27,8 +26,8 @@ class Runner(ABC):
 
     Attributes:
         gives: outputs that a model of this task must have.
-        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``tile``, ``geotiff``, ``geojson``,
-            ``mask``.
+        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``limit``, ``tile``, ``geotiff``,
+            ``geojson``, ``projected``, ``mask``.
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
@@ -79,22 +78,6 @@ class Runner(ABC):
             >>> load("tiny.bundle").ask(query)[0].lines()
             ['1.00  the red square: 100 px in x 10–20, y 5–15']
         """
-
-    def show_bands(self, bands: Sequence[str | int]) -> None:
-        """Shows these bands of optical rasters from now on, instead of those that the manifest names.
-
-        Args:
-            bands: three, or one that is shown as gray, by name or by number from 1 (`rsvl.runtime.images.bands`).
-
-        Raises:
-            UsageError: neither three nor one.
-        """
-        if len(bands) not in (1, 3):
-            raise UsageError(f"{len(bands)} bands: name three for colour, or one for gray")
-        images = tuple(
-            replace(image, bands=tuple(bands)) if "optical" in image.sensors else image for image in self.spec.images
-        )
-        self.manifest = replace(self.manifest, model=replace(self.spec, images=images))
 
     def run(self, **arrays: Any) -> dict[str, np.ndarray]:
         """Runs all graphs on raw inputs.

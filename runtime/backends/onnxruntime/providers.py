@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -32,6 +33,9 @@ class Provider:
     on_cuda: bool = False
 
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""The environment variable that `rsvl` sets to 1 when it is imported, unless the user has set it."""
+
 #: In order of preference: the first that is present and starts is used. The CPU, which every build has, is last.
 PROVIDERS = (
     Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", on_cuda=True),
@@ -61,6 +65,8 @@ def onnxruntime() -> ModuleType:
     except ImportError as error:
         raise MissingComponentError(f"running a bundle needs ONNX Runtime: {remedy('onnxruntime')}") from error
     module.set_default_logger_severity(4)
+    if os.environ.get(NO_TELEMETRY) == "1" and hasattr(module, "disable_telemetry_events"):
+        module.disable_telemetry_events()  # where it was imported before rsvl, or is too old for the variable
     return module
 
 

@@ -109,9 +109,9 @@ def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | N
 
 def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None) -> Any:
     """An `onnxruntime.InferenceSession` of a graph."""
-    options = _options(bundle, provider, threads)
+    options, path = _options(bundle, provider, threads), bundle.graph(graph)
     try:
-        session = start(bundle.path(graph.file), options, provider, present_providers(), bundle.root / ENGINES)
+        session = start(path, options, provider, present_providers(), bundle.root / ENGINES)
     except Exception as error:
         raise BundleError(
             f"{bundle.source}: ONNX Runtime cannot load {graph.file} on {provider.name} ({first_line(error)}): export "

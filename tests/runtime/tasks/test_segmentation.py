@@ -9,7 +9,7 @@ from PIL import Image
 
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
-from rsvl.runtime.images.raster import RasterScene
+from rsvl.runtime.images.scene import ImageScene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
 from rsvl.runtime.manifest import GraphSpec
@@ -210,8 +210,8 @@ def test_large_geotiff_is_read_by_windows_only(
     segmenter: Segmenter, scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows: list[Window | None] = []
-    read = RasterScene.read
-    monkeypatch.setattr(RasterScene, "read", lambda self, window=None: windows.append(window) or read(self, window))
+    read = ImageScene.read
+    monkeypatch.setattr(ImageScene, "read", lambda self, window=None: windows.append(window) or read(self, window))
     path = write_geotiff(tmp_path / "scene.tif", scene)
     found = segmenter.segment(path, "red")
     assert len(windows) > 1 and all(w is not None and w.height == w.width == SIZE for w in windows)

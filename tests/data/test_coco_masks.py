@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from rsvl.data.segmentation import counts_total, decode_segmentation
+from rsvl.data.coco_masks import counts_total, decode_segmentation
 from tests.support.public_layouts import compressed, uncompressed
 
 
