@@ -45,7 +45,7 @@ docs: $(READY) rooms
 	ln -s $(addprefix ../../,$(wildcard *.md) docs examples benchmarks rsvl) build/pages/
 	$(BIN)/mkdocs build --strict
 
-# The golden tests on an emulated Arm processor with float16 instructions, which build/arm is set up for from Debian's
+# The golden tests on an emulated Arm CPU with float16 instructions, which build/arm is set up for from Debian's
 # and PyPI's packages: 200 MB, some minutes. Where that cannot be done it says why.
 test-arm: $(READY) rooms
 	$(BIN)/python .ci/arm.py build/arm

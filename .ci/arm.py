@@ -1,4 +1,4 @@
-"""The golden tests of the demo model's bundles on an emulated 64-bit Arm processor with float16 instructions.
+"""The golden tests of the demo model's bundles on an emulated 64-bit Arm CPU with float16 instructions.
 
     python .ci/arm.py FOLDER
 
@@ -29,7 +29,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = ("python3", "libstdc++6")
 MODEL, PRECISIONS = "cd2fsan-tiny", ("fp32", "fp16")
 #: The first has float16 instructions, as Jetson Orin's cores; the second all that QEMU knows, as SVE and BF16.
-PROCESSORS = ("cortex-a76", "max")
+CPUS = ("cortex-a76", "max")
 CHECK = "import sys; from rsvl.cli import main; sys.exit(main(['check', *sys.argv[1:]]))"
 
 
@@ -38,7 +38,7 @@ class UnavailableError(Exception):
 
 
 def emulator(folder: Path) -> list[str]:
-    """The command of an emulated Python with the light dependencies, without the processor's name at its end."""
+    """The command of an emulated Python with the light dependencies, without the CPU's name at its end."""
     tree, wheels = folder / "tree", folder / "wheels"
     qemu = _installed_qemu() or folder / "qemu-aarch64"
     if not (folder / "ready").exists():
@@ -138,10 +138,10 @@ def bundles(folder: Path) -> list[Path]:
     return paths
 
 
-def passes(bundle: Path, command: Sequence[str], processor: str) -> bool:
+def passes(bundle: Path, command: Sequence[str], cpu: str) -> bool:
     """Checks a bundle; tells whether its answers are as exported."""
     began = time.perf_counter()
-    print(f"{processor}:", flush=True)
+    print(f"{cpu}:", flush=True)
     done = subprocess.run([*command, "-c", CHECK, str(bundle)], cwd=bundle.parent)
     print(f"  {time.perf_counter() - began:.0f} s", flush=True)
     return done.returncode == 0
@@ -155,10 +155,10 @@ def test(folder: Path) -> bool:
     """
     python = str(folder / f"tree/usr/bin/python{PYTHON}")
     if platform.machine() in ("aarch64", "arm64"):
-        commands = {"this processor": [sys.executable]}
+        commands = {"this CPU": [sys.executable]}
     else:
         emulated = emulator(folder)
-        commands = {processor: [*emulated, processor, python] for processor in PROCESSORS}
+        commands = {cpu: [*emulated, cpu, python] for cpu in CPUS}
     exported = bundles(folder)
     passed = [passes(bundle, command, name) for name, command in commands.items() for bundle in exported]
     return all(passed)
@@ -168,7 +168,7 @@ if __name__ == "__main__":
     try:
         green = test(Path(sys.argv[1]).resolve())
     except UnavailableError as reason:
-        print(f"skipped: the golden tests on an emulated Arm processor: {reason}")
+        print(f"skipped: the golden tests on an emulated Arm CPU: {reason}")
     else:
         print(f"golden tests on Arm: {'passed' if green else 'FAILED'}")
         sys.exit(not green)
