@@ -7,7 +7,7 @@ one's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
@@ -21,7 +21,7 @@ from rsvl.runtime.images.tiling import Tile, Window, check_range, plan_tiles
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import MEAN_BOX_DIFFERENCE, Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
@@ -284,7 +284,20 @@ def compare(
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
+        *_vocabulary_measures(expected, actual, precision),
     )
+
+
+def _vocabulary_measures(
+    expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> Iterator[Measure]:
+    """What `Grounder.match` uses, where the model gives it."""
+    for name in (REGIONS, SENTENCE):
+        if name in expected:
+            yield cosine_measure(name, expected[name], actual[name], precision)
+    if REGION_BOXES in expected:
+        difference = float(np.abs(expected[REGION_BOXES].astype(np.float64) - actual[REGION_BOXES]).mean())
+        yield Measure("region boxes' mean difference", difference, allowed(MEAN_BOX_DIFFERENCE, precision))
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
