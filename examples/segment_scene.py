@@ -28,8 +28,8 @@ def main() -> None:
 
     stem = arguments.scene.stem
     save(found, f"{stem}-overlay.png")
-    save(found, f"{stem}-outlines.geojson")
-    if found[0].crs is not None:
+    if found[0].crs is not None:  # a place on Earth, for outlines in WGS 84; "{stem}-outlines.json" would be in pixels
+        save(found, f"{stem}-outlines.geojson")
         save(found, f"{stem}-masks.tif")
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import install
 
 if TYPE_CHECKING:
     from rsvl.export.bundle import Exported
@@ -40,4 +41,4 @@ def __getattr__(name: str) -> Any:
         if (error.name or "").startswith("rsvl"):
             raise
         extra = "export" if name == "export" else "quantize"
-        raise MissingComponentError(f"{name}() needs {error.name}: pip install 'rsvl[{extra}]'") from error
+        raise MissingComponentError(f"{name}() needs {error.name}: {install(extra)}") from error

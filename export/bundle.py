@@ -6,8 +6,6 @@ import errno
 import fcntl
 import os
 import platform
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +15,16 @@ from pathlib import Path
 
 import rsvl
 from rsvl.export.verify import Verification
-from rsvl.runtime.bundle import MANIFEST, sha256
-from rsvl.runtime.errors import OutputError
-from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.atomic import sync, sync_tree
+from rsvl.runtime.bundle import MANIFEST, Bundle, is_packed_bundle, sha256
+from rsvl.runtime.errors import BundleError, OutputError
+from rsvl.runtime.manifest import SCHEMA_VERSION, Manifest
+from rsvl.runtime.temporary import LockedFolder, abandoned
 
 PACKED_SUFFIX = ".rsvl"
+
+_REPLACED = "replaced"
+"""In an export's temporary folder: the bundle that the new one replaces."""
 
 _CANNOT_WRITE = {
     errno.ENOSPC,
@@ -34,6 +37,8 @@ _CANNOT_WRITE = {
     errno.ENOTDIR,
     errno.EEXIST,
     errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTEMPTY,
 }
 
 
@@ -72,17 +77,22 @@ def staged(output: Path, pack: bool = False) -> Iterator[Path]:
     try:
         _refuse_to_replace(output, pack)
         output.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(output)
-        with _locked_sibling(output) as sibling:
-            directory = sibling / output.name
+        with _turn(output.parent):
+            _restore_replaced(output)
+            sibling = LockedFolder(_prefix(output), output.parent)
+        with sibling:
+            directory = sibling.path / output.name
             directory.mkdir()
             yield directory
+            packed = sibling.path / packed_path(output).name
             if pack:
-                _pack(directory, sibling / packed_path(output).name)
-                (sibling / packed_path(output).name).replace(packed_path(output))
-            if output.exists():
-                output.rename(sibling / "replaced")
-            directory.rename(output)
+                _pack(directory, packed)
+            sync_tree(sibling.path)
+            with _turn(output.parent):
+                _refuse_to_replace(output, pack)  # the work was long
+                if pack:
+                    packed.replace(packed_path(output))
+                _put_in_place(directory, output)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
@@ -99,7 +109,9 @@ def packed_path(output: Path) -> Path:
 def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     """Writes `manifest.json` with the SHA-256 of every other file that the bundle now has; returns it with those."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
-    manifest = replace(manifest, files={path.relative_to(directory).as_posix(): sha256(path) for path in files})
+    manifest = replace(
+        manifest, schema=SCHEMA_VERSION, files={path.relative_to(directory).as_posix(): sha256(path) for path in files}
+    )
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
@@ -111,13 +123,33 @@ def versions(*modules: str) -> dict[str, str]:
 
 
 def _refuse_to_replace(output: Path, pack: bool) -> None:
+    """Lets only an empty folder and a bundle be replaced: what opens as one and has no file that it does not list.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    packed = packed_path(output)
+    if output.is_symlink():
+        raise OutputError(f"{output} is a link: choose another place with -o")
     if output.is_dir():
-        if not (output / MANIFEST).is_file() and any(output.iterdir()):
-            raise OutputError(f"{output} is a directory that is not a bundle: choose another place with -o")
+        if any(output.iterdir()):
+            _open_as_bundle(output)
     elif output.exists():
         raise OutputError(f"{output} is a file: choose another place with -o")
-    if pack and packed_path(output).is_dir():
-        raise OutputError(f"{packed_path(output)} is a directory: choose another place with -o")
+    if pack and packed.is_dir():
+        raise OutputError(f"{packed} is a directory: choose another place with -o")
+    if pack and packed.exists() and not is_packed_bundle(packed):
+        raise OutputError(f"{packed} is not a packed bundle: choose another place with -o, or remove it")
+
+
+def _open_as_bundle(folder: Path) -> None:
+    try:
+        Bundle(folder, check=False)
+    except BundleError as error:
+        raise OutputError(
+            f"{folder} is a directory that is not a bundle, or has other files in it ({error}): choose another place "
+            "with -o, or remove it"
+        ) from error
 
 
 def _prefix(output: Path) -> str:
@@ -125,33 +157,30 @@ def _prefix(output: Path) -> str:
 
 
 @contextmanager
-def _locked_sibling(output: Path) -> Iterator[Path]:
-    """A hidden directory on the same file system, locked for as long as this process lives, removed at the end."""
-    sibling = Path(tempfile.mkdtemp(prefix=_prefix(output), dir=output.parent))
-    lock = os.open(sibling, os.O_RDONLY)
+def _turn(folder: Path) -> Iterator[None]:
+    """Lets exports to one folder put their bundles in place one after the other."""
+    lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield sibling
+        yield
     finally:
-        shutil.rmtree(sibling, ignore_errors=True)
         os.close(lock)
 
 
-def _remove_abandoned(output: Path) -> None:
-    """Removes what killed exports left: siblings whose lock nobody holds."""
-    for sibling in output.parent.iterdir():
-        if not sibling.name.startswith(_prefix(output)):
-            continue
-        lock = os.open(sibling, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (sibling / "replaced").exists() and not output.exists():
-                (sibling / "replaced").rename(output)  # killed between the two renames
-            shutil.rmtree(sibling, ignore_errors=True)
-        except BlockingIOError:
-            continue  # another export is at work
-        finally:
-            os.close(lock)
+def _put_in_place(directory: Path, output: Path) -> None:
+    """Renames the new bundle to its place; the old one is moved beside the new one's folder, which is removed."""
+    if output.exists():
+        output.rename(directory.with_name(_REPLACED))
+    directory.rename(output)
+    sync(output.parent)
+
+
+def _restore_replaced(output: Path) -> None:
+    """Puts a bundle back that an export had moved aside when it was killed between its two renames."""
+    for sibling, lock in abandoned(_prefix(output), output.parent):
+        if (sibling / _REPLACED).exists() and not output.exists():
+            (sibling / _REPLACED).rename(output)
+        os.close(lock)
 
 
 def _pack(directory: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from rsvl.data.synth import Scene, generate
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.images.rgb import to_rgb
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ImageSpec, ModelSpec, TensorSpec, TextSpec
 from rsvl.runtime.tasks.features import MARKS, TOKENS
 from rsvl.runtime.tasks.tokenizer import Tokenizer
@@ -84,7 +84,7 @@ def _images(rng: np.random.Generator, scenes: list[Scene], spec: ImageSpec) -> n
     shown = []
     for index, scene in enumerate(scenes):
         by_sar = "sar" in spec.sensors and ("optical" not in spec.sensors or index % 2 == 1)
-        shown.append(to_rgb(scene.sar) if by_sar and scene.sar is not None else scene.image)
+        shown.append(read_image(scene.sar) if by_sar and scene.sar is not None else scene.image)
     shown += [_noise(rng, spec.size) for _ in range(RANDOM)]
     return np.stack([preprocess(image, spec) for image in shown])
 

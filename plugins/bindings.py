@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from rsvl.runtime.errors import MissingComponentError, RsvlError
+from rsvl.runtime.extras import remedy
 
 
 def opened(name: str, probe: str, needed: str) -> Any:
@@ -23,7 +24,7 @@ def opened(name: str, probe: str, needed: str) -> Any:
         module = import_module(f"cuda.bindings.{name}")
         getattr(module, probe)()
     except (ImportError, RuntimeError) as error:
-        raise MissingComponentError(f'{needed} ({error}): pip install "rsvl[plugins]"') from error
+        raise MissingComponentError(f"{needed} ({error}): {remedy('cuda.bindings.nvrtc')}") from error
     return module
 
 

@@ -13,6 +13,7 @@ from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Operation
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
+from rsvl.runtime.extras import remedy
 
 #: The operations that have a plugin, by the type of their node.
 OPERATIONS: dict[str, type[Operation]] = {operation.name: operation for operation in (LoRAMoE, RotatedConv2d)}
@@ -70,7 +71,7 @@ def _full_tensorrt() -> Any:
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         raise MissingComponentError(
-            f"TensorRT plugins need full TensorRT ({error}), TensorRT for RTX runs none: pip install tensorrt, or "
+            f"TensorRT plugins need full TensorRT ({error}), TensorRT for RTX runs none: {remedy('tensorrt')}, or "
             "leave plugins off, the standard operators do the same"
         ) from error
     if not hasattr(trt, "IPluginV3") or not hasattr(trt.INetworkDefinition, "add_plugin_v3"):

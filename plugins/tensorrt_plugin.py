@@ -74,7 +74,7 @@ class KernelPlugin(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, t
         return self.clone()
 
     def set_tactic(self, tactic: int) -> None:
-        """There is one, number 0; TensorRT says so, and takes it for a failure when nobody listens."""
+        """There is one, number 0; TensorRT says so, and takes a missing method for a failure."""
 
     def on_shape_change(self, inp: Sequence[Any], out: Sequence[Any]) -> None:
         """Works out the launch for these sizes, so that `enqueue` only starts it."""

@@ -8,7 +8,7 @@ Examples:
     >>> red, blue = segmenter.segment("squares.png", ["the red square", "the blue square"])
     >>> red.box, blue.box
     ((10, 5, 20, 15), (20, 18, 28, 30))
-    >>> red.save("red.geojson")
+    >>> red.save("red.json")
 """
 
 from importlib import import_module

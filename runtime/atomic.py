@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsvl.runtime.errors import OutputError
 
+_STEM_KEPT = 100
+"""Characters of a file's name that its temporary sibling's has: it must not become longer than a name may be."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling to write to, which replaces `path` when the block ends without an error.
+
+    The sibling is a new, empty file of a name that nobody can know before: a link planted there is not followed, and
+    two threads that write one path do not meet. Its contents reach the disk before it takes its place.
 
     Raises:
         OutputError: the file cannot be written (no such folder, no permission, disk full). Nothing is left behind.
@@ -24,10 +31,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         'whole or absent'
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{target.stem[:_STEM_KEPT]}.{secrets.token_hex(8)}.tmp{target.suffix}")
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
+        sync(temporary)
         temporary.replace(target)
+        sync(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{target}: cannot be written ({reason}): check folder, permission and free space") from error
@@ -44,3 +54,31 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's contents, or a folder's names, are on the disk: a power loss then keeps them.
+
+    Raises:
+        OSError: the disk refuses. File systems that cannot sync a folder are let be.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
+        return  # folders cannot be opened there
+    handle = os.open(path, os.O_RDONLY if is_folder or os.name != "nt" else os.O_RDWR)
+    try:
+        with suppress(*[OSError] if is_folder else []):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """`sync` of every file and folder below a folder, and of itself.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)

@@ -8,22 +8,29 @@ memory that it takes from bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from rsvl.runtime.errors import BundleError
-from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.errors import BundleError, OutputError
+from rsvl.runtime.graph_file import check_graph_file
+from rsvl.runtime.manifest import GraphSpec, Manifest
+from rsvl.runtime.temporary import LockedFolder
 
 MANIFEST = "manifest.json"
 ENGINES = "engines"
 GOLDEN = "golden/golden.npz"
 
+UNPACKED = "rsvl-unpacked-"
+"""What the names of the temporary folders begin with that packed bundles are unpacked to."""
+
 _BLOCK = 1 << 20
-_LARGEST_MANIFEST = 16 << 20
+_MAX_MANIFEST = 16 << 20
+_MAX_ENTRIES = 10_000
+"""Files of a packed bundle; the largest that is known has a few dozen."""
 
 
 class Bundle:
@@ -32,7 +39,7 @@ class Bundle:
     Attributes:
         source: the directory or the `.rsvl` file.
         root: the folder that holds its files; temporary for a packed bundle, removed with this object.
-        manifest: what it says of itself.
+        manifest: its `manifest.json`.
 
     Examples:
         >>> bundle = Bundle("tiny.bundle")
@@ -53,12 +60,12 @@ class Bundle:
                 newer schema.
         """
         self.source = Path(source)
-        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+        self._unpacked: LockedFolder | None = None
         if self.source.is_dir():
             self.root = self.source
         elif self.source.is_file():
-            self._unpacked = tempfile.TemporaryDirectory(prefix="rsvl-")
-            self.root = Path(self._unpacked.name)
+            self._unpacked = _temporary(self.source)
+            self.root = self._unpacked.path
             _unpack(self.source, self.root)
         else:
             raise BundleError(f"{source}: no such bundle: make one with rsvl export")
@@ -87,6 +94,19 @@ class Bundle:
             raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
         return self._inside(name)
 
+    def graph(self, spec: GraphSpec) -> Path:
+        """The path of a graph's file, which a library may be given: see `rsvl.runtime.graph_file`.
+
+        Raises:
+            BundleError: it names files outside of the bundle, or could keep a library busy for ever.
+        """
+        path = self.path(spec.file)
+        try:
+            check_graph_file(path, spec.file, self.manifest.files)
+        except (ValueError, OSError) as error:
+            raise BundleError(f"{self.source}: {spec.file} cannot be used, {error}: do not use this bundle") from error
+        return path
+
     def check_hashes(self) -> None:
         """Compares the SHA-256 of every listed file with the manifest.
 
@@ -101,7 +121,7 @@ class Bundle:
         path = self._inside(MANIFEST)
         if not path.is_file():
             raise BundleError(f"{self.source}: no {MANIFEST} in it: not a bundle, or a copy that was cut short")
-        if path.stat().st_size > _LARGEST_MANIFEST:
+        if path.stat().st_size > _MAX_MANIFEST:
             raise BundleError(f"{self.source}: {MANIFEST} is larger than any manifest: not a bundle")
         try:
             return Manifest.from_json(path.read_text(encoding="utf-8"))
@@ -148,6 +168,18 @@ def safe_name(name: str, source: str | Path) -> PurePosixPath:
     return path
 
 
+def is_packed_bundle(path: Path) -> bool:
+    """Whether a file is a ZIP with a manifest that can be read; nothing else in it is looked at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(MANIFEST).file_size > _MAX_MANIFEST:
+                return False
+            Manifest.from_json(archive.read(MANIFEST).decode("utf-8"))
+    except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, BundleError):
+        return False
+    return True
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
@@ -155,6 +187,15 @@ def sha256(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _temporary(source: Path) -> LockedFolder:
+    try:
+        return LockedFolder(UNPACKED)
+    except OSError as error:
+        raise OutputError(
+            f"{source}: no place to unpack it ({error.strerror}): set TMPDIR to another folder"
+        ) from error
 
 
 def _unpack(source: Path, folder: Path) -> None:
@@ -167,14 +208,18 @@ def _unpack(source: Path, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file, _BLOCK)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise BundleError(f"{source}: not a readable .rsvl file ({error}): copy or export it again") from error
     except OSError as error:
-        raise BundleError(f"{source}: cannot be unpacked ({error.strerror}): free space in {folder.parent}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(f"{source}: no space to unpack it in {folder.parent}: free some or set TMPDIR") from error
+        raise BundleError(f"{source}: cannot be unpacked ({error.strerror}): copy or export it again") from error
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], source: Path) -> None:
-    names = [entry.filename for entry in entries]
+    if len(entries) > _MAX_ENTRIES:
+        raise BundleError(f"{source}: holds {len(entries)} files, more than any bundle: do not use this bundle")
+    names = [safe_name(entry.filename, source) for entry in entries]  # ./a and a are one file
     if len(set(names)) != len(names):
         raise BundleError(f"{source}: holds the same path twice: export it again")
     # Stored entries that together are no larger than the archive can neither swell nor overlap.

@@ -14,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 
 from rsvl.runtime.backends.cuda.cuda_device import find_device
-from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers
-from rsvl.runtime.backends.openvino import INSTALL, OPENVINO_PROVIDERS
+from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers, starts
+from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import COMPONENTS, remedy
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Finding:
         value: version, count or names.
         cost: what its absence costs; empty when it is there.
         remedy: the command that installs it, empty where there is none.
+        mb: megabytes that this takes, roughly; None where it is not known.
     """
 
     name: str
@@ -37,45 +39,8 @@ class Finding:
     value: str = ""
     cost: str = ""
     remedy: str = ""
+    mb: int | None = None
 
-
-@dataclass(frozen=True)
-class _Package:
-    """A package that adds something: any of these distributions will do."""
-
-    distributions: tuple[str, ...]
-    cost: str
-    remedy: str
-
-
-_PACKAGES = {
-    "onnxruntime": _Package(
-        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-migraphx"),
-        "no bundle can be run",
-        "pip install onnxruntime",
-    ),
-    "rasterio": _Package(
-        ("rasterio",), "GeoTIFFs lose their georeference and are read whole", "pip install 'rsvl[geo]'"
-    ),
-    "pycocotools": _Package(
-        ("pycocotools",),
-        "no rsvl eval or gate on datasets with masks as run lengths",
-        "pip install 'rsvl[train]', or pycocotools alone",
-    ),
-    "torch": _Package(("torch",), "no training and no export", "pip install 'rsvl[train]'"),
-    "transformers": _Package(("transformers",), "no training and no export", "pip install 'rsvl[train]'"),
-    "onnx": _Package(("onnx",), "no export", "pip install 'rsvl[export]'"),
-    "onnxscript": _Package(("onnxscript",), "no export", "pip install 'rsvl[export]'"),
-    "matplotlib": _Package(("matplotlib",), "no plots of measurements", "pip install 'rsvl[bench]'"),
-    "tensorrt": _Package(
-        ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"), "no TensorRT engines", "pip install 'rsvl[tensorrt]'"
-    ),
-    "tensorrt-rtx": _Package(
-        ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
-        "no TensorRT for RTX engines",
-        "pip install 'rsvl[tensorrt-rtx]'",
-    ),
-}
 
 # /proc/cpuinfo's words → what they speed up; on x86 and on Arm.
 _CPU_FEATURES = {
@@ -111,29 +76,39 @@ def _machine() -> Iterator[Finding]:
 
 def _providers() -> Iterator[Finding]:
     try:
-        names = [provider.name for provider in present_providers()]
+        present = present_providers()
         version = onnxruntime().__version__
     except MissingComponentError:
         return  # reported among the packages
-    yield Finding("onnxruntime providers", True, f"{', '.join(names)} ({version})")
+    names = [provider.name for provider in present if starts(provider)]
+    yield Finding(
+        "onnxruntime providers", bool(names), f"{', '.join(names)} ({version})", "" if names else "nothing runs"
+    )
+    for provider in present:
+        if provider.name not in names:
+            cost = f"{provider.package} has it, but its device, driver or libraries are missing: models run without it"
+            yield Finding(f"{provider.name} provider", False, "", cost)
     device, why_not = find_device()
     if device is not None:
         yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
     else:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
     first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
-    yield Finding("a bundle runs by", True, f"{first}{names[0]} (force another with --provider)")
-    if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
+    yield Finding("default backend", True, f"{first}{names[0]} (force another with --provider)")
+    if Path("/proc/driver/nvidia").exists() and "cuda" not in [provider.name for provider in present]:
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
 
 
 def _packages() -> Iterator[Finding]:
-    for name, package in _PACKAGES.items():
-        versions = [v for d in package.distributions if (v := _version(d)) is not None]
+    """Each optional package once, OpenVINO left out."""
+    for component in {component.name: component for component in COMPONENTS}.values():
+        versions = [v for d in component.distributions if (v := _version(d)) is not None]
+        if component.module == "openvino":
+            continue
         if versions:
-            yield Finding(name, True, versions[0])
+            yield Finding(component.name, True, versions[0])
         else:
-            yield Finding(name, False, "", package.cost, package.remedy)
+            yield Finding(component.name, False, "", component.without, component.remedy, component.mb)
 
 
 def _openvino() -> Finding:
@@ -141,7 +116,7 @@ def _openvino() -> Finding:
     version, bfloat16 = _version("openvino"), "BF16" in _cpu_features()
     if version is None:
         cost = "no --provider openvino-bf16, up to 1.9 times as fast" if bfloat16 else "no --provider openvino"
-        return Finding("openvino", False, "", f"{cost} on this CPU", INSTALL)
+        return Finding("openvino", False, "", f"{cost} on this CPU", remedy("openvino"))
     names = " or ".join(name for name, type_ in OPENVINO_PROVIDERS.items() if bfloat16 or type_ != "bf16")
     without = "" if bfloat16 else "; the CPU has no bfloat16"
     return Finding("openvino", True, f"{version} (--provider {names}{without})")

@@ -1,4 +1,4 @@
-"""Every failure that rsvl reports: one base class, one class a kind of failure.
+"""Every failure that rsvl reports: one base class, one class per kind of failure.
 
 A message names the cause and the remedy in one line. The command line prints it to stderr as it is and exits with the
 class's `exit_code` (see `rsvl.cli`); Python callers catch `RsvlError` or the class they can act on.
@@ -55,6 +55,12 @@ class DeviceError(RsvlError):
 
 class EngineError(RsvlError):
     """A TensorRT engine cannot be built or loaded. Exit code 1."""
+
+
+class UndecidedError(RsvlError):
+    """A gate found something beyond its limit that chance may explain. Exit code 4."""
+
+    exit_code = 4
 
 
 class RegressionError(RsvlError):

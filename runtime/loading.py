@@ -24,7 +24,7 @@ def load(
 
     Returns:
         The runner of the bundle's task: a `Segmenter`, `Grounder`, `Answerer` or `Matcher`, or a `RawRunner` for any
-        other task. (`Segmenter.open` and its like give it typed.)
+        other task. (`Segmenter.open` and so on return it typed.)
 
     Raises:
         BundleError: damaged, incomplete, unsafe, or written by a newer rsvl.

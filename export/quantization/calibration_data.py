@@ -51,7 +51,7 @@ def collect(bundle: Bundle, images: Images, folder: Path, progress: Progress) ->
     """Asks a float32 bundle about images and keeps what its graphs are given, one run of each graph per image.
 
     Args:
-        bundle: in float32. It is loaded anew: a runner does not encode again the sentences that it knows.
+        bundle: in float32. It is loaded afresh, since a runner does not encode sentences that it has cached.
         images: what it is asked about.
         folder: an empty one.
         progress: called after every image.

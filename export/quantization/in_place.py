@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.progress import Progress
 from rsvl.runtime.quantization import LayerGroup, Measured, Quantization
+from rsvl.runtime.temporary import LockedFolder
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _graphs(bundle: Bundle, kept: Mapping[str, str], kind: QuantType) -> list[_G
     """The bundle's graphs with their layers; final outputs are not rounded."""
     outputs, graphs = bundle.manifest.model.final_outputs, []
     for spec in bundle.manifest.model.graphs:
-        model = onnx.load_model(bundle.path(spec.file))
+        model = onnx.load_model(bundle.graph(spec))
         graphs.append(_Graph(spec, model, layers_of(spec.name, model, kept, outputs, kind)))
     return graphs
 
@@ -129,8 +129,8 @@ def _calibrated(
     """Calibrates the graphs; returns on what, or None where only weights are quantized."""
     if settings.calibration is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="rsvl-calibration-") as folder:
-        data = collect(bundle, settings.calibration, Path(folder), progress)
+    with LockedFolder("rsvl-calibration-") as temporary:
+        data = collect(bundle, settings.calibration, temporary.path, progress)
         for done, graph in enumerate(graphs):
             progress(done, len(graphs), f"calibrating: {settings.calibrator} of graph {graph.spec.name}")
             _calibrate(graph, data, settings.calibrator)

@@ -2,7 +2,7 @@
 
 What is computed from two activations (the scores of an attention, their sums over values) stays float: its cost is
 small beside the layers' and its values have no fixed range. The custom operations take part with their weights only:
-`RotatedConv2d` combines its rotated kernels anew for every image, `LoRAMoE` its experts, and both keep their function
+`RotatedConv2d` combines its rotated kernels for every image, `LoRAMoE` its experts, and both keep their function
 bodies and their plugins, which compute in float.
 """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from rsvl.export.quantization.metric import Metric
 from rsvl.export.quantization.mixed_precision_search import Selection
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.cache import cache_folder
+from rsvl.runtime.temporary import LockedFolder
 
 Write = Callable[[Selection, Path], None]
 """Writes the bundle in which these parts are quantized into an empty folder."""
@@ -63,9 +63,9 @@ class CachedMetric:
 
     @contextmanager
     def _written(self, selection: Selection) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="rsvl-8-bits-") as folder:
-            self._write(selection, Path(folder))
-            yield Path(folder)
+        with LockedFolder("rsvl-8-bits-") as temporary:
+            self._write(selection, temporary.path)
+            yield temporary.path
 
 
 class _Cache:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from rsvl.runtime.errors import DatasetError
 from rsvl.runtime.loading import load
 from rsvl.runtime.progress import Progress
 from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.temporary import LockedFolder
 from rsvl.tasks import EvalOptions, evaluation_of
 from rsvl.tasks.contract import SampleRecord
 
@@ -108,8 +108,8 @@ class AgreementMetric:
             UsageError: a dataset of another task, or of a sensor that the model does not know.
         """
         self._spec, self._progress = bundle.manifest.model, progress
-        with tempfile.TemporaryDirectory(prefix="rsvl-calibration-") as folder:
-            data = collect(bundle, images, Path(folder), progress)
+        with LockedFolder("rsvl-calibration-") as temporary:
+            data = collect(bundle, images, temporary.path, progress)
             raw, kept = self._spec.raw_inputs, dict[str, list[np.ndarray]]()
             for graph in self._spec.graphs:
                 taken = [tensor.name for tensor in graph.inputs if tensor.name in raw]

@@ -126,7 +126,7 @@ def _reference(source: Bundle, samples: Mapping[str, np.ndarray] | None) -> Refe
 
 
 def _synthetic(source: Bundle) -> dict[str, np.ndarray]:
-    """Samples as an export has them; none where a model has an input of which nothing is known."""
+    """Samples as an export has them; none where samples of an input cannot be made."""
     spec = source.manifest.model
     tokenizer = None if spec.text is None else source.path(spec.text.tokenizer).read_text(encoding="utf-8")
     try:
@@ -142,9 +142,9 @@ def _draft(source: Manifest, precision: str) -> Manifest:
 
 
 def _write_float(source: Bundle, directory: Path) -> None:
-    """Writes the float32 bundle anew, its convolutions in the form that can be quantized."""
+    """Writes a copy of the float32 bundle, its convolutions in the form that can be quantized."""
     copy_without_graphs(source, directory)
     for graph in source.manifest.model.graphs:
-        model = onnx.load_model(source.path(graph.file))
+        model = onnx.load_model(source.graph(graph))
         to_plain_convs(model)
         replace_graph(model, directory, graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -36,28 +37,33 @@ def load(
     weights: str | Path | None = None,
     encoder_weights: str | Path | Sequence[str | Path] | None = None,
     tokenizer: str | Path | None = None,
+    ema: bool = False,
 ) -> Any:
     """Builds a model by name, with weights, on the CPU and in evaluation mode.
 
     Its attribute `source` says where the weights came from, as manifests record it: `weights` (a file's name or
-    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`; several are joined by a
-    comma.
+    ``random``) and `sha256`, `ema` where it is their moving average, and with encoder weights `encoder_weights` and
+    `encoder_sha256`; several are joined by a comma.
 
     Args:
         name: a preset of the registry, such as ``cd2fsan``, or ``package.module:callable`` for a module of the user's
             own (see `rsvl.registry.create`), which keeps the weights that it is made with unless others are given.
         weights: a checkpoint of the whole model (see `load_weights`), or ``random`` for fresh weights. By default the
             weights that ship with the preset; where none ship, fresh ones with a warning.
-        encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh.
+        encoder_weights: one or several checkpoints for the encoders (see `load_encoder_weights`); the rest is fresh, or
+            from `weights` where these lack the encoders whole, as of a model that is published without its text tower.
         tokenizer: for a model with a BERT, the folder, tokenizer.json or vocab.txt of that BERT. By default what was
             saved with the weights, or what lies in the folder of the BERT among the encoder weights.
+        ema: take the moving average that lies beside the weights (`read_checkpoint`).
 
     Raises:
-        UsageError: no such preset, both whole weights and encoder weights given, or a tokenizer for a model that takes
-            none.
+        UsageError: no such preset, encoder weights given beside weights that have the encoders, a tokenizer for a
+            model that takes none, or a moving average without a checkpoint to take it from.
         CheckpointError: the checkpoint cannot be read or is of another architecture.
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
+    if ema and weights in (None, RANDOM):
+        raise UsageError("--ema takes the moving average of a checkpoint: give it with --weights")
     model = registry.create(name)
     if registry.is_user_factory(name) and weights is None and not encoder_weights:
         model.source = {"weights": f"as {name} makes them"}
@@ -66,12 +72,11 @@ def load(
         encoder_weights = [encoder_weights]
     if weights is None:
         weights = _default_weights(name, encoder_weights)
-    if str(weights) != RANDOM and encoder_weights:
-        raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
     model.source = {"weights": RANDOM}
     if str(weights) != RANDOM:
-        load_weights(model, weights)
+        load_weights(model, weights, ema, without_encoders=bool(encoder_weights))
         model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
+        model.source |= {"ema": "true"} if ema else {}
     for path in encoder_weights or ():
         load_encoder_weights(model, path)
     if encoder_weights:
@@ -86,7 +91,7 @@ def load(
     return model.eval()
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, ema: bool = False, without_encoders: bool = False) -> None:
     """Fills a model from a checkpoint of it; one that holds its encoders only fills these, with a warning.
 
     Read are the model's own names, and the layouts in which others publish the model (`ExportableModel.published`) or
@@ -96,16 +101,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     Args:
         model: the model; its dtypes and devices stay.
         path: what `read_checkpoint` reads.
+        ema: take the moving average that lies beside the weights (`read_checkpoint`).
+        without_encoders: whether the checkpoint lacks encoders, which then stay as they are.
 
     Raises:
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
+        UsageError: it has all encoders although `without_encoders` says that it lacks some.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, ema)
     state = _published(model, checkpoint.tensors)
     if state is not None:
-        _fill_published(model, checkpoint, state)
+        _fill_published(model, checkpoint, state, without_encoders)
     elif not checkpoint.tensors.keys().isdisjoint(model.state_dict()):
-        _fill(model, checkpoint, checkpoint.tensors)
+        _fill(model, checkpoint, checkpoint.tensors, _given_apart(model, checkpoint.tensors, without_encoders))
     elif encoders := _published_encoders(model, checkpoint.tensors):
         _fill_encoders(model, checkpoint, encoders)
         warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
@@ -175,7 +183,19 @@ def save_weights(
     extra = model.extra_state() if isinstance(model, ExportableModel) else {}
     beside = {**(metadata or {}), **extra, "rsvl_model": name_of(model), "rsvl_version": __version__}
     with replacing(path) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, beside))
+        _write_in_order(unfinished, safetensors.torch.save(tensors, beside))
+
+
+def _write_in_order(path: Path, data: bytes) -> None:
+    """Writes safetensors with its metadata sorted, which the library orders at random: equal weights, equal bytes."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(memoryview(data)[end:])
 
 
 def _published(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -207,35 +227,71 @@ def _published_encoders(
     return found
 
 
-def _fill(model: nn.Module, checkpoint: Checkpoint, state: Mapping[str, Tensor], leave_over: bool = False) -> None:
-    """Fills a model whole, all or nothing, and sets the extra state that was saved with the weights.
+def _fill(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    state: Mapping[str, Tensor],
+    given_apart: Sequence[str] = (),
+    leave_out: bool = False,
+) -> list[str]:
+    """Fills a model, all or nothing, and sets the extra state that was saved with the weights.
 
     Args:
         model: the model.
         checkpoint: where the weights come from.
         state: the weights, in the model's names.
-        leave_over: whether entries that have no place in the model may be left over.
+        given_apart: the encoders that the weights lack and that stay as they are.
+        leave_out: whether entries that have no place in the model are left out; otherwise they are an error.
+
+    Returns:
+        The entries that were left out.
     """
-    activation = _activation(checkpoint)
-    with adapted(model, state, {**checkpoint.metadata, **activation}):
+    apart = tuple(f"{name}." for name in given_apart)
+    with adapted(model, state, {**checkpoint.metadata, **_activation(checkpoint)}):
         weights = model.state_dict()
-        if leave_over:
-            state = {key: value for key, value in state.items() if key in weights}
-        check_fit(state, weights, str(checkpoint), name_of(model))
-        check_finite(state, weights, str(checkpoint))
+        left = [key for key in state if leave_out and key not in weights]
+        state = {key: value for key, value in state.items() if key not in left}
+        expected = {key: value for key, value in weights.items() if not apart or not key.startswith(apart)}
+        check_fit(state, expected, str(checkpoint), name_of(model))
+        check_finite(state, expected, str(checkpoint))
     model.load_state_dict(state, strict=False)
+    return left
 
 
-def _fill_published(model: Any, checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> None:
+def _fill_published(
+    model: Any, checkpoint: Checkpoint, state: Mapping[str, Tensor], without_encoders: bool = False
+) -> None:
     """Fills a model from a file of others, with a warning that names what has no place in it."""
-    _fill(model, checkpoint, state, leave_over=True)
-    left = [key for key in state if key not in model.state_dict()]
+    absent = _absent(model, state)
+    if absent and not without_encoders:
+        kind = _encoders(model)[absent[0]].kind
+        raise CheckpointError(
+            f"{checkpoint} lacks the {absent[0]} of {name_of(model)}: give it with --encoder-weights ({kind})"
+        )
+    left = _fill(model, checkpoint, state, _given_apart(model, state, without_encoders), leave_out=True)
     unread = [key for key in left if re.match(model.unread, key)]
     unknown = [key for key in left if not re.match(model.unread, key)]
     kinds = (("that no output depends on", unread), ("unknown", unknown))
     named = "; ".join(f"{len(keys)} {kind} ({some_of(keys)})" for kind, keys in kinds if keys)
     if named:
         warnings.warn(f"{checkpoint.path}: entries left out, {named}", stacklevel=3)
+
+
+def _absent(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Which of a model's encoders weights lack whole."""
+    return [name for name in _encoders(model) if not any(key.startswith(f"{name}.") for key in state)]
+
+
+def _given_apart(model: nn.Module, state: Mapping[str, Tensor], without_encoders: bool) -> list[str]:
+    """The encoders that weights lack, where some are given beside them.
+
+    Raises:
+        UsageError: some are, and the weights lack none.
+    """
+    absent = _absent(model, state) if without_encoders else []
+    if without_encoders and not absent:
+        raise UsageError("weights of the whole model and encoder weights were both given: give one of them")
+    return absent
 
 
 def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -7,7 +7,6 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rsvl.checkpoints.torch_zip import StoredTensor, is_module, is_torch_zip, read_torch_zip, state_dict_of
 from rsvl.checkpoints.torchscript import is_torchscript, read_torchscript
 from rsvl.runtime.errors import CheckpointError
 
@@ -29,11 +29,20 @@ _DIRECTORY_FILES = (
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 )
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-_AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")  # of the weights over the steps of a training
-_APART = ("bert_model",)  # an encoder that LAVT's training code saves beside `model`
-_SAFE: list[Any] = [argparse.Namespace]  # a training's options: reading one fills attributes and calls nothing
-_PREFIXES = ("module.", "_orig_mod.")  # left by data-parallel training and by torch.compile
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params")
+_AVERAGES = ("ema", "model_ema", "ema_model", "ema_state_dict", "model_ema_state_dict", "state_dict_ema", "params_ema")
+"""Under what a moving average of the weights lies beside them, or alone."""
+
+_APART = ("bert_model",)
+"""Encoders that training code saves beside `model`: LAVT's."""
+
+_PREFIXES = ("module.",)  # left by data-parallel training and by averaging
+_WITHIN = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch.compile, FSDP and activation checkpointing put before a submodule's own names."""
+
+_COUNTERS = re.compile(r"(^|\.)(n_averaged|total_ops|total_params)$")
+"""Entries of averaging and of profilers, which are no weights."""
+
 _SAVE_PLAIN = "save its tensors alone, with safetensors.torch.save_file(model.state_dict(), …)"
 
 
@@ -56,15 +65,20 @@ class Checkpoint:
         return f"{self.path} ({written_for})" if written_for else str(self.path)
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, ema: bool = False) -> Checkpoint:
     """Reads a checkpoint's tensors, on the CPU in the dtypes they were saved in, and what is saved beside them.
 
-    Formats, told apart by content: safetensors; PyTorch files, read with ``weights_only=True``; TorchScript archives
-    (OpenAI's releases), of which only the tensors are read; Hugging Face directories, sharded or not. A state dict
-    nested under ``state_dict``, ``model_state_dict``, ``model`` or ``module`` is taken out, and a ``module.`` or
-    ``_orig_mod.`` in front of every key is taken off; a ``bert_model`` beside it is kept below that name. Of weights
-    and their moving average the average is taken, with a warning. What is not a tensor is left out. PyTorch's files are
-    mapped, not read: what is not asked for, such as an optimizer's state, takes no memory.
+    Formats, told apart by content: safetensors; PyTorch files, as data only (`rsvl.checkpoints.torch_zip`), also of a
+    whole saved module; TorchScript archives (OpenAI's releases), of which only the tensors are read; Hugging Face
+    directories, sharded or not. A state dict nested under ``state_dict``, ``model_state_dict``, ``model``, ``module``,
+    ``net``, ``network`` or ``params`` is taken out, a ``module.`` in front of every key is taken off, and so is what
+    compiling, sharding and activation checkpointing put within it. A ``bert_model`` beside it is kept below that name.
+    What is not a tensor is left out, and what is not asked for, such as an optimizer's state, is not read.
+
+    Args:
+        path: the file or directory.
+        ema: take the moving average that lies beside the weights. Without, the weights are taken, and a warning says
+            so; an average that lies alone is taken in any case.
 
     Raises:
         CheckpointError: missing, truncated, of another type, holding no tensors, or needing code to be run.
@@ -73,7 +87,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     metadata: dict[str, str] = {}
     for file in weight_files(path):
         data, beside = _read_file(file)
-        tensors.update(_plain_tensors(data, file))
+        tensors.update(_plain_tensors(data, file, ema))
         metadata.update(beside)
     return Checkpoint(Path(path), tensors, metadata)
 
@@ -138,8 +152,10 @@ def _read_file(path: Path) -> tuple[Any, dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         if is_torchscript(path):
             return read_torchscript(path), {}
-        with torch.serialization.safe_globals(_SAFE):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)), {}
+        if is_torch_zip(path):
+            return read_torch_zip(path), {}
+        with torch.serialization.safe_globals([argparse.Namespace]):  # a training's options: only filled, never called
+            return torch.load(path, map_location="cpu", weights_only=True), {}
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|names ([\w.]+)", str(error))
         if named is None:
@@ -162,43 +178,53 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path} cannot be read as a checkpoint ({reason}): it is damaged or of another type")
 
 
-def _plain_tensors(data: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors by name in what a file holds, however they are wrapped."""
-    apart: dict[str, Tensor] = {}
-    while isinstance(data, Mapping) and (wrapper := _wrapper(data, path)):
-        for name in _APART:
-            apart |= {f"{name}.{key}": value for key, value in _tensors_of(data.get(name)).items()}
-        data = data[wrapper]
-    tensors = _tensors_of(data)
+def _plain_tensors(data: Any, path: Path, ema: bool) -> dict[str, Tensor]:
+    tensors = _tensors_of(_unwrapped(data, path, ema))
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors: {_SAVE_PLAIN}")
-    return tensors | apart
+    for name in _APART if isinstance(data, Mapping) else ():
+        tensors |= {f"{name}.{key}": value for key, value in _tensors_of(data.get(name)).items()}
+    try:
+        return {key: value.read() if isinstance(value, StoredTensor) else value for key, value in tensors.items()}
+    except Exception as error:  # a damaged archive can make its reader raise almost anything
+        raise _damaged(path, error) from error
 
 
-def _wrapper(data: Mapping[Any, Any], path: Path) -> str | None:
-    """Under which name the weights are nested in a mapping, if they are."""
-    raw = next((name for name in _WRAPPERS if isinstance(data.get(name), Mapping)), None)
-    average = next((name for name in _AVERAGES if _tensors_of(data.get(name))), None)
-    if raw and average:
-        warnings.warn(
-            f"{path} holds weights ({raw}) and their moving average ({average}): the average is taken; save the "
-            "others alone to take them",
-            stacklevel=2,
-        )
-    return average or raw
+def _unwrapped(data: Any, path: Path, ema: bool) -> Mapping[Any, Any]:
+    """The innermost state dict, a saved module's among them."""
+    while isinstance(data, Mapping):
+        averages = [name for name in _AVERAGES if _is_state(data.get(name))]
+        weights = [name for name in _WRAPPERS if _is_state(data.get(name))]
+        if ema and not averages and not weights:
+            raise CheckpointError(f"{path} holds no moving average of the weights: leave --ema out")
+        if averages and weights and not ema:
+            warnings.warn(
+                f"{path}: the weights under {weights[0]} are taken, not their moving average under {averages[0]}; "
+                "--ema takes that",
+                stacklevel=5,
+            )
+        found = averages + weights if ema else weights + averages
+        if not found:
+            return data
+        data, ema = data[found[0]], ema and not averages
+    return state_dict_of(data) if is_module(data) else {}
 
 
-def _tensors_of(data: Any) -> dict[str, Tensor]:
-    """The tensors of a state dict, without what data-parallel training and compiling left before their names."""
-    if not isinstance(data, Mapping):
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) or is_module(value)
+
+
+def _tensors_of(state: Any) -> dict[str, Any]:
+    """The tensors in a state dict, by the names that they had when the training began."""
+    if not isinstance(state, Mapping):
         return {}
-    tensors = {key: value for key, value in data.items() if isinstance(value, Tensor) and isinstance(key, str)}
-    tensors.pop("n_averaged", None)  # of torch.optim.swa_utils
-    return _without_prefix(tensors)
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor | StoredTensor)}
+    return _without_prefix(tensors) if all(isinstance(key, str) for key in tensors) else {}
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    plain = {_WITHIN.sub(r"\1", key): value for key, value in tensors.items() if not _COUNTERS.search(key)}
     for prefix in _PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return _without_prefix({key.removeprefix(prefix): value for key, value in tensors.items()})
-    return tensors
+        if plain and all(key.startswith(prefix) for key in plain):
+            return _without_prefix({key.removeprefix(prefix): value for key, value in plain.items()})
+    return plain

@@ -7,8 +7,12 @@ Only typer and rich are imported here. Each command imports what it needs when i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,7 +34,7 @@ from rsvl.cli import (
     train,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
-from rsvl.cli.error_messages import INTERRUPTED, explain
+from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
 
 app = typer.Typer(name="rsvl", pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -68,28 +72,46 @@ def _map(
 ) -> None:
     """Remote-sensing vision-language models from PyTorch to a bundle that runs on a satellite, a drone or a server.
 
-    Exit codes: 0 done, 1 what was asked for failed, 2 wrong usage or unusable input, 3 a needed component is missing.
+    Exit codes: 0 done, 1 what was asked for failed, 2 wrong usage or unusable input, 3 a needed component is missing,
+    4 a gate is undecided.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
 
 
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Lets SIGTERM, which service managers and containers send, end a command as Ctrl-C does: temporary files go."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code; every failure becomes one line on stderr here and nowhere else.
+    """Runs the command and returns its exit code; every error becomes one line on stderr here and nowhere else.
 
     Args:
         arguments: what follows `rsvl`; by default the process's own.
     """
     tolerate_missing_characters()
-    with one_line_warnings():
+    with one_line_warnings(), _ending_on_sigterm():
         try:
             code = app(arguments, standalone_mode=False, prog_name="rsvl") or 0
-        except (KeyboardInterrupt, Exception) as error:
-            failure = explain(error)
-            if failure.line:
-                print_error(failure.line)
-            return failure.exit_code
+        except (KeyboardInterrupt, Terminated, Exception) as error:
+            message = explain(error)
+            if message.line:
+                print_error(message.line)
+            return message.exit_code
         if code == INTERRUPTED.exit_code:  # typer turns Ctrl-C into this code and says nothing
             print_error(INTERRUPTED.line)
         return int(code)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsvl.cli import completion, options
-from rsvl.cli.console import print_json, print_note, progress
+from rsvl.cli.console import print_json, print_line, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder, check_folders
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 
 if TYPE_CHECKING:
     from rsvl.benchmarks.bundle.report import BundleSpeed
@@ -64,7 +64,7 @@ def bench(
     Also the stages of a question, and which share of the machine's own ceilings is reached.
     """
     if not baselines:
-        refuse_given(context, _OF_BASELINES, "says how the baselines are made: add --baselines")
+        refuse_unused(context, _OF_BASELINES, "says how the baselines are made: add --baselines")
     check_folders(plot)
     check_can_be_folder(results, "--results")
     from rsvl.benchmarks.bundle.markdown import markdown
@@ -86,7 +86,7 @@ def bench(
     if json:
         print_json(found.to_dict())
     else:
-        typer.echo(text, nl=False)
+        print_line(text, end="")
 
 
 def _baselines(model: str | None, weights: str | None, compiled: bool) -> Any:

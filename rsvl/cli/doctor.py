@@ -18,6 +18,10 @@ def doctor(json: options.Json = False) -> None:
         print_json({"rsvl": rsvl.__version__, "findings": [asdict(finding) for finding in findings]})
         return
     print_table(["here", "what it is"], [[f.name, f.value] for f in findings if f.present])
-    absent = [[f.name, f.cost, f.remedy or "–"] for f in findings if not f.present]
+    absent = [[f.name, f.cost, f.remedy or "–", _size(f.mb)] for f in findings if not f.present]
     if absent:
-        print_table(["missing", "what that costs", "remedy"], absent)
+        print_table(["missing", "what that costs", "remedy", "MB"], absent)
+
+
+def _size(mb: int | None) -> str:
+    return "" if mb is None else str(mb)

@@ -9,19 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
-
-#: The extra that installs a module that may be missing.
-EXTRAS = {
-    "torch": "train",
-    "transformers": "train",
-    "safetensors": "train",
-    "accelerate": "train",
-    "pycocotools": "train",
-    "cv2": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "rasterio": "geo",
-}
+from rsvl.runtime.extras import find_component
 
 _REMEDIES = {
     errno.ENOSPC: "free space or write elsewhere",
@@ -39,35 +27,42 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Failure:
+class ErrorMessage:
     """A line for stderr, empty where nothing needs to be said, and the exit code."""
 
     line: str
     exit_code: int
 
 
-INTERRUPTED = Failure("interrupted", 130)
+INTERRUPTED = ErrorMessage("interrupted", 130)
+TERMINATED = ErrorMessage("terminated", 143)
 
 
-def explain(error: BaseException) -> Failure:
+class Terminated(BaseException):
+    """SIGTERM arrived. No `except Exception` may hold it up."""
+
+
+def explain(error: BaseException) -> ErrorMessage:
     """What to tell the user of an exception that ended a command."""
     if isinstance(error, RsvlError):
-        return Failure(_one_line(str(error)), error.exit_code)
+        return ErrorMessage(_one_line(str(error)), error.exit_code)
     if hasattr(error, "format_message"):  # typer's usage errors; typer's and click's releases differ in their class
-        return Failure(_usage(error), UsageError.exit_code)
+        return ErrorMessage(_usage(error), UsageError.exit_code)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, Terminated):
+        return TERMINATED
     if isinstance(error, BrokenPipeError):
-        return Failure("", 1)  # the reader of a pipe, such as `head`, has seen enough
+        return ErrorMessage("", 1)  # the reader of a pipe, such as `head`, has seen enough
     if isinstance(error, ImportError) and (missing := _missing_component(error)):
         return missing
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return Failure("out of memory: ask for less at once, or use a machine with more", 1)
+        return ErrorMessage("out of memory: ask for less at once, or use a machine with more", 1)
     if isinstance(error, OSError) and error.errno is not None:
-        return Failure(_operating_system(error), 1)
+        return ErrorMessage(_operating_system(error), 1)
     if os.environ.get("RSVL_TRACEBACK"):
         traceback.print_exception(error)
-    return Failure(f"{_internal(error)}; please report it with what RSVL_TRACEBACK=1 shows", 1)
+    return ErrorMessage(f"{_internal(error)}; please report it with what RSVL_TRACEBACK=1 shows", 1)
 
 
 def _usage(error: BaseException) -> str:
@@ -77,13 +72,14 @@ def _usage(error: BaseException) -> str:
     return f"{message}: see {path} --help"
 
 
-def _missing_component(error: ImportError) -> Failure | None:
-    module = (error.name or "").partition(".")[0]
-    if module not in EXTRAS:
+def _missing_component(error: ImportError) -> ErrorMessage | None:
+    component = find_component(error.name or "")
+    if component is None:
         return None
+    module = component.module
     installed = isinstance(error, ModuleNotFoundError) and error.name == module
     cause = f"this needs {module}" if installed else f"{module} is installed but broken ({_one_line(str(error))})"
-    return Failure(f"{cause}: pip install 'rsvl[{EXTRAS[module]}]'", MissingComponentError.exit_code)
+    return ErrorMessage(f"{cause}: {component.remedy}", MissingComponentError.exit_code)
 
 
 def _operating_system(error: OSError) -> str:

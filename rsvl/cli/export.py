@@ -11,7 +11,7 @@ import typer
 from rsvl.cli import exported, options, quantize_options
 from rsvl.cli.console import progress
 from rsvl.cli.quantize_options import OPTIONS, QuantizeOptions, Target
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
 
 
@@ -28,6 +28,7 @@ def export(
     weights: options.Weights = None,
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
+    ema: options.Ema = False,
     precision: Annotated[
         Precision | None,
         typer.Option("--precision", help="Compute in single or half precision. Default: fp32.", show_default=False),
@@ -76,7 +77,7 @@ def export(
     chosen = _chosen({"precision": precision, "fp16": fp16, "int8": int8, "fp8": fp8, "int8-weights": int8_weights})
     target = chosen if isinstance(chosen, Target) else None
     if target is None:
-        refuse_given(context, OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
+        refuse_unused(context, OPTIONS, "is for 8 bits: add --int8, --fp8 or --int8-weights")
     else:
         asked.check(context, target, "--")
     written_in = chosen.value if target is None else target.precision
@@ -86,7 +87,7 @@ def export(
         report(0, 1, f"loading {model}")
         from rsvl.checkpoints import load
 
-        network = load(model, weights, encoder_weights, tokenizer)
+        network = load(model, weights, encoder_weights, tokenizer, ema)
         path = output or Path(f"{network.spec.name}-{written_in}.bundle")
         settings = None if target is None else asked.settings(target)
         found = write(network, path, written_in, pack=pack, quantization=settings, progress=report)

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_table
+from rsvl.cli.console import print_json, print_line, print_table
 from rsvl.cli.engine import as_dict
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def info(bundle: options.Bundle, json: options.Json = False) -> None:
     if json:
         print_json(_as_json(opened, engines))
         return
-    typer.echo("\n".join(_lines(opened)))
+    print_line("\n".join(_lines(opened)))
     _print_tensors(opened.manifest)
     _print_graphs(opened)
     _print_engines(engines)
@@ -62,7 +60,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         "preprocessing": "; ".join(_preprocessing(manifest)),
         "answers": f"{len(model.answers)}" if model.answers else "",
         "quantization": _quantization(manifest),
-        "kept in fp32": ", ".join(manifest.kept_fp32),
+        "stays fp32": ", ".join(manifest.kept_fp32),
         "verification": _verification(manifest.verification),
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items()),
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
@@ -82,7 +80,8 @@ def _preprocessing(manifest: Manifest) -> Iterator[str]:
     for image in manifest.model.images:
         bands = f", bands {', '.join(map(str, image.bands))}" if image.bands else ""
         size = f"{image.size}×{image.size}, {image.resize}"
-        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{bands}"
+        border = "" if image.letterbox is None else f", letterbox of gray {image.letterbox}"
+        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{border}{bands}"
     if manifest.model.text is not None:
         yield f"text: {manifest.model.text.tokens} tokens"
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import completion, options
-from rsvl.cli.console import print_json, print_note, print_table, progress
+from rsvl.cli.console import print_json, print_line, print_note, print_table, progress
 from rsvl.cli.outputs import check_can_be_folder, check_folders
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
 
 _OF_TABLE = {"speed", "rounds", "threads", "results", "plot", "x_axis", "y_axis"}
@@ -73,11 +73,11 @@ def paper(
     measured on this hardware, where there is a record of it.
     """
     if table is None:
-        refuse_given(context, _OF_TABLE, "needs a TABLE: rsvl paper lists them")
+        refuse_unused(context, _OF_TABLE, "needs a TABLE: rsvl paper lists them")
     if not speed:
-        refuse_given(context, _OF_SPEED, "says how a table's models are timed: add --speed")
+        refuse_unused(context, _OF_SPEED, "says how a table's models are timed: add --speed")
     if plot is None:
-        refuse_given(context, _OF_PLOT, "says what the plot shows: add --plot")
+        refuse_unused(context, _OF_PLOT, "says what the plot shows: add --plot")
     check_folders(plot)
     check_can_be_folder(results, "--results")
     if table is None:
@@ -120,7 +120,7 @@ def _show_table(
     if json:
         print_json(table.to_dict())
     else:
-        typer.echo(table.to_markdown(), nl=False)
+        print_line(table.to_markdown(), end="")
 
 
 def _list_tables(json: bool) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsvl.cli import completion
-from rsvl.cli.console import print_table
+from rsvl.cli.console import print_line, print_table
 from rsvl.cli.outputs import check_folders
-from rsvl.cli.unused_options import refuse_given
+from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ class QuantizeOptions:
                 f"{spelled}{target.value} is calibrated: add --calibration DATASET --root DIR, or take {weights}"
             )
         if target is Target.FP8:
-            refuse_given(context, {"calibrator"}, "is for int8: fp8 takes the largest number seen")
+            refuse_unused(context, {"calibrator"}, "is for int8: fp8 takes the largest number seen")
         if target is Target.INT8_WEIGHTS:
-            refuse_given(context, _OF_RANGES, f"is for ranges, of which {weights} needs none: leave it out")
+            refuse_unused(context, _OF_RANGES, f"is for ranges, of which {weights} needs none: leave it out")
         if not self.calibration:
-            refuse_given(context, OPTIONS - {"sensitivity"}, "has no data: add --calibration DATASET --root DIR")
+            refuse_unused(context, OPTIONS - {"sensitivity"}, "has no data: add --calibration DATASET --root DIR")
         if self.calibration and self.root is None:
             raise UsageError(f"--calibration {self.calibration} needs --root, the folder of its files")
         Drop.parse(self.max_drop, "--max-drop")
@@ -236,4 +236,4 @@ def show(found: Quantization, precision: str) -> None:
         on = f"{found.measured_on.images} images of {found.measured_on.data} {found.measured_on.split}"
         allowed = found.baseline - (found.allowed_drop or 0.0)
         figures = f"{found.value:.4f}, in float32 {found.baseline:.4f}, at least {allowed:.4f} allowed"
-        typer.echo(f"{found.figure} {figures} ({on})")
+        print_line(f"{found.figure} {figures} ({on})")

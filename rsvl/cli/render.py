@@ -36,7 +36,12 @@ class RunOutput:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
-        return {"files": [str(file) for file in self.files], "found": [result.to_dict() for result in self.results]}
+        read = [reading.to_dict() for reading in self.results[0].readings] if self.results else []
+        return {
+            "read": read,
+            "files": [str(file) for file in self.files],
+            "found": [result.to_dict() for result in self.results],
+        }
 
     def lines(self) -> list[str]:
         """For people: the results, then the files."""
@@ -65,7 +70,6 @@ def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Col
     if unused:
         raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
     results = runner.ask(query)
-    files = save_all(
-        results, folder, stem, geotiff="geotiff" in options, geojson="geojson" in options, mask="mask" in options
-    )
+    forms = {name: name in options for name in ("geotiff", "geojson", "projected", "mask")}
+    files = save_all(results, folder, stem, **forms)
     return RunOutput(results, files)

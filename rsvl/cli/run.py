@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rsvl.cli import options
-from rsvl.cli.console import print_json, progress
+from rsvl.cli import options, reading
+from rsvl.cli.console import print_json, print_line, progress
 from rsvl.cli.outputs import make_folder
 from rsvl.cli.render import dispatch
 from rsvl.runtime.errors import UsageError
@@ -48,7 +48,12 @@ def run(
     geotiff: Annotated[
         bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")
     ] = False,
-    geojson: Annotated[bool, typer.Option("--geojson", help="Write outlines or boxes as GeoJSON.")] = False,
+    geojson: Annotated[
+        bool, typer.Option("--geojson", help="Write outlines or boxes; in pixels, as .json, where no place is known.")
+    ] = False,
+    projected: Annotated[
+        bool, typer.Option("--projected", help="Write them in the image's own coordinate system, too.")
+    ] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write one mask per sentence as a PNG, 255 inside.")] = False,
     threshold: Annotated[
         float | None,
@@ -60,18 +65,18 @@ def run(
             help="Probability above which a pixel or box counts. Default: the model's own.",
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="At most N boxes per sentence, the best. Default: all."),
+    ] = None,
     tile: Annotated[
         str,
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            "--bands",
-            metavar="BANDS",
-            help="Bands of a raster to show, by name or number: B4,B3,B2. Default: the model's, or red, green, blue.",
-        ),
-    ] = None,
+    bands: reading.Bands = None,
+    stretch: reading.Stretch = None,
+    nodata: reading.NoData = None,
+    crs: reading.Crs = None,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -83,14 +88,13 @@ def run(
     """
     side = _tile(tile)
     places = _places(images or [], sar or [])
+    read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     _prepare(places, output, geotiff)
     from rsvl.runtime import Query, load
 
     runner = load(bundle, provider, threads)
-    if bands is not None:
-        runner.show_bands(bands.split(","))
-    flags = {"geotiff": geotiff, "geojson": geojson, "mask": mask}
-    flags |= {"threshold": threshold is not None, "tile": side != "auto"}
+    flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
+    flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     given = [name for name, is_given in flags.items() if is_given]
     sentences = _marked(text or [], mark or [])
     answers = []
@@ -98,13 +102,14 @@ def run(
         name = " and ".join(str(path) for path in place.values())
         first = next(iter(place.values()))
         with progress(f"running on {first.name}") as report:
-            found = dispatch(runner, Query(place, sentences, threshold, side, report), output, first.stem, given)
+            query = Query(place, sentences, threshold, side, report, read_as, limit)
+            found = dispatch(runner, query, output, first.stem, given)
         paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
         answers.append({"image": None} | paths | found.to_dict())
         if not json:
-            typer.echo(f"{name} ({found.size}on {runner.provider})")
+            print_line(f"{name} ({found.size}on {runner.provider})")
             for line in found.lines():
-                typer.echo(f"  {line}")
+                print_line(f"  {line}")
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
 
@@ -153,7 +158,7 @@ def _places(images: list[Path], sar: list[Path]) -> list[dict[str, Path]]:
 def _prepare(places: list[dict[str, Path]], output: Path, geotiff: bool) -> None:
     """Finds before the long work what would fail after it."""
     from rsvl.runtime.images import raster
-    from rsvl.runtime.images.reading import existing_file
+    from rsvl.runtime.images.formats import existing_file
 
     for path in (path for place in places for path in place.values()):
         existing_file(path)

@@ -9,7 +9,7 @@ import typer
 from rsvl.runtime.errors import UsageError
 
 
-def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
+def refuse_unused(context: typer.Context, names: Collection[str], why: str) -> None:
     """Refuses options that the command line holds, whatever their defaults are.
 
     Args:

@@ -19,7 +19,7 @@ The paper leaves much open. What was chosen here:
   F_V3 (layer 12 for every sentence) therefore belongs to the image graph too. Its first 1×1 convolution "adjusts the
   channel dimension" (3.4), in the full preset to 768; the branches work in that width.
 * Directional and dilated convolutions are depthwise separable, batch-normalised and followed by GELU.
-* The aligned map is told its cells' places by sines and cosines (Figure 4 shows none; relations need them).
+* The aligned map gets its cells' places by sines and cosines (Figure 4 shows none; relations need them).
 * Self-attention takes keys and values from the 2× or 4× pooled map (the multi-scale part); cross-attention follows,
   then a feed-forward layer; all pre-normalised and residual.
 * Routing network of DRC: average pooling to the token grid, depthwise 3×3, layer norm over channels, ReLU, global

@@ -49,7 +49,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.bases.vqa import QuestionAnswerer, answering_graphs, cross_entropy
+from rsvl.modules.bases.vqa import QuestionAnswerer, cross_entropy, vqa_graphs
 from rsvl.modules.encoders.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -502,7 +502,7 @@ def _spec(name: str, p: Preset) -> ModelSpec:
         paper="TGFNet: Text-Guided Coarse-to-Fine Fusion Network for Robust Remote Sensing Visual Question Answering",
         images=(optical, sar),
         text=TextSpec(tokens=p.tokens),
-        graphs=answering_graphs(
+        graphs=vqa_graphs(
             (optical, sar),
             p.tokens,
             [TensorSpec("optical_places", places)],

@@ -54,7 +54,7 @@ def join(parts: Sequence[Some]) -> Some:
 
 
 class TrainingSet(Dataset, ABC):
-    """A dataset as batches of one image each, drawn anew in every epoch, reproducibly by the seed.
+    """A dataset as batches of one image each, resampled in every epoch, reproducibly by the seed.
 
     Attributes:
         epoch: which epoch the next batches are for; the loop counts it on.

@@ -150,7 +150,7 @@ class Training(Protocol):
     """A task's `training.py`."""
 
     def training_set(self, model: Any, dataset: Any, sentences: int, seed: int) -> TrainingSet:
-        """A dataset as batches of one image each, with `sentences` drawn anew in every epoch.
+        """A dataset as batches of one image each, with `sentences` resampled in every epoch.
 
         What the dataset alone knows (an answer vocabulary) is given to the model here.
         """

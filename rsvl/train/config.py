@@ -21,7 +21,7 @@ class TrainConfig:
         clip: maximum gradient norm.
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
         workers: data-loading processes.
-        epoch_images: training images per epoch, drawn anew each time; None for all.
+        epoch_images: training images per epoch, resampled each time; None for all.
         val_limit: validation images per epoch, at most; None for all.
         seed: random seed of weights, order and sentence choice.
     """

@@ -28,6 +28,7 @@ from rsvl.tasks.batch import Batch, join
 from rsvl.tasks.contract import EvalOptions, EvalReport
 from rsvl.train.config import TrainConfig
 
+BEST, LAST, HISTORY = "best.safetensors", "last.pt", "history.json"
 ENCODERS = ("image_encoder.", "text_encoder.")
 _KEPT = {"model", "optimizers", "schedulers", "state", "config", "name"}
 
@@ -71,6 +72,7 @@ def train(
         UsageError: `output` holds a run and `resume` is not set.
         InputError: `last.pt` is damaged or of another model or configuration.
     """
+    _refuse_to_overwrite(output)
     run = _Run(model, train_set, val_set, output, config, progress, on_epoch)
     if run.last.exists() and not resume:
         raise UsageError(f"{output} holds a training run: add --resume to continue it, or name another folder")
@@ -80,6 +82,15 @@ def train(
         run.train_epoch()
         run.finish_epoch()
     return run.state
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    """Raises where a run's results lie without the state to continue it from: the next epoch would replace them."""
+    kept = [name for name in (BEST, HISTORY) if (output / name).exists()]
+    if kept and not (output / LAST).exists():
+        raise UsageError(
+            f"{output} has {' and '.join(kept)} of another run and no {LAST} to continue it from: name another folder"
+        )
 
 
 class _Run:
@@ -99,7 +110,7 @@ class _Run:
         self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
         self.val_set, self.name = val_set, model.spec.name
         self.state = State()
-        self.last = output / "last.pt"
+        self.last = output / LAST
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         images = min(config.epoch_images or len(train_set), len(train_set))
@@ -174,7 +185,7 @@ class _Run:
                 self.state.best = score
                 save_weights(
                     self.accelerator.unwrap_model(self.model),
-                    self.output / "best.safetensors",
+                    self.output / BEST,
                     {"epoch": str(self.state.epoch), f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}"},
                 )
             self._save()
@@ -201,7 +212,7 @@ class _Run:
         with replacing(self.last) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
         history = {"config": asdict(self.config), "epochs": self.state.history}
-        write_text(self.output / "history.json", json.dumps(history, indent=1))
+        write_text(self.output / HISTORY, json.dumps(history, indent=1))
 
     def restore(self) -> None:
         content = self._read_last()
@@ -233,9 +244,9 @@ class _Run:
         return content
 
     def _unusable(self, why: str) -> InputError:
-        best = self.output / "best.safetensors"
+        best = self.output / BEST
         further = f", with --weights {best} from its best epoch" if best.is_file() else ""
-        return InputError(f"{self.last} cannot be resumed from, {why}: start anew in another folder{further}")
+        return InputError(f"{self.last} cannot be resumed from, {why}: start again in another folder{further}")
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -244,7 +255,7 @@ def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
     Muon's steps are scaled to AdamW's, so that one learning rate serves both.
 
     Raises:
-        UsageError: an unknown optimizer.
+        UsageError: an unknown optimizer, or a model that Muon has nothing to do for.
     """
     if config.optimizer not in ("adamw", "muon"):
         raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw or muon")
@@ -257,6 +268,8 @@ def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
         # An orthogonal step says nothing for a few rows.
         if isinstance(module, nn.Linear) and min(module.weight.shape) > 8
     }
+    if not matrices:
+        raise UsageError("the model has no linear layers that Muon is for: use --optimizer adamw")
     rest = {name: value for name, value in named.items() if name not in matrices}
     groups = parameter_groups(((name, named[name]) for name in named if name in matrices), config)
     return [

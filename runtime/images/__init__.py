@@ -1,1 +1,1 @@
-"""Images: reading a raster or picture into what a model takes, whole or tile by tile."""
+"""Images: reading a raster or image into what a model takes, whole or tile by tile."""

@@ -15,12 +15,19 @@ from rsvl.runtime.results.contours import Polygon
 if TYPE_CHECKING:
     from PIL import Image
 
-    from rsvl.runtime.images.raster import Georeference
+    from rsvl.runtime.images.georeference import Georeference
+    from rsvl.runtime.images.notes import Reading
     from rsvl.runtime.images.scene import Scene
 
 
 class Result(ABC):
-    """A model's answer to one sentence, question or set of labels."""
+    """What a model answers to one sentence, question or set of labels.
+
+    Attributes:
+        readings: how the images were read, and what of that was guessed.
+    """
+
+    readings: Sequence[Reading] = ()
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -32,7 +39,7 @@ class Result(ABC):
 
 
 class Part(NamedTuple):
-    """One thing on a map: its score, its area in pixels and its outlines, none where nothing was found."""
+    """One thing on a map: its score, its area in pixels and its outlines."""
 
     score: float
     area: float
@@ -47,7 +54,7 @@ class SpatialResult(Result):
         score: the model's confidence, 0…1; 0 where nothing was found.
         mask: bool [H, W], or None for a result that has none.
         outlines: closed polygons float [K, 2] of (x, y) to draw.
-        parts: what a map shows of it, at least one.
+        parts: what a map shows of it; nothing where nothing was found.
         size: the image's (height, width).
         georeference: coordinate system and transform of the image, None when it has none.
         scene: the image, for overlays.
@@ -77,10 +84,17 @@ class SpatialResult(Result):
         """The image's affine transform (a, b, c, d, e, f) from pixels to its coordinate system."""
         return self.georeference.transform if self.georeference else None
 
+    @property
+    def readings(self) -> Sequence[Reading]:  # type: ignore[override]
+        """How the image was read; nothing where it is not known."""
+        reading = getattr(self.scene, "reading", None)
+        return () if reading is None else (reading,)
+
     def lines(self) -> list[str]:
         """The score, the sentence and where it is."""
         if not self.found:
-            return [f"not found  {shortened(self.text)}"]
+            no_data = any(reading.is_void for reading in self.readings)
+            return [f"{'no pixel held data' if no_data else 'not found'}  {shortened(self.text)}"]
         return [f"{self.score:.2f}  {shortened(self.text)}: {self.place()}"]
 
     @abstractmethod

@@ -1,7 +1,8 @@
-"""Results as GeoJSON (RFC 7946, and its legacy `crs` member where the image is not in WGS 84).
+"""Results as GeoJSON (RFC 7946): longitude and latitude in WGS 84, areas measured on the ellipsoid.
 
-Coordinates are in the image's own system. RFC 7946 knows only WGS 84; for any other system the `crs` member of GeoJSON
-2008 names it, which GDAL, QGIS and PostGIS read. An image without a georeference gives pixel coordinates, y down.
+Two other forms have names of their own: the image's own coordinate system, with the `crs` member of GeoJSON 2008 that
+GDAL, QGIS and PostGIS read (`projected`), and pixels, for an image whose place is not known, in a JSON that no program
+takes for longitudes and latitudes (`in_pixels`).
 """
 
 from __future__ import annotations
@@ -14,74 +15,151 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsvl.runtime.atomic import write_text
-from rsvl.runtime.images.raster import Georeference
+from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.geodesy import signed_area
+from rsvl.runtime.images.georeference import WGS84, Georeference
+from rsvl.runtime.results.antimeridian import cut
 from rsvl.runtime.results.contours import Polygon
 
 if TYPE_CHECKING:
     from rsvl.runtime.results.base import Part, SpatialResult
 
-_WGS84 = ("EPSG:4326", "OGC:CRS84")
+#: Digits after the point of a degree: a tenth of a millimetre.
+_DIGITS = 9
+PIXELS = "rsvl outlines in pixels"
 
 
 def write(path: str | Path, results: Sequence[SpatialResult]) -> None:
-    """Writes the features of results, all of one image.
+    """Writes results, all of one image: `projected` to ``.projected.geojson``, `in_pixels` to ``.json``.
 
     Raises:
+        UsageError: a GeoJSON of an image whose place is not known.
         OutputError: the file cannot be written.
     """
-    write_text(path, json.dumps(collection(results)) + "\n")
+    name = Path(path).name.lower()
+    if name.endswith(".json"):
+        found = in_pixels(results)
+    elif name.endswith(".projected.geojson"):
+        found = projected(results)
+    else:
+        found = collection(results)
+    write_text(path, json.dumps(found, allow_nan=False) + "\n")
+
+
+def is_placed(results: Sequence[SpatialResult]) -> bool:
+    """Whether it is known where on Earth the image lies, so that `collection` has coordinates."""
+    place = results[0].georeference if results else None
+    return place is not None and place.to_wgs84(np.zeros((1, 2))) is not None
 
 
 def collection(results: Sequence[SpatialResult]) -> dict[str, Any]:
-    """The results of one image as a FeatureCollection.
+    """The results of one image as a FeatureCollection in WGS 84.
 
-    Each feature has the properties `text`, `score`, `area` and `area_unit`: `m2` where the image's system is projected,
-    else `pixels`. A mask is one feature, a Polygon or MultiPolygon of its connected components; each
-    box is one. The geometry is null where nothing was found.
+    Each feature has the properties `text`, `score`, `area` and `area_unit`, which is ``m2``. A mask is one feature, a
+    Polygon or MultiPolygon of its connected components; each box is one. What was not found is no feature. Polygons are
+    cut at the antimeridian.
+
+    Raises:
+        UsageError: it is not known where on Earth the image lies.
     """
+    if results and not is_placed(results):
+        raise UsageError("it is not known where on Earth the image lies: save outlines in pixels, to .json")
+    features = []
+    for result, part in _found(results):
+        place = _placed(result)
+        polygons = [rings for polygon in part.polygons if (rings := _on_earth(polygon, place)) is not None]
+        cuts = [piece for rings in polygons for piece in cut(rings)]
+        if cuts:
+            area = sum(signed_area(ring) for rings in polygons for ring in rings)
+            features.append(_feature(result, part, area, "m2", [[_closed(r) for r in rings] for rings in cuts]))
+    return {"type": "FeatureCollection", "features": features}
+
+
+def projected(results: Sequence[SpatialResult]) -> dict[str, Any]:
+    """The results of one image as a FeatureCollection in the image's own coordinate system, as GeoJSON 2008 had it.
+
+    Areas are as in `collection`; where they cannot be measured, they are those of the system's plane, or pixels.
+
+    Raises:
+        UsageError: the image has no coordinate system.
+    """
+    if results and not (results[0].georeference and results[0].georeference.crs):
+        raise UsageError("the image has no coordinate system: save outlines in pixels, to .json")
     found: dict[str, Any] = {"type": "FeatureCollection"}
-    georeference = results[0].georeference if results else None
-    if georeference is not None and georeference.crs not in _WGS84:
-        found["crs"] = {"type": "name", "properties": {"name": _urn(georeference.crs)}}
-    found["features"] = [_feature(result, part) for result in results for part in result.parts]
+    if results and (place := _placed(results[0])).crs not in WGS84:
+        found["crs"] = {"type": "name", "properties": {"name": _urn(place.crs)}}
+    features = []
+    for result, part in _found(results):
+        place = _placed(result)
+        rings = [[_turned(place.to_world(ring), place) for ring in (p.exterior, *p.holes)] for p in part.polygons]
+        area, unit = _area(part, place)
+        features.append(_feature(result, part, area, unit, [[_closed(r, None) for r in each] for each in rings]))
+    found["features"] = features
     return found
 
 
-def _feature(result: SpatialResult, part: Part) -> dict[str, Any]:
-    pixel_area = result.georeference.pixel_area if result.georeference else None
-    return {
-        "type": "Feature",
-        "properties": {
-            "text": result.text,
-            "score": round(part.score, 6),
-            "area": part.area * (1 if pixel_area is None else pixel_area),
-            "area_unit": "pixels" if pixel_area is None else "m2",
-        },
-        "geometry": _geometry(part.polygons, result.georeference),
-    }
+def in_pixels(results: Sequence[SpatialResult]) -> dict[str, Any]:
+    """The results of one image in pixels, y down, the upper left pixel's upper left corner being (0, 0).
+
+    The rings of `polygons` are closed; the first of each is the exterior.
+    """
+    objects = [
+        {
+            **_properties(result, part, part.area, "pixels"),
+            "polygons": [[_closed(ring, None) for ring in (p.exterior, *p.holes)] for p in part.polygons],
+        }
+        for result, part in _found(results)
+    ]
+    height, width = results[0].size if results else (0, 0)
+    return {"format": PIXELS, "width": width, "height": height, "objects": objects}
 
 
-def _geometry(polygons: Sequence[Polygon], georeference: Georeference | None) -> dict[str, Any] | None:
-    parts = [[_ring(ring, georeference) for ring in (p.exterior, *p.holes)] for p in polygons]
-    if not parts:
+def _found(results: Sequence[SpatialResult]) -> list[tuple[SpatialResult, Part]]:
+    return [(result, part) for result in results for part in result.parts if part.polygons]
+
+
+def _placed(result: SpatialResult) -> Georeference:
+    assert result.georeference is not None
+    return result.georeference
+
+
+def _feature(result: SpatialResult, part: Part, area: float, unit: str, polygons: list[Any]) -> dict[str, Any]:
+    if len(polygons) == 1:
+        geometry = {"type": "Polygon", "coordinates": polygons[0]}
+    else:
+        geometry = {"type": "MultiPolygon", "coordinates": polygons}
+    return {"type": "Feature", "properties": _properties(result, part, area, unit), "geometry": geometry}
+
+
+def _properties(result: SpatialResult, part: Part, area: float, unit: str) -> dict[str, Any]:
+    return {"text": result.text, "score": round(part.score, 6), "area": float(area), "area_unit": unit}
+
+
+def _area(part: Part, place: Georeference) -> tuple[float, str]:
+    polygons = [_on_earth(polygon, place) for polygon in part.polygons]
+    if all(rings is not None for rings in polygons):
+        return sum(signed_area(ring) for rings in polygons for ring in rings or ()), "m2"
+    return (part.area, "pixels") if place.pixel_area is None else (part.area * place.pixel_area, "m2")
+
+
+def _on_earth(polygon: Polygon, place: Georeference) -> list[np.ndarray] | None:
+    """A polygon's rings in longitude and latitude, exteriors counter-clockwise; None where it leaves the Earth."""
+    rings = (polygon.exterior, *polygon.holes)
+    found = place.to_wgs84(np.concatenate(rings).astype(np.float64))
+    if found is None or not np.isfinite(found).all():
         return None
-    if len(parts) == 1:
-        return {"type": "Polygon", "coordinates": parts[0]}
-    return {"type": "MultiPolygon", "coordinates": parts}
+    return [_turned(ring, place) for ring in np.split(found, np.cumsum([len(ring) for ring in rings])[:-1])]
 
 
-def _ring(corners: np.ndarray, georeference: Georeference | None) -> list[list[float]]:
-    """A closed ring, oriented as RFC 7946 asks: exteriors counter-clockwise, y pointing up."""
-    world = corners.astype(np.float64) if georeference is None else georeference.to_world(corners)
-    if georeference is not None and _mirrors(georeference):
-        world = world[::-1]
-    return [*world.tolist(), world[0].tolist()]
+def _turned(ring: np.ndarray, place: Georeference) -> np.ndarray:
+    """A ring that is clockwise on the screen, oriented as RFC 7946 asks: exteriors counter-clockwise, y pointing up."""
+    return ring[::-1] if place.mirrors else ring
 
 
-def _mirrors(georeference: Georeference) -> bool:
-    """Whether rows run against y (north up, the usual case), which turns clockwise on the screen into clockwise."""
-    a, b, _, d, e, _ = georeference.transform
-    return a * e - b * d < 0
+def _closed(ring: np.ndarray, digits: int | None = _DIGITS) -> list[list[float]]:
+    corners = ring.astype(np.float64)
+    corners = corners if digits is None else corners.round(digits)
+    return [*corners.tolist(), corners[0].tolist()]
 
 
 def _urn(crs: str) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.atomic import replacing
+from rsvl.runtime.errors import UsageError
 from rsvl.runtime.results.base import Result, SpatialResult
+from rsvl.runtime.results.geojson import is_placed
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.results.saving import save
 
@@ -21,29 +23,33 @@ def save_all(
     *,
     geotiff: bool = False,
     geojson: bool = False,
+    projected: bool = False,
     mask: bool = False,
 ) -> list[Path]:
     """Writes all that belongs to the results of one image, each file named ``STEM-…``.
 
-    Results that lie in an image give an overlay; for a georeferenced image also masks as a GeoTIFF and outlines or
-    boxes as GeoJSON. Raw outputs give a ``.npz`` file, answers and labels nothing.
+    Results that lie in an image give an overlay; for a georeferenced image also masks as a GeoTIFF, and outlines or
+    boxes as GeoJSON: in WGS 84, or where the place on Earth is not known, in the image's own coordinate system. Raw
+    outputs give a ``.npz`` file, answers and labels nothing.
 
     Args:
         results: of one image.
         folder: where to; it exists.
         stem: what the files' names begin with.
         geotiff: write the GeoTIFF of an image without georeference, too.
-        geojson: write the GeoJSON of an image without georeference, too.
+        geojson: write outlines or boxes of an image whose place is not known, too, in pixels as ``.json``.
+        projected: write them in the image's own coordinate system, too.
         mask: write each mask as a PNG, 255 inside.
 
     Returns:
         The files that were written.
 
     Raises:
+        UsageError: the image has no coordinate system for `projected`.
         OutputError: one cannot be written.
     """
     spatial = [result for result in results if isinstance(result, SpatialResult)]
-    files = [*_save_spatial(spatial, folder, stem, geotiff, geojson, mask)] if spatial else []
+    files = [*_save_spatial(spatial, folder, stem, geotiff, geojson, projected, mask)] if spatial else []
     for result in results:
         if isinstance(result, RawOutputs):
             files.append(folder / f"{stem}-outputs.npz")
@@ -53,15 +59,13 @@ def save_all(
 
 
 def _save_spatial(
-    results: Sequence[SpatialResult], folder: Path, stem: str, geotiff: bool, geojson: bool, mask: bool
+    results: Sequence[SpatialResult], folder: Path, stem: str, geotiff: bool, geojson: bool, projected: bool, mask: bool
 ) -> list[Path]:
-    georeferenced = results[0].georeference is not None
     masks = [result.mask for result in results if result.mask is not None]
     suffixes = ["overlay.png"]
-    if masks and (geotiff or georeferenced):
+    if masks and (geotiff or results[0].georeference is not None):
         suffixes.append("masks.tif")
-    if geojson or georeferenced:
-        suffixes.append(f"{'outlines' if masks else 'boxes'}.geojson")
+    suffixes += [f"{'outlines' if masks else 'boxes'}{form}" for form in _vectors(results, geojson, projected)]
     files = [folder / f"{stem}-{suffix}" for suffix in suffixes]
     for file in files:
         save(results, file)
@@ -70,3 +74,13 @@ def _save_spatial(
         with replacing(files[-1]) as temporary:
             Image.fromarray(pixels).convert("L").save(temporary, "PNG")
     return files
+
+
+def _vectors(results: Sequence[SpatialResult], geojson: bool, projected: bool) -> list[str]:
+    """The suffixes of the forms in which outlines or boxes are written."""
+    has_system = bool(results[0].crs)
+    if not has_system and projected:
+        raise UsageError("the image has no coordinate system: leave --projected out")
+    if is_placed(results):
+        return [".geojson", *([".projected.geojson"] if projected else [])]
+    return [".projected.geojson"] if has_system else [".json"] if geojson else []

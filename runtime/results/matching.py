@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from rsvl.runtime.images.notes import Reading
 from rsvl.runtime.results.base import Result, shortened
 
 
@@ -15,9 +16,11 @@ class Classification(Result):
 
     Attributes:
         probabilities: each label's probability, 0…1, the likeliest first; they sum to 1.
+        readings: how the image was read.
     """
 
     probabilities: Mapping[str, float]
+    readings: Sequence[Reading] = field(default=(), repr=False)
 
     @property
     def label(self) -> str:

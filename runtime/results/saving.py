@@ -23,10 +23,13 @@ def save(results: Sequence[SpatialResult], path: str | Path) -> None:
 
     - ``.png``, ``.jpg``, ``.webp``: the overlay that `SpatialResult.plot` draws, one colour per sentence;
     - ``.tif``: a GeoTIFF with one band per sentence, 1 inside and 0 outside, and the image's georeference (masks only);
-    - ``.geojson``: one feature per mask or box with text, score and area (`rsvl.runtime.results.geojson`).
+    - ``.geojson``: one feature per mask or box, in WGS 84, with text, score and area (`rsvl.runtime.results.geojson`);
+    - ``.projected.geojson``: the same in the image's own coordinate system;
+    - ``.json``: the same in pixels, which is no GeoJSON.
 
     Raises:
-        UsageError: another suffix, no result, or a GeoTIFF of results without masks.
+        UsageError: another suffix, no result, a GeoTIFF of results without masks, or a GeoJSON of an image whose place
+            is not known.
         MissingComponentError: a GeoTIFF without rasterio.
         OutputError: the file cannot be written; nothing is left behind.
 
@@ -34,7 +37,7 @@ def save(results: Sequence[SpatialResult], path: str | Path) -> None:
         >>> import rsvl.runtime
         >>> found = rsvl.runtime.load("tiny.bundle").segment("squares.png", ["the red square", "the blue square"])
         >>> save(found, "both.png")
-        >>> save(found, "both.geojson")
+        >>> save(found, "both.json")
     """
     suffix = Path(path).suffix.lower()
     if not results:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.images.raster import Georeference
+from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.results import contours
 from rsvl.runtime.results.base import Part, SpatialResult
@@ -55,8 +55,8 @@ class Segmentation(SpatialResult):
 
     @property
     def parts(self) -> list[Part]:  # type: ignore[override]
-        """The mask with all its components, as one."""
-        return [Part(self.score, self.area, self.polygons)]
+        """The mask with all its components, as one; nothing where none was found."""
+        return [Part(self.score, self.area, self.polygons)] if self.found else []
 
     @cached_property
     def area(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from rsvl.runtime.images.notes import Reading
 from rsvl.runtime.results.base import Result, shortened
 
 
@@ -20,6 +21,7 @@ class Answer(Result):
         distribution: the probability of each answer that the model knows, the likeliest first.
         sensors: whose images it was given.
         warning: what makes the answer less trustworthy, such as a missing sensor or unknown words; else empty.
+        readings: how the images were read.
     """
 
     question: str
@@ -28,6 +30,7 @@ class Answer(Result):
     distribution: Mapping[str, float]
     sensors: tuple[str, ...]
     warning: str = ""
+    readings: Sequence[Reading] = field(default=(), repr=False)
 
     def to_dict(self, most: int = 5) -> dict[str, Any]:
         """As JSON takes it, with the `most` likeliest answers."""

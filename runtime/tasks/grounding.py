@@ -7,24 +7,26 @@ one's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.images.reading import ImageSource
-from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.letterbox import placement
+from rsvl.runtime.images.options import ReadOptions
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Tile, Window, check_range, plan_tiles
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import MEAN_BOX_DIFFERENCE, Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.tiles import tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -54,7 +56,7 @@ class Options(TypedDict, total=False):
     """The keyword arguments of `Grounder.ground` and `match`, described there."""
 
     sensor: str
-    limit: int
+    limit: int | None
     tile: Tile
     overlap: float
     progress: Progress
@@ -64,36 +66,36 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "tile", "geojson"})
+    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
         """See `Runner.ask`; one grounding per sentence."""
-        sensor, image = query.only_image
-        return self.ground(
-            image, query.sentences, query.threshold, sensor=sensor, tile=query.tile, progress=query.progress
-        )
+        sensor, _ = query.only_image
+        sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
+        options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
-        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: str, threshold: float | None = ..., **options: Unpack[Options]
     ) -> Grounding: ...
     @overload
     def ground(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: Sequence[str],
         threshold: float | None = ...,
         **options: Unpack[Options],
     ) -> list[Grounding]: ...
     def ground(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float | None = None,
         *,
         sensor: str = "optical",
-        limit: int = 10,
+        limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
         progress: Progress = silent,
@@ -108,7 +110,8 @@ class Grounder(Runner):
             texts: a sentence, or several; the image is encoded once for all.
             threshold: probability that a box must exceed, 0…1; None takes the model's own.
             sensor: ``optical`` or ``sar``: what made the image.
-            limit: the most boxes that a sentence gives.
+            limit: the most boxes that a sentence gives, the best ones; None gives all. `Grounding.left_out` counts
+                the others.
             tile: see `rsvl.runtime.images.tiling.plan_tiles`.
             overlap: see there; larger than the largest object is best.
             progress: called after every tile.
@@ -134,24 +137,24 @@ class Grounder(Runner):
 
         threshold = self.spec.threshold if threshold is None else threshold
         check_range("threshold", threshold, 0, 1)
-        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
+        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
 
     @overload
     def match(  # type: ignore[overload-overlap]
-        self, image: ImageSource | Scene, texts: str, threshold: float = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: str, threshold: float = ..., **options: Unpack[Options]
     ) -> Grounding: ...
     @overload
     def match(
-        self, image: ImageSource | Scene, texts: Sequence[str], threshold: float = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: Sequence[str], threshold: float = ..., **options: Unpack[Options]
     ) -> list[Grounding]: ...
     def match(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float = 0.0,
         *,
         sensor: str = "optical",
-        limit: int = 10,
+        limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
         progress: Progress = silent,
@@ -193,15 +196,16 @@ class Grounder(Runner):
             similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
             return [(boxes, column.astype(np.float64)) for column in similarity.T]
 
-        return self._search(image, texts, threshold, spec, limit, tile, overlap, progress, candidates)
+        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
 
     def _search(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float,
         spec: ImageSpec,
-        limit: int,
+        sensor: str,
+        limit: int | None,
         tile: Tile,
         overlap: float,
         progress: Progress,
@@ -209,20 +213,18 @@ class Grounder(Runner):
     ) -> Grounding | list[Grounding]:
         """Runs tile after tile and merges each sentence's boxes."""
         sentences = [texts] if isinstance(texts, str) else list(texts)
-        if not sentences or limit < 1:
+        if not sentences or (limit is not None and limit < 1):
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
-        scene = open_scene(image, spec)
+        scene = open_scene(image, spec, ReadOptions(sensor=sensor))
         try:
+            self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, spec.size, tile, overlap)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
-            for done, (row, column) in enumerate(grid, start=1):
-                window = grid.window(row, column)
-                valid = scene.valid(window)
-                if valid is None or valid.any():
-                    for kept, (boxes, scores) in zip(found, candidates(scene.read(window), encoded), strict=True):
-                        kept.append(_in_scene(boxes, scores, threshold, window, scene, spec.size))
-                progress(done, len(grid))
+            for view in tiles_of(scene, grid, progress):
+                if view.pixels is not None:
+                    for kept, (boxes, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
+                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
         finally:
             scene.close()
         tiled = len(grid) > 1
@@ -233,26 +235,28 @@ class Grounder(Runner):
         return results[0] if isinstance(texts, str) else results
 
     def _result(
-        self, text: str, rows: np.ndarray, threshold: float, limit: int, tiled: bool, scene: Scene
+        self, text: str, rows: np.ndarray, threshold: float, limit: int | None, tiled: bool, scene: Scene
     ) -> Grounding:
         """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
         boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
         # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
         kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
-        kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
+        ranked = kept[np.argsort(-scores[kept], kind="stable")]
+        kept = ranked[:limit]
         size = scene.height, scene.width
-        return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene)
+        left_out = len(ranked) - len(kept)
+        return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene, left_out)
 
 
 def _in_scene(
-    boxes: np.ndarray, scores: np.ndarray, threshold: float, window: Window, scene: Scene, size: int
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, window: Window, scene: Scene, spec: ImageSpec
 ) -> np.ndarray:
     """A tile's boxes above the score as rows (x1, y1, x2, y2, score, whole?) in pixels of the scene."""
     good = scores > threshold
-    scale = np.array([window.width, window.height] * 2, np.float64)
-    local = np.clip(boxes[good].astype(np.float64), 0, 1) * scale
+    place = placement(window.height, window.width, spec)
+    local, end = place.to_image(boxes[good]), np.array([window.width, window.height])
     offset = np.array([window.column, window.row] * 2, np.float64)
-    margin = EDGE * scale / size
+    margin = EDGE / np.array(place.scale)
     inner = np.array(  # which of the window's edges lie inside the scene
         [
             window.column > 0,
@@ -261,7 +265,7 @@ def _in_scene(
             window.row + window.height < scene.height,
         ]
     )
-    at_edge = np.concatenate([local[:, :2] <= margin[:2], local[:, 2:] >= (scale - margin)[2:]], axis=1)
+    at_edge = np.concatenate([local[:, :2] <= margin, local[:, 2:] >= end - margin], axis=1)
     whole = ~(at_edge & inner).any(axis=1)
     return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)
 
@@ -281,7 +285,20 @@ def compare(
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
+        *_vocabulary_measures(expected, actual, precision),
     )
+
+
+def _vocabulary_measures(
+    expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> Iterator[Measure]:
+    """What `Grounder.match` uses, where the model gives it."""
+    for name in (REGIONS, SENTENCE):
+        if name in expected:
+            yield cosine_measure(name, expected[name], actual[name], precision)
+    if REGION_BOXES in expected:
+        difference = float(np.abs(expected[REGION_BOXES].astype(np.float64) - actual[REGION_BOXES]).mean())
+        yield Measure("region boxes' mean difference", difference, allowed(MEAN_BOX_DIFFERENCE, precision))
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

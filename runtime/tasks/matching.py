@@ -12,10 +12,11 @@ import numpy as np
 
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import InputError, UsageError
-from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.images.reading import read_image
+from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.matching import Classification, Match
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.prompts import TEMPLATE
 from rsvl.runtime.tasks.query import Query
@@ -36,9 +37,8 @@ class Matcher(Runner):
 
     def ask(self, query: Query) -> list[Classification]:
         """See `Runner.ask`; one classification among all labels."""
-        sensor, image = query.only_image
-        self.image_for(sensor)
-        return [self.classify(image, query.sentences)]
+        sensor, _ = query.only_image
+        return [self.classify(query.open(sensor, self.image_for(sensor)), query.sentences)]
 
     def classify(
         self, image: ImageSource, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE
@@ -46,7 +46,8 @@ class Matcher(Runner):
         """Says which label an image fits, without having been trained on them.
 
         Args:
-            image: a path, an array [H, W] or [H, W, C], or a Pillow image, resized as a whole to the model's size.
+            image: a path, an array [H, W] or [H, W, C], a Pillow image, or a scene, resized as a whole to the model's
+                size.
             labels: class names or whole sentences, no two alike.
             template: the sentence around a label, with ``{}`` in its place; ``{}`` alone for whole sentences. Each
                 label's embeddings are averaged over several, such as `rsvl.runtime.tasks.prompts.SCENE_TEMPLATES`.
@@ -66,9 +67,12 @@ class Matcher(Runner):
         if any(not label.strip() for label in labels):
             raise InputError("a label is empty: name each class")
         texts = self.embed_labels(labels, template)
-        probabilities = softmax(self._similarity(self.embed_images([image]), texts)[0])
+        scene = open_scene(image, self.spec.image)
+        probabilities = softmax(self._similarity(self.embed_images([scene]), texts)[0])
         order = np.argsort(-probabilities, kind="stable")
-        return Classification({labels[index]: float(probabilities[index]) for index in order})
+        reading = getattr(scene, "reading", None)
+        found = {labels[index]: float(probabilities[index]) for index in order}
+        return Classification(found, () if reading is None else (reading,))
 
     def retrieve(self, images: Sequence[ImageSource] | np.ndarray, text: str, limit: int | None = None) -> list[Match]:
         """Orders images by how well they fit a text.
@@ -103,6 +107,7 @@ class Matcher(Runner):
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts, float32 [N, E], of length 1."""
+        self.tell_unknown_words(texts)
         return np.concatenate([features[TEXT_EMBEDDING] for features in self._features.encode_sentences(texts)])
 
     def embed_labels(self, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE) -> np.ndarray:
@@ -131,9 +136,13 @@ class Matcher(Runner):
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The largest difference of a similarity."""
+    """The largest difference of a similarity, and the mean cosine of the embeddings where they are given."""
     difference = float(np.abs(expected[SIMILARITY].astype(np.float64) - actual[SIMILARITY]).max())
-    return (Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),)
+    embeddings = [name for name in (IMAGE_EMBEDDING, TEXT_EMBEDDING) if name in expected]
+    return (
+        Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),
+        *(cosine_measure(name, expected[name], actual[name], precision) for name in embeddings),
+    )
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.images.reading import ImageSource
+from rsvl.runtime.images.options import ReadOptions
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Tile
+from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.progress import Progress, silent
 
 
@@ -22,6 +24,8 @@ class Query:
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         progress: called after every tile.
+        reading: how the images are to be read, by sensor, where the usual guesses do not fit.
+        limit: the most boxes of a sentence, the best ones; None for all.
     """
 
     images: Mapping[str, ImageSource]
@@ -29,6 +33,8 @@ class Query:
     threshold: float | None = None
     tile: Tile = "auto"
     progress: Progress = field(default=silent, repr=False)
+    reading: Mapping[str, ReadOptions] = field(default_factory=dict)
+    limit: int | None = None
 
     @property
     def sentences(self) -> list[str]:
@@ -51,3 +57,12 @@ class Query:
         if len(self.images) != 1:
             raise UsageError("this model takes one image at a time: give an image or --sar, not a pair")
         return next(iter(self.images.items()))
+
+    def open(self, sensor: str, spec: ImageSpec) -> Scene:
+        """Opens the image of a sensor as a model's image input takes it.
+
+        Raises:
+            InputError: see `rsvl.runtime.images.scene.open_scene`.
+        """
+        options = self.reading.get(sensor, ReadOptions())
+        return open_scene(self.images[sensor], spec, replace(options, sensor=sensor))

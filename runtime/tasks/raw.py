@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
@@ -32,21 +34,36 @@ class RawRunner(Runner):
         """
         if query.texts:
             raise UsageError(f"this model {self.purpose}: leave --text out")
-        _, image = query.only_image
-        return [RawOutputs(self.run(**_raw_inputs(image, self.spec)))]
+        return [RawOutputs(self.run(**_raw_inputs(query, self.spec)))]
 
 
-def _raw_inputs(source: ImageSource, spec: ModelSpec) -> dict[str, np.ndarray]:
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _raw_inputs(query: Query, spec: ModelSpec) -> dict[str, np.ndarray]:
+    sensor, source = query.only_image
     is_archive = isinstance(source, str | Path) and Path(source).suffix == ".npz"
     if not is_archive and list(spec.raw_inputs) == [image.name for image in spec.images]:
-        return {spec.image.name: preprocess(read_image(source, spec.image), spec.image)[None]}
+        scene = query.open(sensor, spec.image)
+        return {spec.image.name: preprocess(read_image(scene), spec.image)[None]}
+    if query.reading:
+        raise UsageError(f"{spec.name} takes no image: leave --bands, --stretch, --nodata and --crs out")
     wanted = ", ".join(spec.raw_inputs)
     if not isinstance(source, str | Path):
         raise InputError(f"{spec.name} takes a .npz file of {wanted}, or these arrays by `run`")
     try:
         with np.load(source, allow_pickle=False) as archive:
             return dict(archive)
-    except (OSError, ValueError, EOFError, TypeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{source}: {spec.name} takes a .npz file of {wanted}") from error
 
 

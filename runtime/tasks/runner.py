@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import BundleError, InputError, UsageError
+from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
 from rsvl.runtime.results.base import Result
 from rsvl.runtime.tasks.features import FeatureCache
@@ -20,6 +20,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+_WORDS_NAMED, _WORDS_TOLD = 8, 100
+"""Unknown words in one warning, and in all: a dataset in another language would give no end of them."""
 
 
 class Runner(ABC):
@@ -27,8 +29,8 @@ class Runner(ABC):
 
     Attributes:
         gives: outputs that a model of this task must have.
-        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``tile``, ``geotiff``, ``geojson``,
-            ``mask``.
+        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``limit``, ``tile``, ``geotiff``,
+            ``geojson``, ``projected``, ``mask``.
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
@@ -50,6 +52,7 @@ class Runner(ABC):
         self.provider = self._session.provider
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
+        self._told: set[str] = set()
         self._features = FeatureCache(self._session, self.spec, self._tokenizer)
 
     @classmethod
@@ -79,22 +82,6 @@ class Runner(ABC):
             >>> load("tiny.bundle").ask(query)[0].lines()
             ['1.00  the red square: 100 px in x 10–20, y 5–15']
         """
-
-    def show_bands(self, bands: Sequence[str | int]) -> None:
-        """Shows these bands of optical rasters from now on, instead of those that the manifest names.
-
-        Args:
-            bands: three, or one that is shown as gray, by name or by number from 1 (`rsvl.runtime.images.bands`).
-
-        Raises:
-            UsageError: neither three nor one.
-        """
-        if len(bands) not in (1, 3):
-            raise UsageError(f"{len(bands)} bands: name three for colour, or one for gray")
-        images = tuple(
-            replace(image, bands=tuple(bands)) if "optical" in image.sensors else image for image in self.spec.images
-        )
-        self.manifest = replace(self.manifest, model=replace(self.spec, images=images))
 
     def run(self, **arrays: Any) -> dict[str, np.ndarray]:
         """Runs all graphs on raw inputs.
@@ -127,6 +114,12 @@ class Runner(ABC):
                     f"input {name} is {array.dtype} {list(array.shape)}: {self.spec.name} takes {tensor.dtype} "
                     f"{list(tensor.shape)}"
                 )
+        sizes: dict[str, int] = {}
+        for name, tensor in raw.items():
+            for dimension, size in zip(tensor.shape, given[name].shape, strict=True):
+                if isinstance(dimension, str) and sizes.setdefault(dimension, size) != size:
+                    other = sizes[dimension]
+                    raise InputError(f"input {name} has {size} as its {dimension}, another has {other}: give as many")
         outputs = self._session.run(given, [graph.name for graph in self.spec.graphs])
         return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
 
@@ -137,6 +130,17 @@ class Runner(ABC):
     def set_input_hook(self, hook: InputHook | None) -> None:
         """Calls `hook` before each graph from now on; None ends that. See `rsvl.export.quantization`."""
         self._session.input_hook = hook
+
+    def tell_unknown_words(self, texts: Sequence[str]) -> None:
+        """Warns of the words that the model's tokenizer does not know, of each once as long as the bundle is loaded."""
+        if self._tokenizer is None or len(self._told) > _WORDS_TOLD:
+            return
+        words = dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text))
+        new = [word for word in words if word not in self._told]
+        self._told.update(new)
+        if new:
+            more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
+            warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's images.

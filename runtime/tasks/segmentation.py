@@ -20,8 +20,7 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.images.reading import ImageSource
-from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, Window, check_range, plan_tiles
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
@@ -30,6 +29,7 @@ from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_di
 from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.tiles import TileView, tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -52,24 +52,24 @@ class Segmenter(Runner):
     """A loaded referring segmenter. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (MASK,)
-    options = frozenset({"threshold", "tile", "geotiff", "geojson", "mask"})
+    options = frozenset({"threshold", "tile", "geotiff", "geojson", "projected", "mask"})
     purpose = "gives masks"
 
     def ask(self, query: Query) -> list[Segmentation]:
         """See `Runner.ask`; one segmentation per sentence."""
-        sensor, image = query.only_image
-        self.image_for(sensor)
-        return self.segment(image, query.sentences, query.threshold, tile=query.tile, progress=query.progress)
+        sensor, _ = query.only_image
+        sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
+        return self.segment(scene, sentences, query.threshold, tile=query.tile, progress=query.progress)
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
-        self, image: ImageSource | Scene, texts: str, threshold: float | None = ..., **options: Unpack[Options]
+        self, image: ImageSource, texts: str, threshold: float | None = ..., **options: Unpack[Options]
     ) -> Segmentation: ...
 
     @overload
     def segment(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: Sequence[str],
         threshold: float | None = ...,
         **options: Unpack[Options],
@@ -77,7 +77,7 @@ class Segmenter(Runner):
 
     def segment(
         self,
-        image: ImageSource | Scene,
+        image: ImageSource,
         texts: str | Sequence[str],
         threshold: float | None = None,
         *,
@@ -123,6 +123,7 @@ class Segmenter(Runner):
         check_range("threshold", limit, 0, 1)
         scene = open_scene(image, self.spec.image)
         try:
+            self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, self.spec.image.size, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
@@ -145,32 +146,29 @@ class Segmenter(Runner):
         progress: Progress,
     ) -> None:
         """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
-        for done, (row, column) in enumerate(grid, start=1):
-            self._run_tile(accumulators, scene, grid.window(row, column), grid.weight(row, column), sentences)
-            if grid.ends_row(column):
+        for tile in tiles_of(scene, grid, progress):
+            self._run_tile(accumulators, tile, grid.weight(tile.row, tile.column), sentences)
+            if grid.ends_row(tile.column):
                 for each in accumulators:
-                    each.finalize_rows(grid.final_rows(row))
-            progress(done, len(grid))
+                    each.finalize_rows(grid.final_rows(tile.row))
 
     def _run_tile(
         self,
         accumulators: Sequence[MaskAccumulator],
-        scene: Scene,
-        window: Window,
+        tile: TileView,
         weight: np.ndarray,
         sentences: Sequence[dict[str, Any]],
     ) -> None:
-        """Adds what one window shows of each sentence to its accumulator; a window without data adds nothing."""
-        valid = scene.valid(window)
-        if valid is not None and not valid.any():
+        """Adds what one tile shows of each sentence to its accumulator; a tile without data adds nothing."""
+        if tile.pixels is None:
             return
-        image = self._features.encode_image(scene.read(window), self.spec.image)
+        image = self._features.encode_image(tile.pixels, self.spec.image)
         for sentence, accumulator in zip(sentences, accumulators, strict=True):
             (logits,) = self._features.run_head({**image, **sentence}, MASK)
-            probability = _sigmoid_in_place(_resized(logits[0, 0], window))
-            if valid is not None:
-                probability = probability * valid
-            accumulator.add(window, probability, weight)
+            probability = _sigmoid_in_place(_resized(logits[0, 0], tile.window))
+            if tile.valid is not None:
+                probability = probability * tile.valid
+            accumulator.add(tile.window, probability, weight)
 
 
 def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:

@@ -12,7 +12,10 @@ from typing import Any, overload
 import numpy as np
 
 from rsvl.runtime.errors import InputError, UsageError
-from rsvl.runtime.images.reading import ImageSource, read_image
+from rsvl.runtime.images.georeference import overlap
+from rsvl.runtime.images.options import ReadOptions
+from rsvl.runtime.images.reading import read_image
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.vqa import Answer
 from rsvl.runtime.tasks.agreement import Measure, allowed
@@ -22,6 +25,9 @@ from rsvl.runtime.tasks.runner import Runner
 
 ANSWER = "answer_logits"
 MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+
+#: Of the smaller of two images' ground at least so much must be shown by the other, too.
+_SAME_PLACE = 0.5
 
 SENSORS = "sensors"
 ORDER = ("optical", "sar")
@@ -37,7 +43,9 @@ class Answerer(Runner):
 
     def ask(self, query: Query) -> list[Answer]:
         """See `Runner.ask`; one answer per question."""
-        return self.answer(query.sentences, query.images.get("optical"), query.images.get("sar"))
+        questions = query.sentences
+        scenes = {sensor: query.open(sensor, self.image_for(sensor)) for sensor in query.images}
+        return self.answer(questions, scenes.get("optical"), scenes.get("sar"))
 
     @overload
     def answer(self, questions: str, optical: ImageSource | None = ..., sar: ImageSource | None = ...) -> Answer: ...  # type: ignore[overload-overlap]
@@ -46,7 +54,10 @@ class Answerer(Runner):
         self, questions: Sequence[str], optical: ImageSource | None = ..., sar: ImageSource | None = ...
     ) -> list[Answer]: ...
     def answer(
-        self, questions: str | Sequence[str], optical: ImageSource | None = None, sar: ImageSource | None = None
+        self,
+        questions: str | Sequence[str],
+        optical: ImageSource | None = None,
+        sar: ImageSource | None = None,
     ) -> Answer | list[Answer]:
         """Answers questions from the model's vocabulary of answers.
 
@@ -55,14 +66,15 @@ class Answerer(Runner):
 
         Args:
             questions: a question, or several; the images are encoded once for all.
-            optical: the optical image: a path, an array [H, W] or [H, W, C], or a Pillow image.
+            optical: the optical image: a path, an array [H, W] or [H, W, C], a Pillow image, or a scene.
             sar: the SAR image of the same place, of the same size.
 
         Returns:
             One answer for one question, a list for a sequence.
 
         Raises:
-            InputError: no image at all, an unreadable one, a pair of different sizes, a question that is empty.
+            InputError: no image at all, an unreadable one, a pair of different sizes or places, a question that is
+                empty.
             UsageError: no question, or an image of a sensor that the model does not take.
 
         Examples:
@@ -76,9 +88,14 @@ class Answerer(Runner):
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:
             raise UsageError("no question: say what to answer")
-        images = zip(ORDER, (optical, sar), strict=True)
-        given = {sensor: read_image(i, self.image_for(sensor)) for sensor, i in images if i is not None}
-        self._check(given)
+        pictures = zip(ORDER, (optical, sar), strict=True)
+        scenes = {
+            sensor: open_scene(image, self.image_for(sensor), ReadOptions(sensor=sensor))
+            for sensor, image in pictures
+            if image is not None
+        }
+        self._check(scenes)
+        given = {sensor: read_image(scene) for sensor, scene in scenes.items()}
         features: dict[str, Any] = {}
         for image in self.spec.images:
             sensor = next((sensor for sensor in image.sensors if sensor in given), None)
@@ -87,27 +104,34 @@ class Answerer(Runner):
             features[SENSORS] = np.array([[float(sensor in given) for sensor in ORDER]], np.float32)
         encoded = self._features.encode_sentences(asked)
         logits = [self._features.run_head({**features, **each}, ANSWER)[0][0] for each in encoded]
-        answers = [self._answer(text, row, given) for text, row in zip(asked, logits, strict=True)]
+        answers = [self._answer(text, row, scenes) for text, row in zip(asked, logits, strict=True)]
         return answers[0] if isinstance(questions, str) else answers
 
-    def _check(self, given: Mapping[str, np.ndarray]) -> None:
+    def _check(self, given: Mapping[str, Scene]) -> None:
         if not given:
             raise InputError("no image: give an optical image, a SAR image, or both of one place")
         if len(given) < len(self.spec.images) and SENSORS not in self.spec.raw_inputs:
             raise InputError(f"{self.spec.name} cannot do without one of its images: give all of them")
-        sizes = {sensor: (image.shape[1], image.shape[0]) for sensor, image in given.items()}
+        sizes = {sensor: (image.width, image.height) for sensor, image in given.items()}
         if len(set(sizes.values())) > 1:
             said = ", ".join(f"{sensor} {width}x{height}" for sensor, (width, height) in sizes.items())
             raise InputError(f"a pair must show the same place at one size, not {said}: resample one of them")
+        if len(given) > 1 and (share := _shared_ground(*given.values())) is not None and share < _SAME_PLACE:
+            raise InputError(
+                f"a pair must show the same place: the ground of these images overlaps by {share:.0%}: give the SAR "
+                "image of the optical image's place"
+            )
 
-    def _answer(self, question: str, logits: np.ndarray, given: Mapping[str, np.ndarray]) -> Answer:
+    def _answer(self, question: str, logits: np.ndarray, given: Mapping[str, Scene]) -> Answer:
         probabilities = softmax(logits)
         order = np.argsort(-probabilities, kind="stable")
         known = self.spec.answers or tuple(str(index) for index in range(len(probabilities)))
         distribution = {known[index]: float(probabilities[index]) for index in order}
         best = known[order[0]]
         sensors = tuple(sensor for sensor in ORDER if sensor in given)
-        return Answer(question, best, distribution[best], distribution, sensors, self._warning(question, sensors))
+        readings = tuple(reading for scene in given.values() if (reading := getattr(scene, "reading", None)))
+        warning = self._warning(question, sensors)
+        return Answer(question, best, distribution[best], distribution, sensors, warning, readings)
 
     def _warning(self, question: str, sensors: Sequence[str]) -> str:
         taken = {sensor for image in self.spec.images for sensor in image.sensors}
@@ -119,6 +143,15 @@ class Answerer(Runner):
         if unknown:
             warnings.append(f"the model does not know the words {', '.join(unknown)}")
         return "; ".join(warnings)
+
+
+def _shared_ground(first: Scene, second: Scene) -> float | None:
+    """The part of the smaller of two scenes' ground that the other shows too; None where a place is not known."""
+    frames = [
+        None if scene.georeference is None else scene.georeference.frame(scene.height, scene.width)
+        for scene in (first, second)
+    ]
+    return None if frames[0] is None or frames[1] is None else overlap(frames[0], frames[1])
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""The command run in this process, and stand-ins for it: a toy bundle, images, a small data set."""
+"""The command run in this process, and stand-ins for it: a toy bundle, images, a small dataset."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of a synthetic data set: 4 images to train on, 2 to validate, 2 to test."""
+    """The root of a synthetic dataset: 4 images to train on, 2 to validate, 2 to test."""
     pytest.importorskip("cv2")
     from rsvl.data.synth import write
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,9 +35,9 @@ EXCEPTIONS = {
 
 @pytest.mark.parametrize(("error", "code", "says"), EXCEPTIONS.values(), ids=EXCEPTIONS.keys())
 def test_exception_becomes_one_line_and_an_exit_code(error: BaseException, code: int, says: str) -> None:
-    failure = explain(error)
-    assert failure.exit_code == code
-    assert says in failure.line and "\n" not in failure.line
+    message = explain(error)
+    assert message.exit_code == code
+    assert says in message.line and "\n" not in message.line
 
 
 def test_reader_that_closes_the_pipe_is_no_error_to_speak_of() -> None:
@@ -76,6 +79,7 @@ WRONG_USAGE = {
     "eval: unknown model": (("eval", "cd2fsan-tin", *EVAL[2:]), "did you mean cd2fsan-tiny"),
     "eval: no such bundle": (("eval", "nowhere.bundle", *EVAL[2:]), "nowhere.bundle"),
     "eval: weights for a bundle": ((*EVAL, "--weights", "random"), "--weights"),
+    "eval: an average for a bundle": ((*EVAL, "--ema"), "--ema: only with a model's name"),
     "eval: provider for a model": (("eval", "cd2fsan-tiny", *EVAL[2:], "--provider", "cpu"), "--provider"),
     "bench: no bundle": (("bench", "nowhere.bundle"), "nowhere.bundle"),
     "bench: nothing named": (("bench",), "BUNDLE"),
@@ -202,3 +206,37 @@ def test_golden_test_that_differs_exits_1_and_reports(
     outcome = rsvl("check", bundle, "--json")
     assert outcome.code == 1 and "golden test" in outcome.err
     assert outcome.json["passed"] is False and outcome.json["measures"][0]["value"] == 0.5
+
+
+def test_sigterm_is_one_line_and_removes_the_temporary_folder(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from rsvl import cli
+from rsvl.cli import check
+from rsvl.runtime.temporary import LockedFolder
+def long_work(context=None):
+    folder = LockedFolder("t-")
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+cli.app = lambda *_, **__: long_work()
+sys.exit(cli.main(["check"]))
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "error: terminated\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_during_the_imports_is_one_line() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from rsvl.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")

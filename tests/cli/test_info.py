@@ -55,7 +55,7 @@ def test_bundle_is_described_for_people(rsvl: Rsvl, own: Path) -> None:
         "task:          referring-segmentation",
         "best.safetensors (SHA-256 0123456789abcdef…)",
         f"image: optical, {SIZE}×{SIZE}, bilinear; text: 8 tokens",
-        "kept in fp32:  head.mask",
+        "stays fp32:    head.mask",
         "8 inputs against PyTorch: mask IoU 0.9991",
         "metrics:       mIoU 0.6750",
         "made with:     rsvl 0.1.0, torch 2.13.0",

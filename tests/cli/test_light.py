@@ -63,7 +63,7 @@ def test_masks_as_run_lengths_name_their_extra(bundle: Path, dataset: Path) -> N
         ["gate", str(bundle), "--baseline", str(bundle), *on_masks],
     )
     for code, out, err in found.values():
-        assert_names_the_extra(code, out, err, "train")
+        assert_names_the_extra(code, out, err, "eval")
 
 
 def assert_names_the_extra(code: int, out: str, err: str, extra: str) -> None:

@@ -108,6 +108,7 @@ def folder_size(folder: Path) -> int:
 
 
 def test_bundle_of_another_precision_exits_2(rsvl: Rsvl, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
     half = write_bundle(tmp_path / "half.bundle", precision="fp16")
     outcome = rsvl("quantize", half, "--to", "int8-weights")
     assert outcome.code == 2 and "rsvl export --precision fp32" in outcome.error

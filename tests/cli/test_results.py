@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
+from enum import Enum
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -37,13 +41,29 @@ def test_help_has_a_line_a_command(rsvl: Rsvl) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_has_a_help_text(command: str) -> None:
+def test_every_option_has_a_help_text_and_names_its_value(command: str) -> None:
     import typer
 
     from rsvl.cli import app
 
     parameters = typer.main.get_command(app).commands[command].params
     assert parameters and all(parameter.help for parameter in parameters)
+    (callback,) = (each.callback for each in app.registered_commands if each.name == command)
+    hints = get_type_hints(callback, include_extras=True)
+    with_value = [each for each in parameters if not getattr(each, "is_flag", False)]
+    assert [each.name for each in with_value if each.metavar is None and not is_choice(hints[each.name])] == []
+
+
+def is_choice(hint: object) -> bool:
+    """Whether a parameter's annotation names the values that there are."""
+    if isinstance(hint, type):
+        return issubclass(hint, Enum)
+    return any(is_choice(part) for part in get_args(hint))
+
+
+def test_module_runs_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "rsvl", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"rsvl {package.__version__}\n")
 
 
 def test_run_writes_a_picture_and_says_what_it_found(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
@@ -81,8 +101,12 @@ def test_run_keeps_a_georeference_unasked(rsvl: Rsvl, bundle: Path, image: Path,
     with rasterio.open(tmp_path / "out" / "scene-masks.tif") as masks:
         assert masks.crs.to_epsg() == 32618 and masks.transform == transform and masks.read(1).sum() == 100
     (feature,) = json.loads((tmp_path / "out" / "scene-outlines.geojson").read_text())["features"]
+    longitude, latitude = np.array(feature["geometry"]["coordinates"][0]).mean(axis=0)
+    assert -75 < longitude < -74.99 and 36 < latitude < 36.2  # zone 18's middle, 4000 km from the equator
+    assert feature["properties"]["area"] == pytest.approx(100 * 10 * 10 / 0.9996**2, rel=1e-5)
+    assert rsvl("run", bundle, scene, "-t", "red", "-o", tmp_path / "out", "--projected").code == 0
+    (feature,) = json.loads((tmp_path / "out" / "scene-outlines.projected.geojson").read_text())["features"]
     assert [500_100.0, 3_999_950.0] in feature["geometry"]["coordinates"][0]  # the red square's upper left corner
-    assert feature["properties"]["area"] == 100 * 10 * 10
 
 
 def test_several_images_each_give_their_files(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:

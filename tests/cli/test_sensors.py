@@ -1,4 +1,4 @@
-"""Pictures of other sensors and of many bands on the command line, and the synthetic data sets of each task."""
+"""Images of other sensors and of many bands on the command line, and the synthetic datasets of each task."""
 
 from pathlib import Path
 
@@ -64,9 +64,10 @@ def test_one_band_is_answered_with_a_warning(rsvl: Rsvl, bundle: Path, image: Pa
 @pytest.mark.parametrize(
     ("dtype", "nodata", "code", "line"),
     [
-        ("uint16", None, 0, "warning: uint16 image stretched to 8 bits from 0…255"),
-        ("float32", 0, 0, "warning: the image holds no values"),
-        ("complex64", None, 2, "wide.tif: its values are complex64: write their amplitude"),
+        ("uint16", None, 0, "wide.tif: bands 1, 2, 3 are shown as red, green, blue by the order of three bands"),
+        ("uint16", None, 0, "uint16 that holds 8-bit values, 0…255"),
+        ("float32", 0, 0, "; no pixel holds data"),
+        ("complex64", None, 0, "the amplitude of complex values is shown"),
     ],
 )
 def test_values_other_than_8_bits_are_told_of(

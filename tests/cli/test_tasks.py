@@ -45,9 +45,20 @@ def test_run_of_a_grounder_writes_the_boxes(rsvl: Rsvl, bundles: dict[str, Path]
     outcome = rsvl("run", bundles[GROUNDING], red, "-t", "the red square", "-t", "blue", "--geojson", "-o", out)
     assert outcome.code == 0 and "1.00  the red square: x 0–4, y 0–4" in outcome.out
     assert "not found  blue" in outcome.out and "8 × 8" in outcome.out
-    assert sorted(path.name for path in out.iterdir()) == ["red-boxes.geojson", "red-overlay.png"]
-    features = json.loads((out / "red-boxes.geojson").read_text())["features"]
-    assert [feature["geometry"] is None for feature in features] == [False, True]
+    assert sorted(path.name for path in out.iterdir()) == ["red-boxes.json", "red-overlay.png"]
+    (found,) = json.loads((out / "red-boxes.json").read_text())["objects"]
+    assert found["text"] == "the red square" and [4, 4] in found["polygons"][0][0]
+
+
+def test_limit_says_how_many_boxes_it_left_out(rsvl: Rsvl, bundles: dict[str, Path], tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4, 0], pixels[:, 4:, 2] = 255, 255
+    Image.fromarray(pixels).save(tmp_path / "halves.png")
+    command = ("run", bundles[GROUNDING], tmp_path / "halves.png", "-t", "red", "-o", tmp_path / "out")
+    assert "and 1 more\n" in rsvl(*command).out
+    assert "(1 left out by the limit)" in rsvl(*command, "--limit", 1).out
+    (found,) = rsvl(*command, "--limit", 1, "--json").json["images"][0]["found"]
+    assert len(found["boxes"]) == 1 and found["left_out"] == 1
 
 
 def test_georeferenced_scene_gives_its_boxes_on_the_map(
@@ -61,7 +72,7 @@ def test_georeferenced_scene_gives_its_boxes_on_the_map(
     answer = rsvl("run", bundles[GROUNDING], scene, "-t", "red", "-o", tmp_path / "out", "--json").json["images"][0]
     assert answer["found"][0]["box"] == [0, 0, 4, 4] and answer["found"][0]["crs"] == "EPSG:32618"
     (feature,) = json.loads((tmp_path / "out" / "scene-boxes.geojson").read_text())["features"]
-    assert [500_040.0, 3_999_960.0] in feature["geometry"]["coordinates"][0]
+    assert feature["properties"]["area"] == pytest.approx(1600 / 0.9996**2, rel=1e-5)
 
 
 def test_run_of_an_answerer_takes_a_pair_or_one_of_it(
@@ -98,6 +109,7 @@ WRONG = {
     ),
     "a SAR image for a matcher of optical ones": ((MATCHING, "--sar", "RADAR", "-t", "red"), "optical images, not sar"),
     "tiles for an answerer": ((VQA, "RED", "-t", "red", "--tile", "64"), "leave --tile out"),
+    "a limit for an answerer": ((VQA, "RED", "-t", "red", "--limit", "2"), "leave --limit out"),
     "no question": ((VQA, "RED"), "--text"),
     "no image": ((VQA, "-t", "red"), "no image"),
     "more images than SAR images": ((VQA, "RED", "RADAR", "--sar", "RADAR", "-t", "red"), "one --sar for each"),

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from rsvl.export.bundle import packed_path, staged, versions, write_manifest
-from rsvl.runtime.bundle import sha256
+from rsvl.runtime.bundle import Bundle, sha256
 from rsvl.runtime.errors import OutputError
-from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec, TextSpec
+from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
 
-MANIFEST = Manifest(ModelSpec("m", "t", "p", (ImageSpec(8, (0.5,) * 3, (0.5,) * 3),), TextSpec(4), ()), "fp32")
+MANIFEST = Manifest(ModelSpec("m", "t", "p", (ImageSpec(8, (0.5,) * 3, (0.5,) * 3),), None, ()), "fp32")
 
 
 def write(output: Path, text: str, pack: bool = False) -> None:
@@ -49,7 +50,6 @@ def test_write_manifest_lists_the_hash_of_every_other_file(tmp_path: Path) -> No
 
 def test_staged_replaces_a_bundle(tmp_path: Path) -> None:
     write(tmp_path / "b", "1")
-    (tmp_path / "b" / "left over").touch()
     write(tmp_path / "b", "2")
     assert everything(tmp_path) == BUNDLE
     assert (tmp_path / "b" / "golden" / "a.txt").read_text() == "2"
@@ -84,6 +84,27 @@ def test_staged_refuses_to_replace_what_is_not_a_bundle(tmp_path: Path, pack: bo
         with pytest.raises(OutputError, match="choose another place"):
             write(tmp_path / name, "1", pack)
     assert everything(tmp_path) == before
+
+
+def test_folder_with_a_manifest_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"name": "a web app"}')
+    write(tmp_path / "b", "1")
+    (tmp_path / "b" / "notes.txt").write_text("mine")
+    (tmp_path / "c.rsvl").write_text("not a bundle")
+    before = everything(tmp_path)
+    for name in ("app", "b", "c"):
+        with pytest.raises(OutputError, match="choose another place"):
+            write(tmp_path / name, "2", pack=name == "c")
+    assert everything(tmp_path) == before
+
+
+def test_exports_to_one_place_at_once_all_end_well(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: write(tmp_path / "b", str(n), pack=True), range(16)))
+    assert everything(tmp_path) == BUNDLE | {"b.rsvl"}
+    Bundle(tmp_path / "b")
+    Bundle(tmp_path / "b.rsvl")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def lines(before: Rows, after: Rows, limits: Limits | None = None) -> dict[str, 
 
 
 def scene(images: int, name: str, score: float, start: int = 0) -> Rows:
-    """One sample of a class in each of so many images."""
+    """One sample of a class in each of `images` images."""
     return [(f"{start + k}.png", name, score) for k in range(images)]
 
 

@@ -75,7 +75,7 @@ NOTHING_WRONG: dict[str, Draw] = {
 def test_chance_alone_turns_one_gate_in_twenty_red_at_most(draw: Draw) -> None:
     rng = np.random.default_rng(7)
     alarms = sum(red(rng, draw(rng), rng.integers(CLASSES, size=SHAPE), 0.0) for _ in range(REPEATS))
-    # The 99.9th percentile of what a rate of 5 % gives in so many repeats.
+    # The 99.9th percentile of what a rate of 5 % gives in this many repeats.
     assert alarms <= stats.binom.isf(0.001, REPEATS, 0.05)
 
 

@@ -1,10 +1,11 @@
 """A file is replaced whole or stays as it was."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rsvl.runtime.atomic import replacing
+from rsvl.runtime.atomic import replacing, write_text
 from rsvl.runtime.errors import OutputError
 
 
@@ -28,3 +29,25 @@ def test_failed_block_leaves_the_old_file(tmp_path: Path, error: Exception, rais
 def test_missing_folder_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="nowhere"), replacing(tmp_path / "nowhere" / "a.txt") as temporary:
         temporary.write_text("new")
+
+
+def test_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "victim").write_text("precious")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    (tmp_path / ".a.guessed.tmp.txt").symlink_to(tmp_path / "victim")
+    with pytest.raises(OutputError), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_threads_that_write_one_path_do_not_meet(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_text(tmp_path / "a.txt", str(n) * 1000), range(64)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert len(set((tmp_path / "a.txt").read_text())) <= 2
+
+
+def test_new_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "new")
+    (tmp_path / "b.txt").write_text("new")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode

@@ -22,7 +22,7 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded_modules("import rsvl.runtime").isdisjoint({*HEAVY, "onnxruntime", "rasterio"})
 
 
-@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "geojson"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "json"])
 def test_segmenting_and_saving_load_nothing_heavy(whole_bundle: Path, tmp_path: Path, suffix: str) -> None:
     program = f"""
 import numpy as np

@@ -1,4 +1,4 @@
-"""Small data sets in the public layouts, written the way the public files are."""
+"""Small datasets in the public layouts, written the way the public files are."""
 
 import json
 import pickle
@@ -81,7 +81,7 @@ INSTANCES: dict[str, list[dict[str, Any]]] = {
 
 
 def write_refer(root: Path, folder: str = "rrsisd", refs: Any = None, instances: Any = None, protocol: int = 4) -> Path:
-    """Writes a RefCOCO-style data set in the layout of RRSIS-D."""
+    """Writes a RefCOCO-style dataset in the layout of RRSIS-D."""
     images = root / "images" / folder / "JPEGImages"
     images.mkdir(parents=True)
     (root / folder).mkdir()
@@ -93,7 +93,7 @@ def write_refer(root: Path, folder: str = "rrsisd", refs: Any = None, instances:
 
 
 def write_phrases(root: Path, lines: dict[str, list[str]], images: str, masks: str, suffix: str) -> Path:
-    """Writes a phrase-list data set; every image has the ship's mask."""
+    """Writes a phrase-list dataset; every image has the ship's mask."""
     for folder in (images, masks):
         (root / folder).mkdir(parents=True)
     for split, found in lines.items():

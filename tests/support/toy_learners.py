@@ -13,7 +13,7 @@ from rsvl.modules.tokenizers.words import train_tokenizer
 from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA, ImageSpec, ModelSpec, TextSpec
 
 SIZE, TOKENS, VOCABULARY = 32, 200, 300
-#: What `rsvl synth` calls each task, and the data set that reads it.
+#: What `rsvl synth` calls each task, and the dataset that reads it.
 SYNTH = {GROUNDING: ("grounding", "optsar-rsvg"), VQA: ("vqa", "osvqa"), MATCHING: ("classification", "scenes")}
 PLAIN = ImageSpec(SIZE, (0.5,) * 3, (0.25,) * 3)
 PAIR = (

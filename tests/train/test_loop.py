@@ -103,6 +103,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(sets, tmp_path, optimi
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["best.safetensors", "history.json"])
+def test_results_without_the_state_are_not_overwritten(sets, tmp_path, name, resume):
+    (tmp_path / name).write_bytes(b"a run's")
+    with pytest.raises(UsageError, match="name another folder"):
+        train(small(), *sets, tmp_path, CONFIG, resume=resume)
+    assert (tmp_path / name).read_bytes() == b"a run's"
+
+
 def test_existing_run_is_not_overwritten_without_resume(sets, tmp_path):
     (tmp_path / "last.pt").write_bytes(b"a run")
     with pytest.raises(UsageError, match="--resume"):
@@ -173,6 +182,11 @@ def test_every_parameter_has_its_optimizer_rate_and_decay(choice, of_matrices):
     assert seen["aggregate.weight"] == ("AdamW", 1.0, 0.2)
     assert seen["aggregate.bias"] == ("AdamW", 1.0, 0.0)
     assert seen["text_encoder.text_model.embeddings.token_embedding.weight"] == ("AdamW", 0.1, 0.0)
+
+
+def test_muon_without_a_matrix_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="use --optimizer adamw"):
+        optimizers(torch.nn.Conv2d(3, 16, 3), replace(CONFIG, optimizer="muon"))
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():

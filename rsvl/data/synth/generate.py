@@ -10,7 +10,7 @@ from rsvl.data.synth.settings import SETTINGS
 from rsvl.data.synth.world import WATER, World
 from rsvl.runtime.errors import UsageError
 
-#: Fewest objects of a scene; layouts with less are drawn anew.
+#: Minimum objects of a scene; layouts with fewer are drawn again.
 _MIN_OBJECTS = 3
 #: Objects with fewer visible pixels are as good as hidden and not labelled.
 _TRACE = 4

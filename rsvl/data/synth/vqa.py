@@ -25,7 +25,7 @@ _WEATHER, _QUESTIONS = 3, 4  # random streams
 Made = tuple[dict[str, Any], int, list[QuestionDraft]]
 
 
-class QuestionLabels(Labels):
+class VQALabels(Labels):
     """Questions and answers."""
 
     sensors = ("both", "optical", "sar")

@@ -1,7 +1,6 @@
 """Writes a dataset of synthetic scenes to disk, in the public layout of its task (`TASKS`)."""
 
-import os
-import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,17 +15,18 @@ from rsvl.data.synth.captions import CaptionLabels
 from rsvl.data.synth.classification import ClassLabels
 from rsvl.data.synth.grounding import GroundingLabels
 from rsvl.data.synth.labels import SPLITS, Job, Labels
-from rsvl.data.synth.referring import ReferringLabels
-from rsvl.data.synth.vqa import QuestionLabels
+from rsvl.data.synth.segmentation import SegmentationLabels
+from rsvl.data.synth.vqa import VQALabels
 from rsvl.runtime.errors import OutputError, UsageError
 from rsvl.runtime.manifest import SEGMENTATION
 from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.temporary import LockedFolder
 
 #: Every task that there are labels for.
 TASKS: dict[str, type[Labels]] = {
-    SEGMENTATION: ReferringLabels,
+    SEGMENTATION: SegmentationLabels,
     "grounding": GroundingLabels,
-    "vqa": QuestionLabels,
+    "vqa": VQALabels,
     "classification": ClassLabels,
     "captions": CaptionLabels,
 }
@@ -98,22 +98,22 @@ def write(
     labels = _labels(task, seed, size, sensor)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not an empty folder: name another one or remove it")
-    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    jobs = [Job(temporary, seed, index, split, size, labels.sensor) for index, split in enumerate(splits)]
     try:
-        for folder in labels.folders:
-            (temporary / folder).mkdir(parents=True)
-        for index, made in enumerate(_made(labels, jobs, workers)):
-            labels.add(made, splits[index])
-            progress(index + 1, scenes)
-        labels.finish(temporary)
-        temporary.replace(root)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with LockedFolder(f".{root.name}.tmp-", root.absolute().parent) as sibling:
+            temporary = sibling.path / root.name
+            jobs = [Job(temporary, seed, index, split, size, labels.sensor) for index, split in enumerate(splits)]
+            for folder in labels.folders:
+                (temporary / folder).mkdir(parents=True)
+            for index, made in enumerate(_made(labels, jobs, workers)):
+                labels.add(made, splits[index])
+                progress(index + 1, scenes)
+            labels.finish(temporary)
+            temporary.replace(root)
     except OSError as error:
         raise OutputError(
             f"{root}: the dataset cannot be written ({error.strerror or error}): check permission and free space"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     counts = Counter(splits)
     return Written(root, {s: counts[s] for s in SPLITS}, labels.unit, dict(labels.counts), labels.objects)
 
@@ -146,5 +146,13 @@ def _made(labels: Labels, jobs: list[Job], workers: int) -> Iterator[Any]:
         yield from map(labels.make, jobs)
         return
     fresh = get_context("spawn")  # OpenCV's threads do not survive a fork: a forked worker hangs in its first call
-    with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(labels.make, jobs, chunksize=16)
+    with ProcessPoolExecutor(workers, fresh, initializer=_prepare_worker) as pool:
+        try:
+            yield from pool.map(labels.make, jobs, chunksize=16)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the first one ends the others
+    cv2.setNumThreads(1)

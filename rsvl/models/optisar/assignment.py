@@ -27,7 +27,7 @@ def task_aligned(score: Tensor, overlap: Tensor, inside: Tensor, top: int) -> tu
     Args:
         score: probability that a cell matches the sentence, [N, R] in 0…1.
         overlap: IoU of the cell's box with the sentence's, [N, R].
-        inside: the cells that may be chosen, bool [N, R]; none where a sentence names nothing.
+        inside: the cells that may be chosen, bool [N, R]; none for a no-target sentence.
         top: most cells to choose for a sentence.
 
     Returns:

@@ -9,7 +9,7 @@ decoder, text-guided dual-gate fusion (TGDF-SSA) and a region-aware auxiliary he
   and two linear layers with low-rank experts (PL-MoE). One router a block chooses each cell's experts for both layers.
 * Optical and SAR images take the same way, SAR as grey in three channels: nothing tells the network which sensor it was
   but the pixels, and the routers part the two, patch by patch. A load-balance loss keeps all experts in use.
-* Neck: top-down, one PL-MoE block a level; a level is told its cells' places by sines and cosines.
+* Neck: top-down, one PL-MoE block per level; a level gets its cells' places by sines and cosines.
 * Regions: every cell of every level, without anchors. A cell has an embedding of unit length and a box, whose sides are
   distributions over distances (Generalized Focal Loss). Strides 8, 16 and 32 in the full preset; the tiny one has
   stride 4, too, because a quarter of the objects it is to find are smaller than two cells of stride 8.
@@ -27,12 +27,12 @@ decoder, text-guided dual-gate fusion (TGDF-SSA) and a region-aware auxiliary he
 * Contrast: a sentence's own regions against its image's highest-rated false ones, its best region against the
   other sentences about the image that name something else; both found anew in every step. Regions of other images are
   no negatives: what is unique in one scene may well be true in another.
-* A sentence that names nothing is a negative for all regions of its image.
+* A no-target sentence is a negative for all regions of its image.
 * Region-aware auxiliary head (training only): features of the finest level times the sentence are a mask of the box
   (focal and Dice loss), which teaches the encoders directly.
 * Sizes of the full preset: 640×640, CLIP ViT-B's text encoder, a backbone between YOLOv8's M and L in operations.
 
-`ablations` switches PL-MoE for one shared expert and for one expert a sensor, at equal parameters and operations. The
+`ablations` switches PL-MoE for one shared expert and for one expert per sensor, at equal parameters and operations. The
 latter must know the sensor: it takes an image without colour for SAR.
 """
 
@@ -149,29 +149,6 @@ class Preset:
         return self.sides[self.fusion_level]
 
 
-FULL = Preset(
-    image_size=640,
-    stem=(64, 128, 256, 512, 768),
-    depths=(0, 0, 2, 6, 2),
-    finest=2,
-    width=256,
-    experts=8,
-    rank=16,
-    top_k=2,
-    embed_dim=512,
-    bins=16,
-    tokens=40,
-    text=(512, 12, 8),
-    vocabulary=VOCABULARY_SIZE,
-    fusion_level=1,
-    fusion=256,
-    fusion_layers=3,
-    phrases=4,
-    strips=8,
-    candidates=100,
-    hidden=256,
-)
-
 TINY = Preset(
     image_size=256,
     stem=(32, 64, 128, 160, 192),
@@ -197,12 +174,12 @@ TINY = Preset(
 
 
 def ablations(preset: Preset = TINY) -> dict[str, Preset]:
-    """PL-MoE, one shared expert and one expert a sensor, with as many parameters (but for the routers) and products."""
+    """PL-MoE, one shared expert and one expert per sensor, at equal parameters (but for the routers) and products."""
     total = preset.experts * preset.rank
     return {
         "PL-MoE": preset,
         "one shared expert": replace(preset, routing="shared", experts=1, rank=total, top_k=1),
-        "one expert a sensor": replace(preset, routing="sensor", experts=2, rank=total // 2, top_k=1),
+        "one expert per sensor": replace(preset, routing="sensor", experts=2, rank=total // 2, top_k=1),
     }
 
 
@@ -398,9 +375,9 @@ class Refine(nn.Module):
         Returns:
             Logits [N, K] and boxes [N, K, 4].
         """
-        spoken = regions * self.gate(sentence * self.scale).sigmoid().unsqueeze(1) * self.scale
+        conditioned = regions * self.gate(sentence * self.scale).sigmoid().unsqueeze(1) * self.scale
         centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-3)
-        seen = torch.cat([fused, spoken, centre * 4 - 2, size.log() / 2 + 1, logits.unsqueeze(-1) / 4], dim=-1)
+        seen = torch.cat([fused, conditioned, centre * 4 - 2, size.log() / 2 + 1, logits.unsqueeze(-1) / 4], dim=-1)
         hidden = F.gelu(self.enter(seen))
         best = hidden.amax(dim=1, keepdim=True).expand_as(hidden)
         score, shift, growth = self.out(F.gelu(self.beside(torch.cat([hidden, best], dim=-1)))).split([1, 2, 2], dim=-1)
@@ -424,7 +401,7 @@ class RegionAwareHead(nn.Module):
 
 
 @dataclass
-class Seen:
+class EncodedBatch:
     """An image's features: the finest level [B, C, h, w], regions [B, R, E], their distances' logits [B, R, 4·bins] and
     boxes [B, R, 4], and the cells that TGDF-SSA works on [B, h·w, D].
     """
@@ -436,7 +413,7 @@ class Seen:
     context: Tensor
 
 
-@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-tiny": TINY})
+@register("optisar-net++", presets={"optisar-net++-tiny": TINY})
 class OptiSARNet(VisualGrounder):
     """The network.
 
@@ -472,7 +449,7 @@ class OptiSARNet(VisualGrounder):
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
         """`regions` [B, R, E] of unit length, their `boxes` [B, R, 4] in 0…1, `context` [B, h·w, D]."""
-        seen = self._see(image, None)
+        seen = self._encode(image, None)
         return seen.regions, seen.boxes.clamp(0, 1), seen.context
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -514,7 +491,7 @@ class OptiSARNet(VisualGrounder):
         sar: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The terms of the loss by name, scalars; arguments as those of `forward`."""
-        seen = self._see(images, sar)
+        seen = self._encode(images, sar)
         sentence, phrases = self.encode_text(tokens)
         match = self.match(seen.regions, sentence, image_index)
         goal = self._assign(seen, match, image_index, boxes.float(), has_target)
@@ -533,7 +510,7 @@ class OptiSARNet(VisualGrounder):
             **({} if balance is None else {"balance": balance}),
         }
 
-    def _see(self, image: Tensor, sar: Tensor | None) -> Seen:
+    def _encode(self, image: Tensor, sar: Tensor | None) -> EncodedBatch:
         p, gate = self.preset, self._gate(image, sar)
         levels: list[Tensor] = []
         maps = self.image_encoder(image, gate)[p.finest :]
@@ -542,7 +519,7 @@ class OptiSARNet(VisualGrounder):
         heads = [head(level) for head, level in zip(self.region_heads, levels, strict=True)]
         regions, distances = (torch.cat(parts, dim=1) for parts in zip(*heads, strict=True))
         context = self.context(levels[p.fusion_level].flatten(2).transpose(1, 2))
-        return Seen(levels[0], regions, distances, self.decode(distances), context)
+        return EncodedBatch(levels[0], regions, distances, self.decode(distances), context)
 
     def _gate(self, image: Tensor, sar: Tensor | None) -> Tensor:
         """Gates of the whole image [B, 1, 1, E], for the routings that do not look at the patch."""
@@ -575,7 +552,7 @@ class OptiSARNet(VisualGrounder):
         )
 
     @torch.no_grad()
-    def _assign(self, seen: Seen, match: Tensor, image: Tensor, boxes: Tensor, present: Tensor) -> Targets:
+    def _assign(self, seen: EncodedBatch, match: Tensor, image: Tensor, boxes: Tensor, present: Tensor) -> Targets:
         """Which regions shall learn each sentence's box."""
         finest = self.preset.strides[0] / self.preset.image_size
         inside = centres_inside(self.decode.centres, boxes, least=1.5 * finest) & present[:, None]
@@ -583,7 +560,7 @@ class OptiSARNet(VisualGrounder):
         chosen, quality = task_aligned(match.sigmoid(), overlap, inside, ASSIGNED)
         return Targets(boxes, present, image, chosen, ~inside, quality)
 
-    def _box_losses(self, seen: Seen, goal: Targets) -> dict[str, Tensor]:
+    def _box_losses(self, seen: EncodedBatch, goal: Targets) -> dict[str, Tensor]:
         sentence, region = goal.chosen.nonzero(as_tuple=True)
         weight = goal.quality[sentence, region] / goal.quality.sum().clamp(min=1)
         image, box = goal.image[sentence], goal.boxes[sentence]

@@ -10,8 +10,8 @@ class StripConv(nn.Module):
     """Convolutions along the rows, then along the columns, with kernels as long as two sides of the map.
 
     Channels are cut into groups that share a kernel. A strip of that length is one matrix product with a Toeplitz
-    matrix for each group: every place hears from every other, in the direction and at the distance of its kernel, which
-    "left of" and "above" ask for. Parameters grow with the side, not with its square.
+    matrix for each group: every place is reached by every other, in the direction and at the distance of its kernel,
+    which "left of" and "above" ask for. Parameters grow with the side, not with its square.
 
     Args:
         groups: number of kernels; divides the channels.

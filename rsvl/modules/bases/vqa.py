@@ -153,7 +153,7 @@ class QuestionAnswerer(ExportableModel, ABC):
         return sensors - hidden * (chosen & (sensors.amin(1) > 0.5))[:, None]
 
 
-def answering_graphs(
+def vqa_graphs(
     images: tuple[ImageSpec, ImageSpec],
     tokens: int,
     optical_features: Sequence[TensorSpec],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
-from rsvl.modules.encoders.clip_keys import convert_clip, fit_positions, image_part, is_clip, text_part
+from rsvl.modules.encoders.clip_keys import convert_clip, convert_text_tower, fit_positions, image_part, is_clip
 from rsvl.modules.encoders.position import grid_position
 from rsvl.modules.encoders.stem import ConvStem
 
@@ -138,7 +138,7 @@ class CLIPTextEncoder(nn.Module):
         embed_dim: width of the space shared with the image.
     """
 
-    kind: ClassVar[str] = _KIND
+    kind: ClassVar[str] = "a CLIP, or its text tower (of OpenAI, open_clip, Hugging Face or Apple)"
 
     def __init__(self, config: CLIPTextConfig, embed_dim: int) -> None:
         super().__init__()
@@ -169,8 +169,7 @@ class CLIPTextEncoder(nn.Module):
         return self.text_projection(words[torch.arange(words.shape[0], device=words.device), end])
 
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The encoder's weights from a published CLIP, its positions fitted; None where it is something else."""
-        if not is_clip(state):
-            return None
+        """The encoder's weights from a published CLIP or text tower, its positions fitted; None for anything else."""
+        tower = convert_text_tower(state)
         tokens = self.text_model.embeddings.position_embedding.num_embeddings
-        return fit_positions(text_part(convert_clip(state)), text_tokens=tokens)
+        return None if tower is None else fit_positions(tower, text_tokens=tokens)

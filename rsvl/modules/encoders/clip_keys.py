@@ -45,6 +45,19 @@ _RENAMED_IN_LAYER = (
 _IN_PROJECTION = re.compile(r"(.+)\.attn\.in_proj_(weight|bias)$")
 # No model needs these: the sigmoid loss's bias, constants that old versions saved, OpenAI's sizes.
 _NOT_WEIGHTS = re.compile(r"(.*\.)?(logit_bias|position_ids|attn_mask)$|input_resolution$|context_length$|vocab_size$")
+#: Apple's first MobileCLIP files; {n} is the layer.
+_MOBILECLIP = (
+    (r"text_encoder\.embedding_layer\.", "text.token_embedding."),
+    (r"text_encoder\.positional_embedding\.pos_embed\.pos_embed$", "text.positional_embedding"),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_mha\.0\.", r"text.transformer.resblocks.\1.ln_1."),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_mha\.1\.qkv_proj\.", r"text.transformer.resblocks.\1.attn.in_proj_"),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_mha\.1\.out_proj\.", r"text.transformer.resblocks.\1.attn.out_proj."),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_ffn\.0\.", r"text.transformer.resblocks.\1.ln_2."),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_ffn\.1\.", r"text.transformer.resblocks.\1.mlp.c_fc."),
+    (r"text_encoder\.transformer\.(\d+)\.pre_norm_ffn\.4\.", r"text.transformer.resblocks.\1.mlp.c_proj."),
+    (r"text_encoder\.final_layer_norm\.", "text.ln_final."),
+    (r"text_encoder\.projection_layer$", "text.text_projection"),
+)
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
 
 
@@ -104,6 +117,29 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state.items():
         converted.update(_convert_entry(key.removeprefix("text."), value))
     return converted
+
+
+def convert_text_tower(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The text encoder's weights, in transformers' names, of a CLIP with any image encoder, or of its text tower alone.
+
+    Besides the layouts of `convert_clip` these are MobileCLIP's: Apple's first files (``text_encoder.*``) and
+    open_clip's (``text.*``).
+
+    Returns:
+        None where there is no such tower, or one of other layers than CLIP's.
+    """
+    if is_clip(state):
+        return text_part(convert_clip(state))
+    tower: dict[str, Tensor] = {}
+    for key, value in state.items():
+        for pattern, replacement in _MOBILECLIP:
+            key, count = re.subn(f"^{pattern}", replacement, key)
+            if count:
+                value = value.reshape(value.shape[-2:]) if key.endswith("positional_embedding") else value
+                break
+        if not key.startswith(("visual.", "image_encoder.")) and not _NOT_WEIGHTS.match(key):
+            tower.update(_convert_entry(key.removeprefix("text."), value))
+    return text_part(tower) if _WORDS in tower and TEXT_POSITIONS in tower else None
 
 
 def image_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

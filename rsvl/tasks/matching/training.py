@@ -41,7 +41,7 @@ def training_set(model: Any, dataset: CaptionDataset | ClassificationDataset, se
 
 
 class MatchingSampler(TrainingSet):
-    """Each image with one of its captions, or its class in a sentence, drawn anew in every epoch."""
+    """Each image with one of its captions, or its class in a sentence, resampled in every epoch."""
 
     def __init__(
         self, dataset: CaptionDataset | ClassificationDataset, spec: ModelSpec, tokenizer: Tokenizer, seed: int

@@ -53,7 +53,7 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
 
 
 class SegmentationSampler(TrainingSet):
-    """Draws `sentences` (image, sentence) pairs of each image, anew in every epoch and the same for the same seed.
+    """Draws `sentences` (image, sentence) pairs of each image, resampled in every epoch, reproducibly by the seed.
 
     Every image counts once an epoch; one with fewer sentences repeats some. Masks are averaged down to the model's mask
     resolution, so that a pixel's target is the share of it that the object covers.

@@ -12,6 +12,7 @@ import numpy as np
 
 from rsvl.runtime.backends.cuda.device import Foreign, Gpu, Stream
 from rsvl.runtime.errors import DeviceError, InputError
+from rsvl.runtime.extras import remedy
 
 _ABSENT = {"cudaErrorNoDevice", "cudaErrorInsufficientDriver"}
 _OUT_OF_MEMORY = {"cudaErrorMemoryAllocation"}
@@ -174,7 +175,7 @@ def find_device() -> tuple[CudaDevice | None, str]:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        return None, "cuda-bindings is not installed (pip install 'rsvl[tensorrt]')"
+        return None, f"cuda-bindings is not installed ({remedy('cuda.bindings')})"
     try:
         return CudaDevice(runtime), ""
     except DeviceError as error:

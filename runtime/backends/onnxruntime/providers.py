@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Provider:
     on_cuda: bool = False
 
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""The environment variable that `rsvl` sets to 1 when it is imported, unless the user has set it."""
+
 #: In order of preference: the first that is present and starts is used. The CPU, which every build has, is last.
 PROVIDERS = (
     Provider("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", on_cuda=True),
@@ -49,6 +54,13 @@ PROVIDERS = (
 )
 
 
+_IDENTITY = bytes.fromhex(
+    "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a0808011204"
+    "0a02080142040a00100d"
+)
+"""An ONNX graph of one node, y = x, float32 [1]."""
+
+
 def onnxruntime() -> ModuleType:
     """The onnxruntime module, imported on first use and silenced: its failures arrive as exceptions.
 
@@ -58,8 +70,10 @@ def onnxruntime() -> ModuleType:
     try:
         import onnxruntime as module
     except ImportError as error:
-        raise MissingComponentError("running a bundle needs ONNX Runtime: pip install onnxruntime") from error
+        raise MissingComponentError(f"running a bundle needs ONNX Runtime: {remedy('onnxruntime')}") from error
     module.set_default_logger_severity(4)
+    if os.environ.get(NO_TELEMETRY) == "1" and hasattr(module, "disable_telemetry_events"):
+        module.disable_telemetry_events()  # where it was imported before rsvl, or is too old for the variable
     return module
 
 
@@ -81,6 +95,23 @@ def plugin_devices(provider: Provider) -> tuple[Any, ...]:
     except Exception:  # absent, or without the driver's libraries: then it is not present
         return ()
     return tuple(device for device in ort.get_ep_devices() if device.ep_name == provider.full_name)
+
+
+@cache
+def starts(provider: Provider) -> bool:
+    """Whether a provider that is present runs a graph here: what is built in may lack its libraries or its device."""
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        if devices := plugin_devices(provider):
+            options.add_provider_for_devices(list(devices), {})
+            session = ort.InferenceSession(_IDENTITY, options, enable_fallback=0)
+        else:
+            session = ort.InferenceSession(_IDENTITY, options, providers=[provider.full_name], enable_fallback=0)
+        return bool(session.get_providers()[0] == provider.full_name)
+    except Exception:  # whatever its libraries raise
+        return False
 
 
 def find_provider(name: str) -> Provider | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from rsvl.runtime.backends.backend import first_line, host_array, run_error
+from rsvl.runtime.backends.onnxruntime.optimizers import disabled_optimizers
 from rsvl.runtime.backends.onnxruntime.providers import (
     Provider,
     onnxruntime,
     present_providers,
     share_memory,
     start,
+    starts,
 )
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import BundleError, MissingComponentError
@@ -107,10 +110,12 @@ def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | N
 
 def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None) -> Any:
     """An `onnxruntime.InferenceSession` of a graph."""
-    options = _options(bundle, provider, threads)
+    options, path = _options(bundle, provider, threads), bundle.graph(graph)
     try:
-        session = start(bundle.path(graph.file), options, provider, present_providers(), bundle.root / ENGINES)
+        session = start(path, options, provider, present_providers(), bundle.root / ENGINES)
     except Exception as error:
+        if not starts(provider):
+            raise _does_not_start(provider) from error
         raise BundleError(
             f"{bundle.source}: ONNX Runtime cannot load {graph.file} on {provider.name} ({first_line(error)}): export "
             "it again or upgrade onnxruntime"
@@ -136,6 +141,9 @@ def _options(bundle: Bundle, provider: Provider, threads: int | None) -> Any:
         # Weights become float once, when they are loaded, and not again in every run. And fp8 would be taken for
         # int8: its nodes would be fused with operations that do not know it.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    disabled = disabled_optimizers(manifest.precision, platform.machine())
+    if disabled:
+        options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(disabled))
     return options
 
 
@@ -149,7 +157,13 @@ def _check_tensors(session: Any, graph: GraphSpec, bundle: Bundle) -> None:
 
 
 def _does_not_start(provider: Provider) -> MissingComponentError:
-    names = ", ".join(present.name for present in present_providers())
+    present = present_providers()
+    names = ", ".join(each.name for each in present if starts(each))
+    if provider in present:
+        return MissingComponentError(
+            f"the provider {provider.name} is installed but does not start here (those that do: {names}): its device, "
+            "driver or libraries (CUDA, TensorRT) are missing, see rsvl doctor; or use --provider cpu"
+        )
     return MissingComponentError(
         f"the provider {provider.name} does not start here (present: {names}): pip install {provider.package}"
     )

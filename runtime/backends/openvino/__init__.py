@@ -4,6 +4,6 @@ OpenVINO reads a bundle's graphs as they are, except for functions of the model 
 bfloat16, some of a model stays float32 (`bfloat16`).
 """
 
-from rsvl.runtime.backends.openvino.session import INSTALL, OPENVINO_PROVIDERS, OpenVinoSession
+from rsvl.runtime.backends.openvino.session import OPENVINO_PROVIDERS, OpenVinoSession
 
-__all__ = ["INSTALL", "OPENVINO_PROVIDERS", "OpenVinoSession"]
+__all__ = ["OPENVINO_PROVIDERS", "OpenVinoSession"]

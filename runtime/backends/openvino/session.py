@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,13 @@ from rsvl.runtime.backends.openvino.bfloat16 import divide
 from rsvl.runtime.backends.openvino.reading import read_model
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, MissingComponentError
+from rsvl.runtime.extras import remedy
 from rsvl.runtime.manifest import GraphSpec
+from rsvl.runtime.temporary import LockedFolder
 
 OPENVINO_PROVIDERS = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and the type in which each computes what is not int8 already."""
 
-INSTALL = "pip install 'rsvl[openvino]'"
 
 _TYPE = "INFERENCE_PRECISION_HINT"
 
@@ -97,10 +96,10 @@ class _Graph:
     def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
         self._one_by_one = _has_one_batch(spec)
-        path = bundle.path(spec.file)
-        with tempfile.TemporaryDirectory(prefix="rsvl-", ignore_cleanup_errors=True) as scratch:
+        path = bundle.graph(spec)
+        with LockedFolder("rsvl-openvino-") as scratch:
             try:
-                model = read_model(core, path, Path(scratch))
+                model = read_model(core, path, scratch.path)
                 _check_tensors(model, spec, bundle)
                 if self._one_by_one:
                     model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
@@ -162,7 +161,7 @@ def _core() -> Any:
     try:
         from openvino import Core
     except ImportError as error:
-        raise MissingComponentError(f"OpenVINO is not installed: {INSTALL}") from error
+        raise MissingComponentError(f"OpenVINO is not installed: {remedy('openvino')}") from error
     return Core()
 
 

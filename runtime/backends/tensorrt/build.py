@@ -185,7 +185,7 @@ def _build(
     timings = f"{key.builder.backend}-{key.builder.version}-{file_stem(key.builder.gpu)}.timing"
     started = time.perf_counter()
     network = config.api.build(
-        bundle.path(graph.file),
+        bundle.graph(graph),
         key.profile,
         restricted_to=config.restricted_to,
         workspace=config.workspace,

@@ -8,9 +8,10 @@ from importlib import import_module
 from rsvl.runtime.backends.cuda.device import Gpu
 from rsvl.runtime.backends.tensorrt.tensorrt_api import FULL, RTX, TensorRTApi
 from rsvl.runtime.errors import MissingComponentError, UsageError
+from rsvl.runtime.extras import remedy
 
 BACKENDS = (FULL, RTX)
-INSTALL = "pip install 'rsvl[tensorrt]' (on the GPU that runs it) or 'rsvl[tensorrt-rtx]' (builds without a GPU)"
+INSTALL = f"{remedy('tensorrt')} (on the GPU that runs it) or {remedy('tensorrt_rtx')} (builds without a GPU)"
 
 
 @cache

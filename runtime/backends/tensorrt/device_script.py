@@ -12,6 +12,7 @@ from rsvl.runtime.backends.tensorrt.store import EngineStore
 from rsvl.runtime.backends.tensorrt.targets import Target, check_precision
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.extras import install
 from rsvl.runtime.manifest import GraphSpec
 
 _SCRIPT = """\
@@ -49,7 +50,7 @@ An engine of TensorRT runs on the GPU and the TensorRT version that built it, so
 
 1. Copy the whole bundle to the device (the engines of other machines in `{engines}/` do no harm there).
 2. TensorRT there: {tensorrt}.{hardware}
-3. rsvl there needs Python 3.11 or newer with TensorRT's bindings for it. A server: `pip install 'rsvl[tensorrt]'`.
+3. rsvl there needs Python 3.11 or newer with TensorRT's bindings for it. A server: `{install}`.
    JetPack 7 has Python 3.12 with bindings: `python3 -m venv --system-site-packages`, then
    `pip install rsvl cuda-bindings cuda-core`. JetPack 6 has Python 3.10 only: install a newer one, and the bindings'
    wheel for it from the TensorRT archive for L4T of the same version; or do without rsvl, see below.
@@ -110,7 +111,7 @@ def write_device_script(bundle: Bundle, target: Target, ranges: Ranges, workspac
     hardware = (
         f" It has {target.memory} GB of memory and compute capability {target.capability}." if target.memory else ""
     )
-    notes = _NOTES.format(**words, table=table, hardware=hardware)
+    notes = _NOTES.format(**words, table=table, hardware=hardware, install=install("tensorrt"))
     written = [bundle.root / script, (bundle.root / script).with_suffix(".md")]
     for path, content in zip(written, (text, notes), strict=True):
         write_text(path, content)

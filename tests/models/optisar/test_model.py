@@ -16,7 +16,7 @@ from rsvl.benchmarks.count import count
 from rsvl.export.graphs import write_graph
 from rsvl.export.precision import in_precision
 from rsvl.models.optisar.boxes import box_iou
-from rsvl.models.optisar.model import FULL, TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
+from rsvl.models.optisar.model import TINY, WEIGHTS, OptiSARNet, PLMoE, Preset, ablations
 from tests.support.declared_shapes import check_shapes
 from tests.support.tensorrt_graphs import check_that_tensorrt_builds
 
@@ -73,7 +73,7 @@ def model() -> OptiSARNet:
     return build()
 
 
-PRESETS = {"full": FULL, "tiny": TINY, "small": SMALL, **ablations(SMALL)}
+PRESETS = {"tiny": TINY, "small": SMALL, **ablations(SMALL)}
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
@@ -88,8 +88,8 @@ def test_ablations_have_equal_parameters_and_products_but_for_the_routers() -> N
     routers = sum(p.numel() for name, p in model.named_parameters() if ".router." in name)
     routed, shared, sensor = counts.values()
     assert routed.parameters - routers == shared.parameters == sensor.parameters
-    assert shared.multiply_adds.total == sensor.multiply_adds.total < routed.multiply_adds.total
-    assert shared.multiply_adds.idle == 0 < sensor.multiply_adds.idle == routed.multiply_adds.idle
+    assert shared.macs.total == sensor.macs.total < routed.macs.total
+    assert shared.macs.idle == 0 < sensor.macs.idle == routed.macs.idle
 
 
 def test_regions_and_sentences_have_unit_length_and_boxes_lie_in_the_image(model: OptiSARNet) -> None:
@@ -161,7 +161,7 @@ def test_fused_logits_reach_the_regions_that_lie_in_their_cell(model: OptiSARNet
 
 
 def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
-    model = build(ablations(SMALL)["one expert a sensor"])
+    model = build(ablations(SMALL)["one expert per sensor"])
     colour, grey = images(1), images(1)[:, :1]
     mean, std = (torch.tensor(getattr(model.spec.image, name))[:, None, None] for name in ("mean", "std"))
     grey = (0.5 + 0.1 * grey - mean) / std
@@ -172,7 +172,7 @@ def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
 
 def test_chosen_regions_lie_in_their_boxes_and_absent_targets_choose_none(model: OptiSARNet) -> None:
     with torch.no_grad():
-        seen = model._see(images(), None)
+        seen = model._encode(images(), None)
         match = model.match(seen.regions, model.encode_text(TOKENS)[0], INDEX)
         goal = model._assign(seen, match, INDEX, BOXES, PRESENT)
     assert goal.chosen.any(dim=1).tolist() == PRESENT.tolist()

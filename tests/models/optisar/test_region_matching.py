@@ -76,7 +76,7 @@ def test_other_sentences_are_negatives_only_for_another_thing_in_the_same_image(
     claimed_by_both = torch.where(goal.quality > 0, 12.0, -12.0)
     claimed_by_both[2] = 12  # a sentence about the other image; nothing is known of it and this one's regions
     assert match_losses(claimed_by_both, claimed_by_both, goal)["contrast"] < 1e-3
-    goal.image = torch.tensor([0, 0, 0])  # now it names nothing in this very image
+    goal.image = torch.tensor([0, 0, 0])  # now it has no target in this very image
     assert match_losses(claimed_by_both, claimed_by_both, goal)["contrast"] > 0.5
 
 

@@ -55,9 +55,9 @@ def pixel_word(layer: PixelWordAttention, x: np.ndarray, words: np.ndarray) -> n
 def test_pixel_word_attention_is_lavts_formula_over_the_words_alone(sample: int, words: int) -> None:
     torch.manual_seed(1)
     layer = PixelWordAttention(WIDTH, WORD_WIDTH)
-    x, spoken = inputs()
-    found = layer(x, spoken, PADDING)[sample].detach().numpy()
-    expected = pixel_word(layer, x[sample].double().numpy(), spoken[sample, :words].double().numpy())
+    x, word_features = inputs()
+    found = layer(x, word_features, PADDING)[sample].detach().numpy()
+    expected = pixel_word(layer, x[sample].double().numpy(), word_features[sample, :words].double().numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -65,9 +65,9 @@ def test_pixel_word_attention_is_lavts_formula_over_the_words_alone(sample: int,
 def test_word_pixel_attention_is_cadformers_formula_normalised_over_the_words_alone(sample: int, words: int) -> None:
     torch.manual_seed(2)
     layer = WordPixelAttention(WORD_WIDTH, WIDTH)
-    x, spoken = inputs()
-    found = layer(spoken, x, PADDING)[sample, :words].detach().numpy()
-    pixels, said = x[sample].double().numpy(), spoken[sample, :words].double().numpy()
+    x, word_features = inputs()
+    found = layer(word_features, x, PADDING)[sample, :words].detach().numpy()
+    pixels, said = x[sample].double().numpy(), word_features[sample, :words].double().numpy()
     scores = linear(layer.query, said) @ norm(linear(layer.key, pixels)).T / np.sqrt(WORD_WIDTH)
     expected = norm(linear(layer.out, softmax(scores) @ norm(linear(layer.value, pixels))))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -98,7 +98,7 @@ def test_instance_norm_is_pytorchs() -> None:
 
 
 def test_instance_norm_of_what_is_the_same_everywhere_is_zero() -> None:
-    same = torch.tensor([1 / 3, 0.9, -1.0, 100.1]).expand(1, 14400, 4)  # as where a pixel hears a single word
+    same = torch.tensor([1 / 3, 0.9, -1.0, 100.1]).expand(1, 14400, 4)  # as where a pixel attends to a single word
     torch.testing.assert_close(instance_norm(same), torch.zeros_like(same), rtol=0, atol=0)
 
 

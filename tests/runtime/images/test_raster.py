@@ -8,9 +8,9 @@ import pytest
 
 from rsvl.runtime.errors import InputError, MissingComponentError, OutputError
 from rsvl.runtime.images import raster
-from rsvl.runtime.images.raster import Georeference, RasterScene
+from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.reading import read_image
-from rsvl.runtime.images.scene import ArrayScene, open_scene
+from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.geotiff import write_masks
 
@@ -35,7 +35,7 @@ def write(path: Path, image: np.ndarray, crs: str | None = "EPSG:32618", transfo
 
 @pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 32}, {"compress": "deflate"}])
 def test_windows_are_parts_of_the_whole(tmp_path: Path, layout: dict) -> None:
-    scene = RasterScene(write(tmp_path / "scene.tif", RGB, **layout))
+    scene = open_scene(write(tmp_path / "scene.tif", RGB, **layout))
     assert (scene.height, scene.width) == (90, 70)
     assert np.array_equal(scene.read(), RGB)
     assert np.array_equal(scene.read(Window(20, 5, 40, 30)), RGB[20:60, 5:35])
@@ -48,7 +48,7 @@ def test_windows_are_parts_of_the_whole(tmp_path: Path, layout: dict) -> None:
 def test_georeference_says_system_transform_and_unit(
     tmp_path: Path, crs: str, expected: str, metres: float | None
 ) -> None:
-    georeference = RasterScene(write(tmp_path / "scene.tif", RGB, crs, TURNED)).georeference
+    georeference = open_scene(write(tmp_path / "scene.tif", RGB, crs, TURNED)).georeference
     assert georeference.crs == expected
     assert georeference.transform == TURNED
     assert georeference.metres == (None if metres is None else pytest.approx(metres))
@@ -56,7 +56,7 @@ def test_georeference_says_system_transform_and_unit(
 
 def test_system_without_a_code_travels_as_wkt(tmp_path: Path) -> None:
     local = "+proj=tmerc +lat_0=12.5 +lon_0=77.1 +k=1 +x_0=1000 +y_0=0 +ellps=GRS80 +units=m"
-    georeference = RasterScene(write(tmp_path / "scene.tif", RGB, local)).georeference
+    georeference = open_scene(write(tmp_path / "scene.tif", RGB, local)).georeference
     assert rasterio.CRS.from_wkt(georeference.crs) == rasterio.CRS.from_string(local)
 
 
@@ -85,7 +85,7 @@ def test_pixel_area_is_in_square_metres() -> None:
 def test_nodata_makes_pixels_invalid_everywhere_it_is_read(tmp_path: Path) -> None:
     image = RGB.copy()
     image[:30, :20] = 0
-    scene = RasterScene(write(tmp_path / "scene.tif", image, nodata=0))
+    scene = open_scene(write(tmp_path / "scene.tif", image, nodata=0))
     expected = np.ones((90, 70), bool)
     expected[:30, :20] = False
     assert np.array_equal(scene.valid(), expected)
@@ -94,13 +94,13 @@ def test_nodata_makes_pixels_invalid_everywhere_it_is_read(tmp_path: Path) -> No
 
 def test_alpha_band_makes_pixels_invalid(tmp_path: Path) -> None:
     alpha = np.where(RGB[:, :, :1] > 100, 255, 0).astype(np.uint8)
-    scene = RasterScene(write(tmp_path / "scene.tif", np.dstack([RGB, alpha]), photometric="RGB", alpha="YES"))
+    scene = open_scene(write(tmp_path / "scene.tif", np.dstack([RGB, alpha]), photometric="RGB", alpha="YES"))
     assert np.array_equal(scene.valid(), alpha[:, :, 0] > 0)
     assert np.array_equal(scene.read(), RGB)
 
 
 def test_scene_without_nodata_is_all_valid(tmp_path: Path) -> None:
-    assert RasterScene(write(tmp_path / "scene.tif", RGB)).valid() is None
+    assert open_scene(write(tmp_path / "scene.tif", RGB)).valid() is None
 
 
 def test_palette_gives_its_colours(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_windows_of_wide_types_share_one_stretch(tmp_path: Path) -> None:
     wide = RNG.integers(0, 4000, (90, 70, 3)).astype(np.uint16)
     wide[:40] *= 5
     wide[80:] = 65535
-    scene = RasterScene(write(tmp_path / "scene.tif", wide, nodata=65535))
     with pytest.warns(UserWarning, match="stretched") as caught:
-        whole = scene.read()
+        scene = open_scene(write(tmp_path / "scene.tif", wide, nodata=65535))
+    whole = scene.read()
     assert np.array_equal(scene.read(Window(10, 20, 50, 30)), whole[10:60, 20:50])
     assert len(caught) == 1
     low, high = np.percentile(wide[:80], (2, 98))  # nodata does not count
@@ -134,13 +134,13 @@ def test_windows_of_wide_types_share_one_stretch(tmp_path: Path) -> None:
 
 
 def test_thumbnail_keeps_proportions_and_never_enlarges(tmp_path: Path) -> None:
-    for scene in (RasterScene(write(tmp_path / "scene.tif", RGB)), ArrayScene(RGB)):
+    for scene in (open_scene(write(tmp_path / "scene.tif", RGB)), open_scene(RGB)):
         assert scene.thumbnail(45).shape == (45, 35, 3)
         assert np.array_equal(scene.thumbnail(500), RGB)
 
 
 def test_closed_scene_can_be_read_again(tmp_path: Path) -> None:
-    scene = RasterScene(write(tmp_path / "scene.tif", RGB))
+    scene = open_scene(write(tmp_path / "scene.tif", RGB))
     scene.close()
     assert np.array_equal(scene.read(), RGB)
 

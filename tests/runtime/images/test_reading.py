@@ -53,7 +53,7 @@ def test_rgb_array_is_not_copied() -> None:
         (GRAY, np.stack([GRAY] * 3, axis=2)),
         (GRAY[:, :, None], np.stack([GRAY] * 3, axis=2)),
         (np.dstack([GRAY, RGB[:, :, 1]]), np.stack([GRAY] * 3, axis=2)),
-        (np.dstack([RGB, GRAY]), RGB),
+        (np.dstack([RGB, np.full_like(GRAY, 255)]), RGB),
         (GRAY > 99, np.stack([(GRAY > 99) * np.uint8(255)] * 3, axis=2)),
         ((RGB / 255).astype(np.float32), RGB),
         (RGB / 255, RGB),

@@ -9,17 +9,14 @@ import pytest
 from PIL import Image
 
 from rsvl.runtime.errors import OutputError, UsageError
-from rsvl.runtime.images.raster import Georeference
-from rsvl.runtime.images.scene import ArrayScene
-from rsvl.runtime.results import geojson
+from rsvl.runtime.images.georeference import Georeference
+from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.results.overlay import COLOURS
 from rsvl.runtime.results.saving import save
 from rsvl.runtime.results.segmentation import Segmentation
 from tests.support.installed import needs
 
 UTM = Georeference("EPSG:32618", (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0), 1.0)
-SOUTH_UP = Georeference("EPSG:32618", (10.0, 0.0, 500_000.0, 0.0, 10.0, 4_000_000.0), 1.0)
-DEGREES = Georeference("EPSG:4326", (0.1, 0.0, 10.0, 0.0, -0.1, 50.0))
 
 
 def make(text: str = "the ring", georeference: Georeference | None = None, size: int = 1) -> Segmentation:
@@ -29,7 +26,7 @@ def make(text: str = "the ring", georeference: Georeference | None = None, size:
     mask[3, 4] = False
     mask[8, 9] = True
     mask = mask.repeat(size, 0).repeat(size, 1)
-    scene = ArrayScene(np.full((*mask.shape, 3), 60, np.uint8))
+    scene = open_scene(np.full((*mask.shape, 3), 60, np.uint8))
     return Segmentation(text, mask, 0.75, 0.5, georeference=georeference, scene=scene)
 
 
@@ -51,56 +48,6 @@ def test_to_dict_is_json(found: Segmentation) -> None:
     assert data["found"] == found.found and data["text"] == found.text and data["crs"] == found.crs
     assert data["size"] == [15, 12]
     assert data["box"] == (list(found.box) if found.box else None)
-
-
-def signed_area(ring: list) -> float:
-    x, y = np.array(ring).T
-    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
-
-
-@pytest.mark.parametrize("georeference", [UTM, SOUTH_UP, DEGREES], ids=["north up", "south up", "degrees"])
-def test_geojson_rasterizes_back_to_the_mask(tmp_path: Path, georeference: Georeference) -> None:
-    rasterio = pytest.importorskip("rasterio")
-    features = pytest.importorskip("rasterio.features")
-    found = make(georeference=georeference)
-    found.save(tmp_path / "ring.geojson")
-    (feature,) = json.loads((tmp_path / "ring.geojson").read_text())["features"]
-    transform = rasterio.Affine(*georeference.transform)
-    burned = features.rasterize([feature["geometry"]], found.mask.shape, transform=transform)
-    assert np.array_equal(burned.astype(bool), found.mask)
-    for exterior, *holes in feature["geometry"]["coordinates"]:
-        assert exterior[0] == exterior[-1]
-        assert signed_area(exterior) > 0 and all(signed_area(hole) < 0 for hole in holes)  # RFC 7946, 3.1.6
-
-
-@pytest.mark.parametrize(
-    ("georeference", "crs", "area", "unit"),
-    [
-        (UTM, "urn:ogc:def:crs:EPSG::32618", 2500.0, "m2"),
-        (DEGREES, None, 25, "pixels"),
-        (None, None, 25, "pixels"),
-        (Georeference('LOCAL_CS["x"]', UTM.transform, 1.0), 'LOCAL_CS["x"]', 2500.0, "m2"),
-    ],
-)
-def test_geojson_names_system_text_score_and_area(
-    georeference: Georeference | None, crs: str | None, area: float, unit: str
-) -> None:
-    data = geojson.collection([make(georeference=georeference)])
-    assert data.get("crs", {}).get("properties", {}).get("name") == crs
-    assert data["features"][0]["properties"] == {"text": "the ring", "score": 0.75, "area": area, "area_unit": unit}
-
-
-def test_geojson_has_one_feature_a_sentence_also_for_nothing() -> None:
-    features_ = geojson.collection([make("a"), EMPTY])["features"]
-    assert [f["properties"]["text"] for f in features_] == ["a", "nothing"]
-    assert features_[0]["geometry"]["type"] == "MultiPolygon" and features_[1]["geometry"] is None
-
-
-def test_single_component_is_a_polygon_and_pixels_without_a_place() -> None:
-    mask = np.zeros((5, 5), bool)
-    mask[1:3, 2:4] = True
-    geometry = geojson.collection([Segmentation("a", mask, 0.9, 0.5)])["features"][0]["geometry"]
-    assert geometry == {"type": "Polygon", "coordinates": [[[2, 1], [4, 1], [4, 3], [2, 3], [2, 1]]]}
 
 
 def test_overlay_colours_the_mask_and_keeps_the_rest() -> None:
@@ -159,7 +106,7 @@ def test_unknown_suffix_lists_the_known(tmp_path: Path, name: str) -> None:
         make().save(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "geojson"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "json"])
 def test_failed_write_keeps_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

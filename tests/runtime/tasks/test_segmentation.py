@@ -9,12 +9,11 @@ from PIL import Image
 
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
-from rsvl.runtime.images.raster import RasterScene
+from rsvl.runtime.images.scene import ImageScene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
-from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.tasks.segmentation import Segmenter
-from tests.support.toy_bundle import COLOUR, FUSED, SIZE, TOKENS, write_bundle
+from tests.support.toy_bundle import FUSED, SIZE, SPLIT, write_bundle
 
 
 @pytest.fixture
@@ -210,8 +209,8 @@ def test_large_geotiff_is_read_by_windows_only(
     segmenter: Segmenter, scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows: list[Window | None] = []
-    read = RasterScene.read
-    monkeypatch.setattr(RasterScene, "read", lambda self, window=None: windows.append(window) or read(self, window))
+    read = ImageScene.read
+    monkeypatch.setattr(ImageScene, "read", lambda self, window=None: windows.append(window) or read(self, window))
     path = write_geotiff(tmp_path / "scene.tif", scene)
     found = segmenter.segment(path, "red")
     assert len(windows) > 1 and all(w is not None and w.height == w.width == SIZE for w in windows)
@@ -262,6 +261,29 @@ def test_missing_image_is_refused_before_anything_runs(segmenter: Segmenter, tmp
 
 
 def test_model_without_a_mask_is_refused(tmp_path: Path) -> None:
-    folder = write_bundle(tmp_path / "bundle", (GraphSpec("text", (TOKENS,), (COLOUR,), "text.onnx"),))
+    folder = write_bundle(tmp_path / "bundle", SPLIT[:2])
     with pytest.raises(BundleError, match="give no mask_logits"):
         Segmenter(Bundle(folder))
+
+
+def test_unknown_words_are_told_once(segmenter: Segmenter, squares: np.ndarray) -> None:
+    fresh = load(segmenter._bundle, "cpu", 1)
+    with pytest.warns(UserWarning, match="does not know the words zeppelin, kayak"):
+        fresh.segment(squares, ["the red zeppelin", "the blue kayak"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh.segment(squares, "the zeppelin")
+
+
+def test_raw_inputs_of_unequal_number_are_an_input_error(segmenter: Segmenter) -> None:
+    images, tokens = np.zeros((2, 3, SIZE, SIZE), np.float32), np.zeros((3, 8), np.int64)
+    with pytest.raises(InputError, match="tokens has 3 as its batch, another has 2"):
+        segmenter.run(image=images, tokens=tokens)
+
+
+def test_many_sentences_are_encoded_in_bounded_batches(whole_bundle: Path, squares: np.ndarray) -> None:
+    runner, batches = load(whole_bundle, "cpu", 1), []
+    runner.set_input_hook(lambda graph, feeds: batches.append(len(feeds["tokens"])) if graph == "text" else None)
+    found = runner.segment(squares, ["the red square" + " the" * n for n in range(70)])
+    assert sum(batches) == 70 and max(batches) <= 32
+    assert {each.area for each in found} == {found[0].area}

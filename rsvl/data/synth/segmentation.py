@@ -20,7 +20,7 @@ from rsvl.data.synth.records import Records, SceneRecord, record
 _IMAGES, _SAR, _NOTES = Path("images/rrsisd/JPEGImages"), Path("images/rrsisd/SARImages"), Path("rrsisd")
 
 
-class ReferringLabels(Labels):
+class SegmentationLabels(Labels):
     """Masks and the sentences that name them."""
 
     sensors = ("optical", "both")

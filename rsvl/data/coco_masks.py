@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rsvl.runtime.errors import MissingComponentError
+from rsvl.runtime.extras import remedy
+
+_MAX_REACH = 10
+"""How far a polygon may lie outside of its image, in sides of the image."""
 
 
 def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.ndarray:
@@ -29,9 +34,7 @@ def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.nda
     try:
         from pycocotools import mask as coco
     except ImportError as error:
-        raise MissingComponentError(
-            "decoding masks needs pycocotools: pip install 'rsvl[train]', or pycocotools alone"
-        ) from error
+        raise MissingComponentError(f"decoding masks needs pycocotools: {remedy('pycocotools')}") from error
     codes = [_run_length_code(part, height, width, coco) for part in parts]
     if not codes:
         return np.zeros((height, width), dtype=bool)
@@ -42,6 +45,9 @@ def _run_length_code(part: Any, height: int, width: int, coco: Any) -> dict[str,
     if not isinstance(part, dict):
         if len(part) < 6 or len(part) % 2:
             raise ValueError(f"a polygon of {len(part)} numbers")
+        reach = _MAX_REACH * max(height, width, 1)
+        if not all(math.isfinite(number) and abs(number) <= reach for number in part):  # pycocotools would crash
+            raise ValueError("a polygon far outside of its image")
         return coco.frPyObjects([part], height, width)[0]
     rows, columns = (int(n) for n in part["size"])
     counts = part["counts"]
