@@ -8,6 +8,7 @@ A model's file declares a `ModelSpec`; `rsvl.export` writes it with what it meas
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -66,6 +67,12 @@ class ImageSpec:
         bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
             ones (`rsvl.runtime.images.bands`).
         stretch: the percentiles that become black and white where values are not 8-bit.
+        trained_side: side in pixels of the images that the model has learned from, before they were resized to `size`;
+            0 for `size` itself. A larger scene is shown in tiles of that side.
+        trained_resolution: the least and the largest ground resolution of those images, in metres per pixel; empty
+            where it is not known.
+        keep_aspect: whether a window that is not square is padded and not distorted. True for a model that has learned
+            from square images; False for one that has learned from images distorted to squares.
     """
 
     size: int
@@ -77,6 +84,9 @@ class ImageSpec:
     sensors: tuple[str, ...] = ("optical",)
     bands: tuple[str | int, ...] = ()
     stretch: tuple[float, float] = (2.0, 98.0)
+    trained_side: int = 0
+    trained_resolution: tuple[float, ...] = ()
+    keep_aspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,7 +260,14 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     bands = tuple(band if isinstance(band, int) else str(band) for band in data["bands"])
     low, high = (float(percentile) for percentile in data["stretch"])
     resize, name = str(data["resize"]), str(data["name"])
-    spec = ImageSpec(size, mean, std, channels, resize, name, sensors, bands, (low, high))
+    side = int(data.get("trained_side", 0))
+    resolution = tuple(float(metres) for metres in data.get("trained_resolution", ()))
+    keep_aspect = bool(data.get("keep_aspect", False))
+    spec = ImageSpec(
+        size, mean, std, channels, resize, name, sensors, bands, (low, high), side, resolution, keep_aspect
+    )
+    if side < 0 or len(resolution) not in (0, 2) or any(not 0 < metres < math.inf for metres in resolution):
+        raise ValueError("image: trained_side is pixels, and trained_resolution two lengths in metres")
     if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
         raise ValueError("image: size, channels, mean and std do not fit together")
     if len(bands) not in (0, 1, 3) or not 0 <= low < high <= 100:
