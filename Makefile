@@ -8,7 +8,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # What the runtime's tests need beside the light installation: onnx writes the toy bundles.
 LIGHT_TESTS := pytest pytest-xdist onnx
 
-.PHONY: demo test test-runtime lint types docs rooms gate train-tiny constraints clean kernels plugins gpu
+.PHONY: demo test test-runtime test-arm lint types docs rooms gate train-tiny constraints clean kernels plugins gpu
 
 demo: $(READY)
 	$(BIN)/rsvl export --model cd2fsan-tiny --fp16 -o demo/cd2fsan-tiny.bundle
@@ -44,6 +44,11 @@ docs: $(READY) rooms
 	rm -rf build/pages && mkdir -p build/pages
 	ln -s $(addprefix ../../,$(wildcard *.md) docs examples benchmarks rsvl) build/pages/
 	$(BIN)/mkdocs build --strict
+
+# The golden tests on an emulated Arm CPU with float16 instructions, which build/arm is set up for from Debian's
+# and PyPI's packages: 200 MB, some minutes. Where that cannot be done it says why.
+test-arm: $(READY) rooms
+	$(BIN)/python .ci/arm.py build/arm
 
 # mypy and mkdocs do not follow setuptools' package-dir: build/rooms shows them the rooms as the one package they install as.
 rooms:

@@ -1,17 +1,17 @@
-"""Parameters and multiply-adds of a model, by module and by graph, from its shapes alone.
+"""Parameters and MACs (multiply–accumulate operations) of a model, by module and by graph, from its shapes alone.
 
-The model stands on PyTorch's meta device: it has shapes and no weights, so counting takes about a second and no memory.
-Every operator that gets there is counted by PyTorch's own formula for it. Composite ones have by then become what they
-are made of: `rsvl::rotated_conv2d` is a product that combines the kernels, and a convolution. A custom operator that is
-not composite counts once it has a formula (``torch.utils.flop_counter.register_flop_formula``).
+The model is on PyTorch's meta device, with shapes and no weights, so counting takes about a second and no memory. Each
+operator is counted by PyTorch's own formula. Composite operators have been decomposed by then: `rsvl::rotated_conv2d`
+is a product that combines the kernels, and a convolution. A custom operator that is not composite counts once it has a
+formula (``torch.utils.flop_counter.register_flop_formula``).
 
 Publications count differently, so two sums are kept apart: products with weights (linear and convolution layers), and
-products of activations with each other (attention: queries with keys, scores with values). An operation is a
-multiplication or an addition: a multiply-add is two.
+products of activations with each other (attention: queries with keys, scores with values). A MAC is two operations, a
+multiplication and an addition.
 
-Of what is computed, some may be for nothing: a mixture of experts multiplies all of them and masks those not chosen. A
-module that has `idle_macs` (which takes what its `forward` takes) says how much; a sparse execution would do
-without. `rsvl.modules.layers.lora_moe.LoRAMoE` is one.
+Some MACs are idle: a mixture of experts may compute all experts and mask those not selected. A module's `idle_macs`,
+which takes the arguments of its `forward`, says how many a sparse execution would skip;
+`rsvl.modules.layers.lora_moe.LoRAMoE` has it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _WITH_WEIGHTS = {_aten.mm, _aten.addmm, _aten.convolution, _aten._convolution}
 
 
 @dataclass(frozen=True)
-class MultiplyAdds:
-    """Multiply-adds for a batch of one.
+class Macs:
+    """MACs at batch 1.
 
     Attributes:
         layers: in linear and convolution layers, and in combining kernels.
         attention: in products of activations with activations.
-        idle: of both, those of experts that the gates switch off.
+        idle: of both, those of experts with a gate of zero.
     """
 
     layers: int = 0
@@ -54,7 +54,7 @@ class MultiplyAdds:
 
     @property
     def sparse(self) -> int:
-        """What a sparse execution would compute: all products but those of experts that are switched off."""
+        """MACs of a sparse execution: all products but those of experts with a gate of zero."""
         return self.total - self.idle
 
     @property
@@ -62,37 +62,37 @@ class MultiplyAdds:
         """Multiplications and additions of all products."""
         return 2 * self.total
 
-    def __add__(self, other: MultiplyAdds) -> MultiplyAdds:
-        return MultiplyAdds(self.layers + other.layers, self.attention + other.attention, self.idle + other.idle)
+    def __add__(self, other: Macs) -> Macs:
+        return Macs(self.layers + other.layers, self.attention + other.attention, self.idle + other.idle)
 
-    def __sub__(self, other: MultiplyAdds) -> MultiplyAdds:
-        return MultiplyAdds(self.layers - other.layers, self.attention - other.attention, self.idle - other.idle)
+    def __sub__(self, other: Macs) -> Macs:
+        return Macs(self.layers - other.layers, self.attention - other.attention, self.idle - other.idle)
 
 
 @dataclass(frozen=True)
 class Count:
-    """A module's parameters and multiply-adds, those of the modules in it included."""
+    """Parameters and MACs of a module, including its submodules."""
 
     parameters: int
-    multiply_adds: MultiplyAdds
+    macs: Macs
 
     def __sub__(self, other: Count) -> Count:
-        return Count(self.parameters - other.parameters, self.multiply_adds - other.multiply_adds)
+        return Count(self.parameters - other.parameters, self.macs - other.macs)
 
 
 @dataclass(frozen=True)
 class ModelCount:
-    """What a model has and does for one image and one sentence.
+    """Parameters and MACs of a model for one image and one sentence.
 
     Attributes:
         total: the whole model.
         modules: every module by its path in the model, such as ``drc.0.conv``.
-        graphs: multiply-adds of each graph of its declaration.
+        graphs: MACs of each graph of its declaration.
     """
 
     total: Count
     modules: dict[str, Count]
-    graphs: dict[str, MultiplyAdds]
+    graphs: dict[str, Macs]
 
     def parts(self) -> dict[str, Count]:
         """The model's direct children, in its own order."""
@@ -103,17 +103,17 @@ def count(build: Callable[[], nn.Module]) -> ModelCount:
     """Counts a model.
 
     Args:
-        build: makes the model (with `spec` and `graph(name)`); called under the meta device.
+        build: creates the model (with `spec` and `graph(name)`); called with the meta device as default.
     """
     with torch.device("meta"):
         model: Any = build().eval()
-    by_module: dict[str, MultiplyAdds] = {}
+    by_module: dict[str, Macs] = {}
     graphs = {}
     for graph in model.spec.graphs:
         counted = count_call(model, partial(model.graph(graph.name), *_inputs(graph)))
         graphs[graph.name] = _sum(counted.values())
         for name, products in counted.items():
-            by_module[name] = by_module.get(name, MultiplyAdds()) + products
+            by_module[name] = by_module.get(name, Macs()) + products
     modules = {
         name: Count(_parameters(module), _sum(p for at, p in by_module.items() if f"{at}.".startswith(f"{name}.")))
         for name, module in model.named_modules()
@@ -122,8 +122,8 @@ def count(build: Callable[[], nn.Module]) -> ModelCount:
     return ModelCount(Count(_parameters(model), _sum(by_module.values())), modules, graphs)
 
 
-def count_call(model: nn.Module, call: Callable[[], Any]) -> dict[str, MultiplyAdds]:
-    """Multiply-adds of a call, by the path of the innermost module of `model` that they happen in ("" for none).
+def count_call(model: nn.Module, call: Callable[[], Any]) -> dict[str, Macs]:
+    """MACs of a call, by the path of the innermost module of `model` that they happen in ("" for none).
 
     The call should have a batch of one, tensors on the meta device, and weights that require gradients (as they do
     by default): only then does PyTorch always treat a linear layer as one matrix product, whatever its input's layout.
@@ -139,7 +139,7 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.by_module: dict[str, MultiplyAdds] = {}
+        self.by_module: dict[str, Macs] = {}
         self._running = [""]
 
     @contextmanager
@@ -158,7 +158,7 @@ class _Counter(TorchDispatchMode):
     def _enter(self, name: str, module: Any, inputs: tuple[Any, ...]) -> None:
         self._running.append(name)
         if hasattr(module, "idle_macs"):
-            self._add(MultiplyAdds(idle=module.idle_macs(*inputs)))
+            self._add(Macs(idle=module.idle_macs(*inputs)))
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         self._running.pop()
@@ -172,12 +172,12 @@ class _Counter(TorchDispatchMode):
         if operator in flop_registry:
             products = flop_registry[operator](*args, **kwargs, out_val=result) // 2
             kind = "layers" if operator in _WITH_WEIGHTS else "attention"
-            self._add(MultiplyAdds(**{kind: products}))
+            self._add(Macs(**{kind: products}))
         return result
 
-    def _add(self, products: MultiplyAdds) -> None:
+    def _add(self, products: Macs) -> None:
         name = self._running[-1]
-        self.by_module[name] = self.by_module.get(name, MultiplyAdds()) + products
+        self.by_module[name] = self.by_module.get(name, Macs()) + products
 
 
 def _inputs(graph: GraphSpec) -> list[Tensor]:
@@ -194,5 +194,5 @@ def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _sum(products: Iterable[MultiplyAdds]) -> MultiplyAdds:
-    return sum(products, MultiplyAdds())
+def _sum(products: Iterable[Macs]) -> Macs:
+    return sum(products, Macs())

@@ -1,4 +1,4 @@
-"""Writing a picture that Matplotlib drew."""
+"""Saving Matplotlib figures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DPI = 160
 
 
 def check_drawable(path: Path) -> None:
-    """Finds out before all work whether a picture can be drawn.
+    """Checks, before any work, whether a plot can be drawn.
 
     Raises:
-        UsageError: a suffix of another format.
+        UsageError: the suffix is not one of `FORMATS`.
         MissingComponentError: Matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path.name}: a picture is a {' or '.join(FORMATS)} file")
+        raise UsageError(f"{path.name}: a plot is a {' or '.join(FORMATS)} file")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -32,7 +32,7 @@ def check_drawable(path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture in the format that its suffix names.
+    """Writes a figure in the format of the path's suffix.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Keeping what was measured: a JSON file for programs, and the same as a Markdown page beside it."""
+"""Saving measurements: a JSON file for programs, and the same as a Markdown page beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from rsvl.runtime.atomic import write_text
 
 RESULTS = Path("benchmarks/results")
-"""Where the project keeps its own: below the current folder."""
+"""The project's own records, relative to the current folder."""
 
 
 def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
@@ -19,11 +19,11 @@ def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
     Args:
         data: plain JSON types.
         page: Markdown.
-        folder: made where it does not exist.
-        stem: the files' name, see `file_stem`.
+        folder: created if it does not exist.
+        stem: the file name, see `file_stem`.
 
     Returns:
-        The JSON file's path.
+        The path of the JSON file.
 
     Raises:
         OutputError: one of them cannot be written.
@@ -36,5 +36,5 @@ def keep(data: dict[str, Any], page: str, folder: Path, stem: str) -> Path:
 
 
 def file_stem(*words: str) -> str:
-    """A file's name made of words: small letters, digits and hyphens."""
+    """A file name made of words: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")

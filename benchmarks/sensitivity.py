@@ -1,4 +1,4 @@
-"""What each part of a model costs in 8 bits, as a picture."""
+"""A plot of what each part of a model costs in 8 bits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _QUANTIZED, _FLOAT = "#31688e", "#b5b5b5"
 
 
 def draw(model: str, found: Quantization, path: Path) -> None:
-    """Writes a picture of two bars a part: its share of the arithmetic, and what it loses alone; gray stays float.
+    """Plots two bars per part: its share of the arithmetic, and its drop when quantized alone; gray stays float.
 
     Args:
         model: the model's name.
-        found: what was measured, every part alone.
+        found: the measurements, each part quantized alone.
         path: a ``.png`` or ``.svg`` file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Timing several ways of doing a thing so that whatever else the machine does falls on all of them alike."""
+"""Timing several functions in alternating rounds, so that background load affects all of them alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsvl.runtime.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Milliseconds of a way's rounds: the median, and what 90 % and 99 % of them stay below."""
+    """Latency percentiles in milliseconds."""
 
     p50: float
     p90: float
@@ -22,33 +22,33 @@ class Percentiles:
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> Percentiles:
-        """Of measured times; with few rounds the 99th is next to the slowest."""
+        """The percentiles of measured times; with few rounds the 99th is close to the maximum."""
         return cls(*(float(value) for value in np.percentile(milliseconds, [50, 90, 99])))
 
     @property
     def per_second(self) -> float:
-        """How often a second, by the median."""
+        """Runs per second at the median latency."""
         return 1e3 / self.p50
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], Any]], rounds: int, progress: Progress = silent
+    runners: Mapping[str, Callable[[], Any]], rounds: int, progress: Progress = silent
 ) -> dict[str, list[float]]:
-    """Milliseconds of each way in each round; a round runs every way once and begins with another one each time.
+    """Times each runner once per round, in milliseconds; each round starts with a different runner.
 
     Args:
-        ways: functions that return when their work is done; they should have been run once before.
-        rounds: how often each is timed.
+        runners: functions that return when their work is done, by name; already warmed up.
+        rounds: number of rounds.
         progress: called after every round.
     """
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    order = list(ways)
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    order = list(runners)
     for number in range(rounds):
-        for way in order:
-            time.sleep(0.02)  # idle threads of the way before spin for some milliseconds
+        for name in order:
+            time.sleep(0.02)  # idle threads of the previous runner spin for some milliseconds
             start = time.perf_counter()
-            ways[way]()
-            times[way].append(1e3 * (time.perf_counter() - start))
+            runners[name]()
+            times[name].append(1e3 * (time.perf_counter() - start))
         order.append(order.pop(0))
         progress(number + 1, rounds)
     return times

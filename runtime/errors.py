@@ -57,5 +57,11 @@ class EngineError(RsvlError):
     """A TensorRT engine cannot be built or loaded. Exit code 1."""
 
 
+class UndecidedError(RsvlError):
+    """A gate found something beyond its limit that chance may explain. Exit code 4."""
+
+    exit_code = 4
+
+
 class RegressionError(RsvlError):
     """A bundle is worse than its baseline by more than a gate allows. Exit code 1."""

@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+#: The Python from which on an extra can be installed, where that is not the light runtime's. pyproject.toml's markers
+#: say it for each package.
+_FIRST_PYTHON = {"train": (3, 11), "export": (3, 11)}
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,12 @@ COMPONENTS = (
 )
 
 
-def install(extra: str) -> str:
-    """The command that installs an extra."""
-    return f"pip install 'rsvl[{extra}]'"
+def install(extra: str, python: Sequence[int] = sys.version_info[:2]) -> str:
+    """The command that installs an extra; where this Python is too old for it, after the one that it takes."""
+    command, first = f"pip install 'rsvl[{extra}]'", _FIRST_PYTHON.get(extra, (3, 0))
+    if tuple(python) >= first:
+        return command
+    return "use Python {}.{} or later, and there {}".format(*first, command)
 
 
 def find_component(module: str) -> Component | None:

@@ -7,6 +7,7 @@ A model's file declares a `ModelSpec`; `rsvl.export` writes it with what it meas
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -15,8 +16,18 @@ from typing import Any
 from rsvl.runtime.errors import BundleError, UsageError
 from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 2
-"""2: `Manifest.quantization`. A bundle of version 1 has none and is read as before."""
+SCHEMA_VERSION = 3
+"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256.
+
+A bundle of an earlier version has none and is read as before.
+"""
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
+
+_SEAL = "sha256"
+_SEALED_SINCE = 3
+_MAX_SIDE, _MAX_TOKENS = 1 << 15, 1 << 16
+"""Of a model's image in pixels, and of its sentence: what is beyond them is damage."""
 
 #: The tasks that rsvl itself knows, by their public names.
 SEGMENTATION = "referring-segmentation"
@@ -61,12 +72,14 @@ class ImageSpec:
         mean: of each channel, 0…1.
         std: of each channel, positive.
         channels: 3 for colour, 1 for a single band such as SAR amplitude.
-        resize: resampling, a Pillow filter's name.
+        resize: resampling, a Pillow filter's name, or ``linear``: bilinear without antialiasing, as OpenCV's.
         name: the graph input's name.
         sensors: what may be given: ``optical``, ``sar`` or both.
         bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
             ones (`rsvl.runtime.images.bands`).
         stretch: the percentiles that become black and white where values are not 8-bit.
+        letterbox: the gray, 0…255, of a border around the image, which then keeps its proportions
+            (`rsvl.runtime.images.letterbox`); None resizes it to the square. For models that give no masks.
         trained_side: side in pixels of the images that the model has learned from, before they were resized to `size`;
             0 for `size` itself. A larger scene is shown in tiles of that side.
         trained_resolution: the least and the largest ground resolution of those images, in metres per pixel; empty
@@ -84,6 +97,7 @@ class ImageSpec:
     sensors: tuple[str, ...] = ("optical",)
     bands: tuple[str | int, ...] = ()
     stretch: tuple[float, float] = (2.0, 98.0)
+    letterbox: int | None = None
     trained_side: int = 0
     trained_resolution: tuple[float, ...] = ()
     keep_aspect: bool = False
@@ -208,23 +222,33 @@ class Manifest:
     schema: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """The manifest as indented JSON text with stable key order."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """The manifest as indented JSON text with stable key order, its own SHA-256 in it."""
+        data = asdict(self)
+        if self.schema >= _SEALED_SINCE:
+            data = seal(data)
+        return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Reads a manifest.
 
         Raises:
-            BundleError: not JSON, a schema newer than this rsvl's, or a missing or ill-typed field.
+            BundleError: not JSON, a schema newer than this rsvl's, changed since it was written, or a field that is
+                missing, ill-typed or impossible.
         """
         try:
-            data = json.loads(text)
+            data = json.loads(text, parse_constant=_refuse_constant)
             schema = data["schema"]
             if not isinstance(schema, int) or schema > SCHEMA_VERSION:
                 raise BundleError(
                     f"bundle schema {schema!r} is newer than this rsvl reads ({SCHEMA_VERSION}): upgrade rsvl"
                 )
+            if schema >= _SEALED_SINCE or _SEAL in data:
+                if seal(data)[_SEAL] != data[_SEAL]:
+                    raise BundleError("manifest.json has changed since export (its SHA-256 differs): copy it again")
+                del data[_SEAL]
+            if data["precision"] not in PRECISIONS:
+                raise ValueError(f"precision {data['precision']!r}")
             files = {str(name): str(digest) for name, digest in data["files"].items()}
             about = data.get("quantization")
             read = {
@@ -234,11 +258,45 @@ class Manifest:
                 "quantization": None if about is None else Quantization.from_dict(about),
             }
             return cls(**{**data, **read})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise BundleError(f"manifest.json is not a valid bundle manifest ({error!r}): export it again") from error
 
 
+def seal(data: dict[str, Any]) -> dict[str, Any]:
+    """A manifest's fields with the SHA-256 (hex) of their canonical text, keys sorted, under ``sha256``."""
+    fields = {name: value for name, value in data.items() if name != _SEAL}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {**fields, _SEAL: hashlib.sha256(text.encode("ascii")).hexdigest()}
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
 def _model(data: dict[str, Any]) -> ModelSpec:
+    spec = _read_model(data)
+    if not 0 < spec.threshold < 1:
+        raise ValueError(f"threshold {spec.threshold} is not between 0 and 1")
+    if not spec.graphs:
+        return spec  # a declaration, not yet exported
+    for image in spec.images:
+        _check_shape(spec, image.name, (image.channels, image.size, image.size))
+    if spec.text is not None and "tokens" in spec.raw_inputs:
+        _check_shape(spec, "tokens", (spec.text.tokens,))
+    return spec
+
+
+def _check_shape(spec: ModelSpec, name: str, expected: tuple[int, ...]) -> None:
+    """Holds what is said of an input against the graph that takes it; its first dimension is the batch."""
+    if name not in spec.raw_inputs:
+        raise ValueError(f"no graph takes the input {name}")
+    shape = spec.raw_inputs[name].shape[1:]
+    pairs = zip(shape, expected, strict=False)
+    if len(shape) != len(expected) or not all(isinstance(taken, str) or taken == size for taken, size in pairs):
+        raise ValueError(f"{name}: {list(expected)} was declared, its graph takes {list(shape)}")
+
+
+def _read_model(data: dict[str, Any]) -> ModelSpec:
     if len({image["name"] for image in data["images"]}) != len(data["images"]):
         raise ValueError("images: two have the same name")
     return ModelSpec(
@@ -260,25 +318,30 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     bands = tuple(band if isinstance(band, int) else str(band) for band in data["bands"])
     low, high = (float(percentile) for percentile in data["stretch"])
     resize, name = str(data["resize"]), str(data["name"])
+    letterbox = None if data.get("letterbox") is None else int(data["letterbox"])
     side = int(data.get("trained_side", 0))
     resolution = tuple(float(metres) for metres in data.get("trained_resolution", ()))
     keep_aspect = bool(data.get("keep_aspect", False))
+    stretch = (low, high)
     spec = ImageSpec(
-        size, mean, std, channels, resize, name, sensors, bands, (low, high), side, resolution, keep_aspect
+        size, mean, std, channels, resize, name, sensors, bands, stretch, letterbox, side, resolution, keep_aspect
     )
     if side < 0 or len(resolution) not in (0, 2) or any(not 0 < metres < math.inf for metres in resolution):
         raise ValueError("image: trained_side is pixels, and trained_resolution two lengths in metres")
-    if spec.size < 1 or not len(mean) == len(std) == spec.channels or min(std, default=0) <= 0:
+    finite = all(math.isfinite(value) for value in (*mean, *std))
+    if not 1 <= size <= _MAX_SIDE or not len(mean) == len(std) == channels or min(std, default=0) <= 0 or not finite:
         raise ValueError("image: size, channels, mean and std do not fit together")
     if len(bands) not in (0, 1, 3) or not 0 <= low < high <= 100:
         raise ValueError("image: bands are three or one, and stretch two percentiles")
+    if letterbox is not None and not 0 <= letterbox <= 255:
+        raise ValueError("image: the gray of a letterbox is 0 to 255")
     return spec
 
 
 def _text(data: dict[str, Any]) -> TextSpec:
     spec = TextSpec(int(data["tokens"]), int(data["pad"]), str(data["tokenizer"]))
-    if spec.tokens < 3:
-        raise ValueError("text: tokens must have room for start, word and end")
+    if not 3 <= spec.tokens <= _MAX_TOKENS or not 0 <= spec.pad < 1 << 31:
+        raise ValueError("text: tokens must have room for start, word and end, and pad be an id")
     return spec
 
 

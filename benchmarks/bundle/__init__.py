@@ -1,1 +1,1 @@
-"""How fast a bundle is on a machine, and beside it other ways of running its model."""
+"""How fast a bundle is on a machine, beside other runners of its model."""

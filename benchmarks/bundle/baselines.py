@@ -1,4 +1,4 @@
-"""The ways that a bundle is measured beside, in the same run: PyTorch, torch.compile, a plain ONNX export, OpenVINO."""
+"""Runners that a bundle is compared with, in the same run: PyTorch, torch.compile, a plain ONNX export, OpenVINO."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from rsvl.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class Options:
-    """How the peers are made.
+    """How to create the baselines.
 
     Attributes:
-        model: what the bundle was exported from, as `rsvl.load` takes it; None for the name that the bundle has.
-        weights: as `rsvl.load` takes them; those that the bundle was exported from, for its answers to be comparable.
-        compiled: whether torch.compile is among the ways (it needs a C++ compiler).
+        model: the model that the bundle was exported from, as in `rsvl.load`; None for the one that it names.
+        weights: as in `rsvl.load`; outputs are comparable only with the weights that the bundle was exported from.
+        compiled: whether to include torch.compile (it needs a C++ compiler).
     """
 
     model: str | None = None
@@ -41,35 +41,37 @@ class Options:
 
 
 @dataclass
-class Peers:
-    """The ways by name, and what is missing among them and why.
+class Baselines:
+    """The baselines that run on this machine.
 
     Attributes:
-        same_weights: whether the peers have the bundle's weights, so that answers can be compared.
+        same_weights: whether they have the bundle's weights, so that outputs can be compared.
+        runners: by name.
+        remarks: which are missing and why.
     """
 
     same_weights: bool
-    ways: dict[str, Run] = field(default_factory=dict)
+    runners: dict[str, Run] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def prepared(
     manifest: Manifest, inputs: Tensors, threads: int, on_gpu: bool, options: Options, progress: Progress
-) -> Iterator[Peers]:
-    """Makes the peers; their files live as long as the block.
+) -> Iterator[Baselines]:
+    """Creates the baselines; their files exist until the block ends.
 
     Args:
         manifest: the bundle's.
-        inputs: each raw input by name, batch 1.
-        threads: CPU threads of each way.
-        on_gpu: whether the bundle runs on a GPU: the peers do, too.
-        options: how they are made.
+        inputs: the raw inputs by name, batch 1.
+        threads: CPU threads per runner.
+        on_gpu: whether the bundle runs on a GPU; the baselines then do, too.
+        options: how to create them.
         progress: called as the work goes on.
 
     Raises:
         UsageError: no such model or weights.
-        InputError: the model is not the bundle's.
+        InputError: another model than the bundle's.
     """
     torch.set_num_threads(threads)
     progress(0, 3, "building the model in PyTorch")
@@ -79,37 +81,37 @@ def prepared(
         raise InputError(
             f"the bundle is of {manifest.model.name}, not {spec.name}: name the --model that it was made from"
         )
-    peers = Peers(model.source == manifest.source and "sha256" in model.source)
+    baselines = Baselines(model.source == manifest.source and "sha256" in model.source)
     whole, device = Whole(model), "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "plain.onnx")
-        progress(1, 3, "exporting plainly")
-        exports = _exports(peers.remarks, whole, inputs, threads, path, on_gpu)
+        progress(1, 3, "exporting a plain ONNX graph")
+        exports = _exports(baselines.remarks, whole, inputs, threads, path, on_gpu)
         whole.to(device)
-        peers.ways[EAGER] = pytorch(whole, spec, inputs, device)
+        baselines.runners[EAGER] = pytorch(whole, spec, inputs, device)
         if options.compiled:
             progress(2, 3, "compiling")
-            _add_compiled(peers, pytorch(torch.compile(whole), spec, inputs, device))
-        peers.ways |= exports
+            _add_compiled(baselines, pytorch(torch.compile(whole), spec, inputs, device))
+        baselines.runners |= exports
         if on_gpu and device == "cpu":
-            peers.remarks.append("PyTorch sees no GPU: it ran on the processor")
-        yield peers
+            baselines.remarks.append("PyTorch sees no GPU: it ran on the CPU")
+        yield baselines
 
 
-def _add_compiled(peers: Peers, compiled: Run) -> None:
+def _add_compiled(baselines: Baselines, compiled: Run) -> None:
     try:
         compiled()
-    except RuntimeError as error:  # all of torch.compile's own errors are, such as that there is no C++ compiler
+    except RuntimeError as error:  # includes torch.compile's own errors, such as a missing C++ compiler
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        peers.remarks.append(f"torch.compile fails here ({reason}): leave it out with --no-compile")
+        baselines.remarks.append(f"torch.compile fails here ({reason}): leave it out with --no-compile")
     else:
-        peers.ways[COMPILED] = compiled
+        baselines.runners[COMPILED] = compiled
 
 
 def _exports(
     remarks: list[str], whole: Whole, inputs: Tensors, threads: int, path: Path, on_gpu: bool
 ) -> dict[str, Run]:
-    """The plain export in ONNX Runtime and, on a processor, in OpenVINO; a remark for each that cannot be."""
+    """The plain export in ONNX Runtime and, on the CPU, in OpenVINO; adds a remark for each that does not run."""
     provider = "CUDAExecutionProvider" if on_gpu else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         remarks.append(f"ONNX Runtime has no {provider}: no plain ONNX export on this device")

@@ -1,8 +1,8 @@
-"""What this machine can do at most: a large float32 matrix product and a large copy in main memory, measured.
+"""The ceilings of this machine, measured: a large float32 matrix product and a large copy in main memory.
 
     python -m rsvl.benchmarks.bundle.ceilings 2
 
-They run in a process of their own, because NumPy takes its number of threads from the environment when it starts.
+They run in a separate process, because NumPy reads its number of threads from the environment when it starts.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any
 
 import numpy as np
 
-from rsvl.benchmarks.bundle.subprocess_json import answer
+from rsvl.benchmarks.bundle.subprocess_json import run_json
 
 SIDE = 2048
 COPIED = 256 * 2**20
-"""Bytes that are copied; more than any cache holds."""
+"""Bytes copied; more than any cache holds."""
 _ROUNDS = 5
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best of some rounds.
+    """The best of several rounds.
 
     Attributes:
-        matrix_gflops: billions of multiplications and additions a second, float32.
-        copy_gb_s: billions of bytes a second read and written, in main memory, or in the GPU's.
-        where: what they were measured with.
+        matrix_gflops: billions of multiplications and additions per second, float32.
+        copy_gb_s: gigabytes per second read and written, in main memory or in GPU memory.
+        where: the library that measured them.
     """
 
     matrix_gflops: float
@@ -41,19 +41,19 @@ class Ceilings:
     where: str
 
 
-def processor_ceilings(threads: int) -> Ceilings:
-    """The processor's, by NumPy, with so many threads.
+def cpu_ceilings(threads: int) -> Ceilings:
+    """The CPU's, measured with NumPy on `threads` threads.
 
     Raises:
-        RsvlError: the process that measures failed, out of memory for example.
+        RsvlError: the measuring process failed, for example out of memory.
     """
     failed = "the machine's ceilings cannot be measured (is there memory for them?)"
     environment = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    return Ceilings(**answer(["-m", __name__, str(threads)], failed, environment))
+    return Ceilings(**run_json(["-m", __name__, str(threads)], failed, environment))
 
 
 def gpu_ceilings() -> Ceilings | None:
-    """The GPU's, by PyTorch, in float32 as it is set up (TF32 off); None where PyTorch sees no GPU."""
+    """The GPU's, measured with PyTorch in float32 at its default (TF32 off); None if PyTorch sees no GPU."""
     try:
         import torch
     except ImportError:
@@ -82,13 +82,13 @@ def _measure(threads: int) -> Ceilings:
     source = np.ones(COPIED, np.uint8)
     target = np.empty_like(source)
     parts = [slice(start, start + COPIED // threads) for start in range(0, COPIED, COPIED // threads)]
-    with ThreadPoolExecutor(threads) as pool:  # NumPy lets go of the interpreter while it copies
+    with ThreadPoolExecutor(threads) as pool:  # NumPy releases the GIL while it copies
         copy = _best(lambda: list(pool.map(lambda part: np.copyto(target[part], source[part]), parts)))
     return Ceilings(2 * SIDE**3 / product / 1e9, 2 * COPIED / copy / 1e9, f"NumPy {np.__version__}")
 
 
 def _best(work: Callable[[], Any]) -> float:
-    """Seconds of the fastest round; the first warms up and does not count."""
+    """Seconds of the fastest round, after one to warm up."""
     work()
     seconds = []
     for _ in range(_ROUNDS):

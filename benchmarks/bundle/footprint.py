@@ -1,4 +1,4 @@
-"""How long a bundle takes to load and how much main memory it needs, measured in processes of their own.
+"""Load time and main memory of a bundle, measured in separate processes.
 
 python -m rsvl.benchmarks.bundle.footprint tiny.bundle --threads 2
 """
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsvl.benchmarks.bundle.subprocess_json import answer
+from rsvl.benchmarks.bundle.subprocess_json import run_json
 from rsvl.runtime.backends.onnxruntime.providers import onnxruntime
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
@@ -23,7 +23,7 @@ from rsvl.runtime.loading import load
 MB = 1e6
 RUNS = 3
 _IMPORTING = (
-    "import time; start = time.perf_counter(); import rsvl.runtime; "
+    "import time; start = time.perf_counter(); import rsvl.runtime.loading; "
     "from rsvl.runtime.backends.onnxruntime.providers import onnxruntime; onnxruntime(); "
     "print(time.perf_counter() - start)"
 )
@@ -31,16 +31,15 @@ _IMPORTING = (
 
 @dataclass(frozen=True)
 class Footprint:
-    """What fresh processes needed.
+    """What a fresh process needs.
 
     Attributes:
         import_s: seconds to import the runtime and its backend.
         read_s: seconds to read the bundle's files and compare their hashes with the manifest.
         start_s: seconds from there to sessions that can run.
-        imported_mb: megabytes of main memory before the bundle was loaded.
-        peak_mb: the most that the process held at any time, the first runs included (the second may allocate anew what
-            the first one did); None where the system does not tell.
-        weights_mb: megabytes of the graphs' files.
+        imported_mb: megabytes of main memory before the bundle is loaded.
+        peak_mb: peak main memory of the process over the first `RUNS` runs; None if the system does not report it.
+        weights_mb: megabytes of the graph files.
     """
 
     import_s: float
@@ -52,27 +51,27 @@ class Footprint:
 
     @property
     def of_weights(self) -> float | None:
-        """What loading and running added to the process, as a multiple of the weights."""
+        """What loading and running add to the process, as a multiple of the weights."""
         if self.peak_mb is None or self.imported_mb is None:
             return None
         return (self.peak_mb - self.imported_mb) / self.weights_mb
 
 
 def footprint(bundle: str | Path, provider: str | None = None, threads: int | None = None) -> Footprint:
-    """Loads a bundle in a process of its own and runs its golden inputs' first sample there, `RUNS` times.
+    """Loads a bundle in a separate process and runs the first golden sample there, `RUNS` times.
 
     Raises:
-        RsvlError: that process failed; its last line says why, and the class is that of its exit code.
+        RsvlError: that process failed; the message is its last line, the class follows its exit code.
     """
     arguments = ["-m", __name__, str(bundle)]
     arguments += ["--provider", provider] if provider else []
     arguments += ["--threads", str(threads)] if threads else []
-    import_s = answer(["-c", _IMPORTING], "the runtime cannot be imported in a process of its own")
-    return Footprint(import_s, **answer(arguments, f"{bundle} cannot be loaded in a process of its own"))
+    import_s = run_json(["-c", _IMPORTING], "the runtime cannot be imported in a separate process")
+    return Footprint(import_s, **run_json(arguments, f"{bundle} cannot be loaded in a separate process"))
 
 
 def _measure(bundle: str, provider: str | None, threads: int | None) -> dict[str, float | None]:
-    """All but the time of importing, which is over when this module runs."""
+    """Everything but the import time, which has passed when this module runs."""
     onnxruntime()
     imported_mb, began = _peak_mb(), time.perf_counter()
     opened = Bundle(bundle, check=True)
@@ -98,7 +97,7 @@ def weights_bytes(bundle: Bundle) -> int:
 
 
 def _peak_mb() -> float | None:
-    """The most main memory that this process ever held. Linux keeps it by process; others are not asked."""
+    """Peak main memory of this process, in megabytes; None on systems other than Linux."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:

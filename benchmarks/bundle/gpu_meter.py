@@ -1,7 +1,7 @@
-"""GPU memory and energy of some work.
+"""GPU memory and energy.
 
-By NVML where there is a GPU and `nvidia-ml-py`, which is imported `pynvml`; on a Jetson, which has no NVML and whose
-GPU shares the main memory, by `tegrastats` and of the whole module.
+By NVML, through `nvidia-ml-py` (its module is `pynvml`). A Jetson has no NVML, and its GPU shares the main memory:
+there `tegrastats` gives the energy of the whole module.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from rsvl.runtime.extras import remedy
 
 @dataclass(frozen=True)
 class GpuUse:
-    """What the GPU's own counters say.
+    """Readings of the GPU's own counters.
 
     Attributes:
         name: the GPU's.
-        memory_mb: megabytes of its memory that this process holds after the work; None where the driver does not tell
-            (in a container, for example) and where it has no memory of its own.
-        joules_a_run: energy of one run, all that the GPU, or a Jetson's module, used meanwhile included; None on GPUs
-            without the counter.
+        memory_mb: megabytes of GPU memory that this process holds after the work; None if the driver does not report
+            it (in a container, for example) or the GPU has no memory of its own.
+        joules_per_run: energy of one run, including all that the GPU, or a Jetson's module, used meanwhile; None on
+            GPUs without the counter.
     """
 
     name: str
     memory_mb: float | None
-    joules_a_run: float | None
+    joules_per_run: float | None
 
 
 def metered(work: Callable[[], Any], rounds: int) -> tuple[GpuUse | None, str]:
-    """Runs `work` so often between two readings.
+    """Runs `work` `rounds` times between two readings.
 
     Returns:
-        What was read, or None and in words why not.
+        The readings; or None and the reason.
     """
     if shutil.which(tegrastats.PROGRAM) is not None:
         return GpuUse("Jetson", None, tegrastats.joules(work, rounds)), ""
@@ -70,7 +70,7 @@ def _read(nvml: ModuleType, work: Callable[[], Any], rounds: int) -> GpuUse:
 
 
 def _device(nvml: ModuleType) -> Any:
-    """The first GPU that CUDA shows to this process."""
+    """The first GPU that is visible to CUDA in this process."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip() or "0"
     if first.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(first))

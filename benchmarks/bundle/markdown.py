@@ -1,11 +1,11 @@
-"""What `rsvl bench BUNDLE` found out, as Markdown."""
+"""The results of `rsvl bench BUNDLE`, as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rsvl.benchmarks.bundle.footprint import RUNS, Footprint
-from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, Way
+from rsvl.benchmarks.bundle.report import WARM_UP, BundleSpeed, RunnerSpeed
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.timing import Percentiles
 
@@ -15,7 +15,7 @@ _TIMES = ["p50 (ms)", "p90 (ms)", "p99 (ms)"]
 
 def markdown(found: BundleSpeed) -> str:
     """The whole report."""
-    parts = (_head, _ways, _questions, _batches, _room, _machine)
+    parts = (_head, _runners, _questions, _batches, _room, _machine)
     return "\n\n".join(text for part in parts for text in part(found)) + "\n"
 
 
@@ -24,28 +24,28 @@ def _head(found: BundleSpeed) -> Iterator[str]:
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
     yield (
         f"{found.bundle} on {found.provider}, {threads}. "
-        f"Percentiles of {found.rounds} rounds after {WARM_UP} to warm up."
+        f"Percentiles of {found.rounds} rounds after {WARM_UP} warm-up rounds."
     )
     for remark in found.remarks:
         yield f"Not measured: {remark}."
 
 
-def _ways(found: BundleSpeed) -> Iterator[str]:
-    yield "## Latency: one of each input, from raw inputs to final outputs"
+def _runners(found: BundleSpeed) -> Iterator[str]:
+    yield "## Latency at batch 1, from raw inputs to final outputs"
     yield (
         f"The last column, {found.agreement_is}, compares with the outputs that the export recorded from PyTorch. "
-        "Ways with other weights have none."
+        "Runners with other weights have none."
     )
-    first = found.ways[0]
+    first = found.runners[0]
     yield markdown_table(
-        ["way", *_TIMES, "the bundle is so many times as fast", found.agreement_is],
-        [_way(way, first) for way in found.ways],
+        ["runner", *_TIMES, "time relative to the bundle", found.agreement_is],
+        [_runner(runner, first) for runner in found.runners],
     )
 
 
-def _way(way: Way, first: Way) -> list[str]:
-    agreement = NONE if way.agreement is None else f"{way.agreement:.4f}"
-    return [way.name, *_times(way.ms), f"{way.ms.p50 / first.ms.p50:.2f}", agreement]
+def _runner(runner: RunnerSpeed, first: RunnerSpeed) -> list[str]:
+    agreement = NONE if runner.agreement is None else f"{runner.agreement:.4f}"
+    return [runner.name, *_times(runner.ms), f"{runner.ms.p50 / first.ms.p50:.2f}", agreement]
 
 
 def _questions(found: BundleSpeed) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _questions(found: BundleSpeed) -> Iterator[str]:
         yield "## Stages of one new sentence about one new image"
         whole = sum(times.p50 for times in found.stages.values())
         rows = [[name, *_times(times), f"{times.p50 / whole:.1%}"] for name, times in found.stages.items()]
-        yield markdown_table(["stage", *_TIMES, "part"], rows)
+        yield markdown_table(["stage", *_TIMES, "share"], rows)
     if found.questions:
         yield "## Calls"
         yield markdown_table(["call", *_TIMES], [[name, *_times(times)] for name, times in found.questions.items()])
@@ -64,16 +64,16 @@ def _batches(found: BundleSpeed) -> Iterator[str]:
     if found.throughput:
         yield "## Throughput"
         rows = [[str(batch), f"{rate:.2f}"] for batch, rate in found.throughput.items()]
-        yield markdown_table(["batch", "samples a second"], rows, words=0)
+        yield markdown_table(["batch", "samples per second"], rows, words=0)
 
 
 def _room(found: BundleSpeed) -> Iterator[str]:
-    yield "## Memory, start, and what the machine can do"
+    yield "## Memory, start and ceilings"
     rows = [*_footprint(found.footprint), *_shares(found)]
     if found.gpu is not None:
         rows += [
             ["GPU memory of this process", _number(found.gpu.memory_mb, "MB")],
-            ["GPU energy a run", _number(found.gpu.joules_a_run, "J", 2)],
+            ["GPU energy per run", _number(found.gpu.joules_per_run, "J", 2)],
         ]
     yield markdown_table(["what", "value"], rows)
 
@@ -81,9 +81,9 @@ def _room(found: BundleSpeed) -> Iterator[str]:
 def _footprint(room: Footprint) -> Iterator[list[str]]:
     added = NONE if room.of_weights is None else f"{room.of_weights:.2f} × the weights"
     yield ["weights", _number(room.weights_mb, "MB", 1)]
-    yield [f"host memory, peak of a fresh process that runs it {RUNS} times", _number(room.peak_mb, "MB", 1)]
-    yield ["of that before loading", _number(room.imported_mb, "MB", 1)]
-    yield ["so loading and running add", added]
+    yield [f"main memory, peak of a fresh process that runs it {RUNS} times", _number(room.peak_mb, "MB", 1)]
+    yield ["before loading", _number(room.imported_mb, "MB", 1)]
+    yield ["added by loading and running", added]
     yield ["importing the runtime", f"{room.import_s:.2f} s"]
     yield ["reading and hashing the bundle", f"{room.read_s:.2f} s"]
     yield ["starting its sessions", f"{room.start_s:.2f} s"]
@@ -95,9 +95,9 @@ def _shares(found: BundleSpeed) -> Iterator[list[str]]:
         return
     matrix = NONE if shares.matrix is None else f"{shares.matrix:.1%}"
     yield [f"matrix product, float32 ({ceilings.where})", f"{ceilings.matrix_gflops:.1f} billion operations/s"]
-    yield ["of it the bundle reaches", matrix]
+    yield ["share of it that the bundle reaches", matrix]
     yield [f"memory copy, read and written ({ceilings.where})", f"{ceilings.copy_gb_s:.1f} GB/s"]
-    yield ["of it the bundle needs to read its weights once a run", f"{shares.memory:.1%}"]
+    yield ["share of it for reading the weights once per run", f"{shares.memory:.1%}"]
 
 
 def _machine(found: BundleSpeed) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What `rsvl bench BUNDLE` found out, as a picture: the ways side by side, a question's stages, throughput by batch."""
+"""The results of `rsvl bench BUNDLE` as a plot: latency by runner, stages of a question, throughput by batch size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _OWN, _OTHERS = "#31688e", "#b5b5b5"
 
 
 def draw(found: BundleSpeed, path: Path) -> None:
-    """Writes the picture; errors as for `rsvl.benchmarks.plot.save`."""
+    """Writes the plot; errors as for `rsvl.benchmarks.plot.save`."""
     from matplotlib.figure import Figure
 
-    known = {_ways: found.ways, _stages: found.stages, _throughput: found.throughput}
+    known = {_runners: found.runners, _stages: found.stages, _throughput: found.throughput}
     panels = [panel for panel, values in known.items() if values]
     figure = Figure(figsize=(9, 3 * len(panels)), layout="constrained")
     figure.suptitle(f"{found.model}, {found.precision}, on {found.hardware}")
@@ -29,11 +29,11 @@ def draw(found: BundleSpeed, path: Path) -> None:
     save(figure, path)
 
 
-def _ways(axes: Axes, found: BundleSpeed) -> None:
-    times = {way.name: way.ms for way in found.ways}
+def _runners(axes: Axes, found: BundleSpeed) -> None:
+    times = {runner.name: runner.ms for runner in found.runners}
     colours = [_OWN] + [_OTHERS] * (len(times) - 1)
     _bars(axes, times, colours)
-    axes.set_title("one of each input: median, with 90 % and 99 %", loc="left", fontsize="medium")
+    axes.set_title("latency at batch 1: p50, p90 and p99", loc="left", fontsize="medium")
 
 
 def _stages(axes: Axes, found: BundleSpeed) -> None:
@@ -42,7 +42,7 @@ def _stages(axes: Axes, found: BundleSpeed) -> None:
 
 
 def _bars(axes: Axes, times: dict[str, Percentiles], colours: list[str]) -> None:
-    """A bar a name from top to bottom, as long as its median; a thin line to 99 %, a mark at 90 %."""
+    """A bar per name from top to bottom, as long as the median; a thin line to p99, a mark at p90."""
     names = list(times)
     longest = max(each.p99 for each in times.values())
     for row, name in enumerate(names):
@@ -61,5 +61,5 @@ def _throughput(axes: Axes, found: BundleSpeed) -> None:
     axes.plot(batches, rates, marker="o", color=_OWN)
     axes.set_xticks(batches)
     axes.set_ylim(0, 1.15 * max(rates))
-    axes.set(xlabel="batch", ylabel="samples a second")
+    axes.set(xlabel="batch", ylabel="samples per second")
     axes.set_title("throughput", loc="left", fontsize="medium")

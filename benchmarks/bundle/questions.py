@@ -1,4 +1,4 @@
-"""What a loaded bundle is asked while it is timed: sentences about images that it has not seen yet, by its task."""
+"""Questions for timing a loaded bundle: new sentences about new images."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SENTENCES = (
 )
 
 _NUMBERS = count()
-"""Of all images and sentences of this process: what one measurement asked is not new to the next."""
+"""Numbers for the images and sentences of this process, so that no measurement repeats an earlier one."""
 
 
-def asking(runner: Runner, sentences: Sequence[str]) -> Callable[[], Any]:
-    """A call with these sentences, made new, about a new image of the model's size."""
+def question(runner: Runner, sentences: Sequence[str]) -> Callable[[], Any]:
+    """A call that asks new variants of these sentences about a new image of the model's size."""
     unseen = new_queries(runner, sentences)
     return lambda: runner.ask(next(unseen))
 
 
 def first_and_further(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of a sentence about a new image, and of another sentence about the same image right after it."""
+    """Milliseconds of a sentence about a new image, and of a second sentence about the same image right after it."""
     first, further = [], []
     for query in islice(new_queries(runner, SENTENCES[:2]), rounds):
         one, other = (replace(query, texts=[text]) for text in query.texts)
@@ -49,10 +49,10 @@ def first_and_further(runner: Runner, rounds: int) -> tuple[list[float], list[fl
 
 
 def new_queries(runner: Runner, sentences: Sequence[str]) -> Iterator[Query]:
-    """Queries that the runtime knows neither image nor sentences of yet: one image for each that the model takes.
+    """Queries whose images and sentences are not in the runtime's caches yet.
 
-    Images differ in one pixel, and sentences in a number at their end. They are noise, since no way's time depends on
-    what an image shows.
+    Images differ in one pixel, sentences in a number at their end. The images are noise: no latency depends on what an
+    image shows.
     """
     spec = runner.spec
     noise = np.random.default_rng(0).integers(0, 256, (spec.image.size, spec.image.size, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What `rsvl bench BUNDLE` found out, as data."""
+"""The results of `rsvl bench BUNDLE`, as data."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rsvl.benchmarks.bundle.questions import SENTENCES
 from rsvl.benchmarks.timing import Percentiles
 
 WARM_UP = 2
-"""Rounds before those that count."""
+"""Warm-up rounds."""
 FIRST, FURTHER = "a sentence about a new image", "a further sentence about it"
 MANY = f"{len(SENTENCES)} sentences about a new image, in one call"
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of running the model, batch 1, from raw inputs to final outputs.
+class RunnerSpeed:
+    """The latency of one runner of the model at batch 1, from raw inputs to final outputs.
 
     Attributes:
-        name: what was run; the first is the bundle itself.
-        ms: its rounds, milliseconds.
-        agreement: of its outputs with those that the export recorded; None where its weights are others.
+        name: the runner; the first is the bundle itself.
+        ms: its latency.
+        agreement: of its outputs with those that the export recorded; None if its weights are others.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Shares:
-    """What part of the machine's ceilings the bundle reached at batch 1, 0…1.
+    """Shares of the machine's ceilings that the bundle reaches at batch 1, 0…1.
 
     Attributes:
-        matrix: of the matrix product; None where the model's operations cannot be counted here.
-        memory: of the copy, if every weight is read once a run.
+        matrix: of the matrix product; None if the model's operations cannot be counted here.
+        memory: of the copy, if every weight is read once per run.
     """
 
     matrix: float | None
@@ -47,26 +47,26 @@ class Shares:
 
 @dataclass(frozen=True)
 class BundleSpeed:
-    """What one run measured.
+    """The results of one benchmark.
 
     Attributes:
         bundle: its path.
         model, task, precision: of the bundle.
         hardware: what it ran on.
-        provider: by which ONNX Runtime provider, or by engines.
-        threads: CPU threads of each way.
-        rounds: how often each way was timed, after `WARM_UP` rounds that do not count.
-        agreement_is: what compares outputs, such as ``mask IoU``.
-        ways: the bundle, then its peers.
-        stages: of one new sentence about one new image, milliseconds by stage; empty for a module of the user's own.
-        questions: `FIRST`, `FURTHER` and `MANY`, milliseconds a call; empty likewise.
-        throughput: samples a second by batch, by the median.
+        provider: the provider that ran it, by the name of `rsvl.runtime.load`.
+        threads: CPU threads per runner.
+        rounds: timing rounds, after `WARM_UP` rounds.
+        agreement_is: the measure of agreement, such as ``mask IoU``.
+        runners: the bundle, then its baselines.
+        stages: of one new sentence about one new image, milliseconds by stage; empty for a user-defined module.
+        questions: `FIRST`, `FURTHER` and `MANY`, milliseconds per call; likewise empty.
+        throughput: samples per second by batch size, at the median latency.
         footprint: of a fresh process that loads the bundle and runs it a few times.
-        ceilings: what the device reaches at most; None where it cannot be measured.
-        shares: what the bundle reaches of it; None likewise.
-        gpu: what the GPU's counters say.
-        remarks: what could not be measured and why.
-        machine: all that is known of the machine.
+        ceilings: of the device; None if they cannot be measured.
+        shares: of the ceilings that the bundle reaches; None likewise.
+        gpu: readings of the GPU's counters.
+        remarks: what could not be measured, and why.
+        machine: everything known about the machine.
     """
 
     bundle: str
@@ -78,7 +78,7 @@ class BundleSpeed:
     threads: int
     rounds: int
     agreement_is: str
-    ways: tuple[Way, ...]
+    runners: tuple[RunnerSpeed, ...]
     stages: dict[str, Percentiles]
     questions: dict[str, Percentiles]
     throughput: dict[int, float]
@@ -91,7 +91,7 @@ class BundleSpeed:
 
     @property
     def further(self) -> float | None:
-        """A further sentence's cost as a part of the first's; None for a module of the user's own."""
+        """The cost of a further sentence relative to the first; None for a user-defined module."""
         if not self.questions:
             return None
         return self.questions[FURTHER].p50 / self.questions[FIRST].p50

@@ -1,6 +1,6 @@
-"""Other ways of running a model than its bundle, as functions without arguments: what a bundle is compared with.
+"""Other runners of a bundle's model, as functions without arguments, to compare the bundle with.
 
-Every way takes a model's raw inputs and gives its final outputs, by the names of its declaration.
+Each takes the model's raw inputs and returns its final outputs, by the names of its declaration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OPENVINO = "plain ONNX export in OpenVINO"
 
 
 def plain_onnx(model: Whole, inputs: Tensors, threads: int, path: Path, provider: str = "CPUExecutionProvider") -> Run:
-    """A plain export, see `rsvl.benchmarks.bundle.plain_export`, written to `path`, in ONNX Runtime.
+    """A plain export (`rsvl.benchmarks.bundle.plain_export`), written to `path`, in ONNX Runtime.
 
     Raises:
         UsageError: the model has no plain form.
@@ -33,14 +33,14 @@ def plain_onnx(model: Whole, inputs: Tensors, threads: int, path: Path, provider
 
 
 def onnx_session(path: Path, threads: int, provider: str = "CPUExecutionProvider") -> onnxruntime.InferenceSession:
-    """An ONNX file in ONNX Runtime as it is by default, on so many CPU threads."""
+    """An ONNX Runtime session of a file with default options, on `threads` CPU threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=[provider])
 
 
 def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Run:
-    """The plain export that lies at `path`, in OpenVINO on the processor, computing in float32.
+    """The plain export at `path`, in OpenVINO on the CPU, computing in float32.
 
     Raises:
         MissingComponentError: OpenVINO is not installed.
@@ -52,8 +52,8 @@ def openvino(path: Path, spec: ModelSpec, inputs: Tensors, threads: int) -> Run:
     wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = Core().compile_model(str(path), "CPU", wanted).create_infer_request()
 
-    def way() -> Tensors:
+    def run() -> Tensors:
         found = request.infer(inputs)
         return {name: found[name] for name in spec.final_outputs}
 
-    return way
+    return run

@@ -1,8 +1,8 @@
 """How fast a bundle is on this machine, and where its time and memory go.
 
-Its inputs are the golden ones that the export put into it, so that every way's answer can be compared with what PyTorch
-said then: speed is not shown without agreement. What can be timed together is timed in turns, see
-`rsvl.benchmarks.timing`. Only the peers and the count of operations need PyTorch.
+Its inputs are the bundle's golden inputs, so that every runner's outputs can be compared with those that the export
+recorded from PyTorch: speed is not shown without agreement. Runners are timed in alternating rounds
+(`rsvl.benchmarks.timing`). Only the baselines and the count of operations need PyTorch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsvl.benchmarks.bundle.ceilings import Ceilings, gpu_ceilings, processor_ceilings
+from rsvl.benchmarks.bundle.ceilings import Ceilings, cpu_ceilings, gpu_ceilings
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
-from rsvl.benchmarks.bundle.questions import SENTENCES, asking, first_and_further
-from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, Shares, Way
+from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
+from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, RunnerSpeed, Shares
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
 from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
@@ -34,7 +34,7 @@ from rsvl.runtime.tasks import TASKS, compare
 from rsvl.runtime.tasks.runner import Runner
 
 if TYPE_CHECKING:
-    from rsvl.benchmarks.bundle.baselines import Options, Peers
+    from rsvl.benchmarks.bundle.baselines import Baselines, Options
 
 BATCHES = (1, 2, 4, 8)
 Tensors = dict[str, np.ndarray]
@@ -47,36 +47,36 @@ def measure(
     threads: int | None = None,
     rounds: int = 15,
     batches: Sequence[int] = BATCHES,
-    peers: Options | None = None,
+    baselines: Options | None = None,
     progress: Progress = silent,
 ) -> BundleSpeed:
     """Measures a bundle.
 
     Args:
         path: the bundle.
-        provider: as `rsvl.runtime.load` takes it.
-        threads: CPU threads of each way; None takes all cores of this process.
-        rounds: how often each way is timed; a third as often where a call takes several sentences or samples.
-        batches: sizes whose throughput is measured.
-        peers: how to make the peers; None measures the bundle alone.
+        provider: as in `rsvl.runtime.load`.
+        threads: CPU threads per runner; None for all cores of this process.
+        rounds: timing rounds; a third as many for calls with several sentences or samples.
+        batches: batch sizes to measure the throughput of.
+        baselines: how to create the baselines; None measures the bundle alone.
         progress: called as the work goes on.
 
     Raises:
-        BundleError: a bundle that cannot be loaded, or has no golden inputs.
-        MissingComponentError: the provider, or for the peers PyTorch, is not installed.
-        UsageError: a number of threads, rounds or samples below 1; or no such model or weights for the peers.
+        BundleError: the bundle cannot be loaded, or has no golden inputs.
+        MissingComponentError: the provider, or PyTorch for the baselines, is not installed.
+        UsageError: rounds or a batch size below 1; or no such model or weights for the baselines.
     """
     if rounds < 1 or min(batches, default=1) < 1:
-        raise UsageError("--rounds and --batch must be 1 or more")
+        raise UsageError("--rounds and --batch-size must be 1 or more")
     threads = threads or cores()
     bundle = Bundle(path)
     golden = read_golden(bundle)
-    progress(0, _PARTS, "loading the bundle in a process of its own")
+    progress(0, _PARTS, "loading the bundle in a separate process")
     room = footprint(path, provider, threads)
     work = _Work(bundle, load(path, provider, threads), *golden, threads, rounds)
-    progress(1, _PARTS, "measuring what the machine can do")
+    progress(1, _PARTS, "measuring the machine's ceilings")
     ceilings = work.ceilings()
-    ways = work.ways(peers, part(progress, 2, _PARTS))
+    runners = work.runners(baselines, part(progress, 2, _PARTS))
     progress(3, _PARTS, "timing questions and their stages")
     by_stage, questions = work.questions()
     progress(4, _PARTS, "timing batches")
@@ -92,13 +92,13 @@ def measure(
         threads=threads,
         rounds=rounds,
         agreement_is=work.compared(work.expected)[0],
-        ways=ways,
+        runners=runners,
         stages=by_stage,
         questions=questions,
         throughput=throughput,
         footprint=room,
         ceilings=ceilings,
-        shares=work.shares(ways[0].ms.p50 / 1e3, ceilings, peers.model if peers else None),
+        shares=work.shares(runners[0].ms.p50 / 1e3, ceilings, baselines.model if baselines else None),
         gpu=work.gpu(),
         remarks=tuple(work.remarks),
         machine=describe(),
@@ -107,7 +107,7 @@ def measure(
 
 @dataclass
 class _Work:
-    """A loaded bundle with its golden inputs and outputs, and what of it cannot be measured."""
+    """A loaded bundle with its golden inputs and outputs, and remarks on what cannot be measured."""
 
     bundle: Bundle
     runner: Runner
@@ -122,36 +122,36 @@ class _Work:
         return self.runner.provider not in ON_CPU
 
     def ceilings(self) -> Ceilings | None:
-        found = gpu_ceilings() if self.on_gpu else processor_ceilings(self.threads)
+        found = gpu_ceilings() if self.on_gpu else cpu_ceilings(self.threads)
         if found is None:
-            self.remarks.append("the GPU's ceilings are measured with PyTorch, which is not here or sees no GPU")
+            self.remarks.append("the GPU's ceilings are measured with PyTorch, which is not installed or sees no GPU")
         return found
 
-    def ways(self, options: Options | None, progress: Progress) -> tuple[Way, ...]:
-        """The bundle and its peers, one of each input."""
+    def runners(self, options: Options | None, progress: Progress) -> tuple[RunnerSpeed, ...]:
+        """The bundle and its baselines at batch 1."""
         inputs, expected = _first(self.inputs, 1), _first(self.expected, 1)
-        with self._peers(options, inputs, progress) as peers:
-            ways: dict[str, Callable[[], Mapping[str, Any]]] = {
+        with self._baselines(options, inputs, progress) as baselines:
+            runners: dict[str, Callable[[], Mapping[str, Any]]] = {
                 f"rsvl bundle, {self.bundle.manifest.precision}": partial(self.runner.run, **inputs)
             }
-            ways |= peers.ways if peers else {}
-            progress(1, 1, "timing one of each input")
-            answers = {name: [run() for _ in range(WARM_UP)][-1] for name, run in ways.items()}
-            times = interleaved(ways, self.rounds)
-        self.remarks += peers.remarks if peers else []
-        comparable = {next(iter(ways))} | (set(ways) if peers and peers.same_weights else set())
+            runners |= baselines.runners if baselines else {}
+            progress(1, 1, "timing at batch 1")
+            answers = {name: [run() for _ in range(WARM_UP)][-1] for name, run in runners.items()}
+            times = interleaved(runners, self.rounds)
+        self.remarks += baselines.remarks if baselines else []
+        comparable = {next(iter(runners))} | (set(runners) if baselines and baselines.same_weights else set())
         return tuple(
-            Way(
+            RunnerSpeed(
                 name,
                 Percentiles.of(times[name]),
                 self.compared(expected, answers[name])[1] if name in comparable else None,
             )
-            for name in ways
+            for name in runners
         )
 
-    def _peers(
+    def _baselines(
         self, options: Options | None, inputs: Tensors, progress: Progress
-    ) -> AbstractContextManager[Peers | None]:
+    ) -> AbstractContextManager[Baselines | None]:
         if options is None:
             return nullcontext()
         from rsvl.benchmarks.bundle.baselines import prepared
@@ -159,18 +159,18 @@ class _Work:
         return prepared(self.bundle.manifest, inputs, self.threads, self.on_gpu, options, progress)
 
     def compared(self, expected: Tensors, found: Mapping[str, Any] | None = None) -> tuple[str, float]:
-        """The name and value of the task's own agreement of answers."""
+        """The name and value of the task's agreement of outputs."""
         measure = compare(self.runner.spec, expected, dict(found or expected), self.bundle.manifest.precision)[0]
         return measure.name, measure.value
 
     def questions(self) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
-        """Stages of one sentence about one image, and times of calls; neither for a user's own module."""
+        """Stages of one sentence about one image, and latencies of calls; neither for a user-defined module."""
         spec = self.runner.spec
         if spec.task not in TASKS:
             return {}, {}
-        one, many = asking(self.runner, SENTENCES[:1]), asking(self.runner, SENTENCES)
+        one, many = question(self.runner, SENTENCES[:1]), question(self.runner, SENTENCES)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model of few words may cut the sentences, which costs the same time
+            warnings.simplefilter("ignore")  # a model with few tokens may cut the sentences; the time is the same
             one(), many()
             by_stage = stages(self.runner, one, self.rounds)
             first, further = first_and_further(self.runner, self.rounds)
@@ -179,7 +179,7 @@ class _Work:
         return _percentiles({name: by_stage[name] for name in order if name in by_stage}), _percentiles(calls)
 
     def throughput(self, batches: Sequence[int]) -> dict[int, float]:
-        """Samples a second by batch; a batch for which memory does not suffice ends it with a remark."""
+        """Samples per second by batch size; a batch that does not fit in memory ends it with a remark."""
         found: dict[int, float] = {}
         for batch in sorted(set(batches)):
             run = partial(self.runner.run, **_first(self.inputs, batch))
@@ -193,7 +193,7 @@ class _Work:
         return found
 
     def shares(self, seconds: float, ceilings: Ceilings | None, model: str | None) -> Shares | None:
-        """What one run of so many seconds reached of the ceilings."""
+        """The shares of the ceilings that a run of `seconds` reaches."""
         if ceilings is None:
             return None
         operations = self._operations(model or self.runner.spec.name)
@@ -207,9 +207,9 @@ class _Work:
             from rsvl.benchmarks.count import count
             from rsvl.registry import create
 
-            return count(partial(create, model)).total.multiply_adds.operations
+            return count(partial(create, model)).total.macs.operations
         except (ImportError, RsvlError) as error:
-            self.remarks.append(f"no share of the matrix product, for operations cannot be counted here: {error}")
+            self.remarks.append(f"no share of the matrix product: operations cannot be counted here ({error})")
             return None
 
     def gpu(self) -> GpuUse | None:
@@ -221,7 +221,7 @@ class _Work:
 
 
 def _first(arrays: Tensors, batch: int) -> Tensors:
-    """The first so many samples, over again where there are fewer."""
+    """The first `batch` samples, repeated if there are fewer."""
     return {name: array[np.arange(batch) % len(array)] for name, array in arrays.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where a question's time goes: before the graphs, in each of them, after them."""
+"""The time of a question by stage: before the graphs, in each of them, after them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rsvl.runtime.tasks.runner import Runner
 PRE, POST = "pre", "post"
 
 
-def stages(runner: Runner, asking: Callable[[], Any], rounds: int) -> dict[str, list[float]]:
+def stages(runner: Runner, question: Callable[[], Any], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each stage in each round.
 
-    ``pre`` is all that is not in a graph until the last one ends (reading, resizing, tokenising, hashing), ``post`` all
-    after it; each graph stands by its name.
+    ``pre`` is everything outside the graphs until the last one ends (reading, resizing, tokenizing, hashing), ``post``
+    everything after it; each graph is listed by its name.
 
     Args:
         runner: the loaded bundle.
-        asking: asks it something new.
-        rounds: how often.
+        question: asks it something new.
+        rounds: number of rounds.
     """
     runs: list[tuple[str, float, float]] = []
     found: dict[str, list[float]] = {}
@@ -29,7 +29,7 @@ def stages(runner: Runner, asking: Callable[[], Any], rounds: int) -> dict[str, 
         for _ in range(rounds):
             runs.clear()
             start = time.perf_counter()
-            asking()
+            question()
             for stage, seconds in _split(runs, start, time.perf_counter()).items():
                 found.setdefault(stage, []).append(1e3 * seconds)
     finally:

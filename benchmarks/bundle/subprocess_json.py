@@ -1,4 +1,4 @@
-"""Measuring in a process of its own: what depends on how a process starts, or on all that it ever held."""
+"""Measuring in a separate process, where a result depends on how the process starts or on all that it has allocated."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rsvl.runtime.errors import InputError, MissingComponentError, RsvlError
 _KINDS = {kind.exit_code: kind for kind in (InputError, MissingComponentError)}
 
 
-def answer(arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
-    """What another interpreter prints as JSON.
+def run_json(arguments: Sequence[str], failed: str, environment: Mapping[str, str] | None = None) -> Any:
+    """Runs another interpreter and reads the JSON that it prints.
 
     Args:
         arguments: of its command line, such as ``-m`` and a module's name.
-        failed: what to say when it fails; its last line is put behind that.
+        failed: the error message if it fails, before its own last line.
         environment: variables beside those of this process.
 
     Raises:
-        RsvlError: it failed; of the class that its exit code stands for, so that ours is the same.
+        RsvlError: it failed; the class follows its exit code.
     """
     command = [sys.executable, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(environment or {}))

@@ -36,12 +36,12 @@ class Whole(nn.Module):
 
 
 def pytorch(model: Callable[..., tuple[Tensor, ...]], spec: ModelSpec, inputs: Tensors, device: str = "cpu") -> Run:
-    """A `Whole` model that is on `device`, compiled or not, in PyTorch; from main memory and back to it."""
+    """Runs a `Whole` model, compiled or not, on `device` in PyTorch, from main memory and back to it."""
     raw = [torch.from_numpy(inputs[name]) for name in spec.raw_inputs]
 
-    def way() -> Tensors:
+    def run() -> Tensors:
         with torch.no_grad():
             found = model(*(tensor.to(device) for tensor in raw))
             return {name: tensor.cpu().numpy() for name, tensor in zip(spec.final_outputs, found, strict=True)}
 
-    return way
+    return run

@@ -1,10 +1,9 @@
-"""Every model exported and its TensorRT engines built, by the commands: the record of what the tests have no time for.
+"""Exports every model and builds its TensorRT engines: the record of what takes too long for the tests.
 
 python -m rsvl.benchmarks.laboratory.engine_builds lavt-tiny lavt --precision fp16
 
-Needs no GPU: engines are built by TensorRT for RTX. Each command runs in a process of its own, so that its processor
-time and its memory are its own, and a model too large for the machine does not end the others. Bundles are deleted once
-measured.
+Needs no GPU: TensorRT for RTX builds the engines. Each command runs in its own process, so that its CPU time and memory
+are measured alone, and a model too large for the machine does not stop the others. Bundles are deleted once measured.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ from rsvl.runtime.backends.tensorrt.tensorrt_api import RTX
 from rsvl.runtime.errors import InputError
 
 PRECISIONS = {"fp32": (), "fp16": ("--fp16",)}
-"""Of each precision, the options of `rsvl export`."""
+"""The options of `rsvl export` by precision."""
 
 _RSVL = (sys.executable, "-c", "import sys; from rsvl.cli import main; sys.exit(main())")
 
 
 @dataclass(frozen=True)
 class Used:
-    """What a command used of the machine: seconds of all its threads on a processor, and the most memory it held."""
+    """What a command used: CPU seconds of all its threads, and peak memory in megabytes."""
 
-    processor_s: float = 0.0
+    cpu_s: float = 0.0
     peak_mb: float = 0.0
 
 
 @dataclass(frozen=True)
 class GraphEngine:
-    """One graph's engine: layers of the network as parsed, bytes, seconds by the clock that building took."""
+    """The engine of one graph: layers of the parsed network, bytes, seconds of build time."""
 
     graph: str
     layers: int
@@ -59,12 +58,12 @@ class Build:
     Attributes:
         model: its name in the registry.
         precision: a key of `PRECISIONS`.
-        weights: the file whose weights it has, or ``random``.
+        weights: the file of its weights, or ``random``.
         bundle_mb: megabytes of the bundle.
-        export: what exporting and verifying it used.
-        engines: of each graph, in the bundle's order.
-        build: what building all of them used.
-        failure: why it stopped, in the command's own line; empty where it did not.
+        export: the cost of exporting and verifying it.
+        engines: one per graph, in the bundle's order.
+        build: the cost of building all of them.
+        failure: the error line of the command that failed; empty if none did.
     """
 
     model: str
@@ -79,14 +78,14 @@ class Build:
 
 @dataclass(frozen=True)
 class Record:
-    """All that one machine built with one version of the library."""
+    """Everything that one machine built with one version of the library."""
 
     hardware: str
     library: str
     builds: tuple[Build, ...] = ()
 
     def with_build(self, build: Build) -> Record:
-        """The record with a build in place of an earlier one of the same model and precision."""
+        """The record with a build that replaces an earlier one of the same model and precision."""
         others = [b for b in self.builds if (b.model, b.precision) != (build.model, build.precision)]
         return replace(self, builds=tuple(sorted([*others, build], key=lambda b: (b.model, b.precision))))
 
@@ -95,7 +94,7 @@ def measure(model: str, precision: str, folder: Path) -> Build:
     """Exports a model and builds its engines; a failure is part of the result.
 
     Args:
-        model: its name in the registry; the weights are those that ship with it, else random ones.
+        model: its name in the registry; with the shipped weights if there are any, else random ones.
         precision: a key of `PRECISIONS`.
         folder: an empty folder for the bundle.
     """
@@ -104,18 +103,18 @@ def measure(model: str, precision: str, folder: Path) -> Build:
     found = Build(model, precision, export=exported.used, failure=exported.failure)
     if found.failure:
         return found
-    said = exported.said
-    found = replace(found, weights=said["source"]["weights"], bundle_mb=round(said["bytes"] / 1e6, 1))
+    output = exported.output
+    found = replace(found, weights=output["source"]["weights"], bundle_mb=round(output["bytes"] / 1e6, 1))
     built = _run("engine", str(bundle), "--backend", RTX)
-    engines = (GraphEngine(e["graph"], e["layers"], e["bytes"], e["seconds"]) for e in built.said.get("engines", ()))
+    engines = (GraphEngine(e["graph"], e["layers"], e["bytes"], e["seconds"]) for e in built.output.get("engines", ()))
     return replace(found, engines=tuple(engines), build=built.used, failure=built.failure)
 
 
 @dataclass(frozen=True)
 class _Done:
-    """A command that has ended: its JSON object, or why it failed, and what it used."""
+    """A command that has ended: its JSON output or its error, and what it used."""
 
-    said: dict[str, Any]
+    output: dict[str, Any]
     failure: str
     used: Used
 
@@ -130,18 +129,18 @@ def _run(command: str, *arguments: str) -> _Done:
         errors.seek(0)
         if process.returncode == 0:
             return _Done(json.load(output), "", used)
-        lines = errors.read().strip().splitlines() or ["it said nothing"]
+        lines = errors.read().strip().splitlines() or ["no output"]
         return _Done({}, f"{command} ended with {process.returncode}, {lines[-1]}", used)
 
 
 def markdown(record: Record) -> str:
-    """The record as a page: a table of what was built, a list of what was not."""
+    """The record as Markdown: a table of engines, a list of failures."""
     done = [build for build in record.builds if not build.failure]
-    columns = ["layers", "engines, MB", "build, processor s", "build, peak MB", "export, processor s", "bundle, MB"]
+    columns = ["layers", "engines, MB", "build, CPU s", "build, peak MB", "export, CPU s", "bundle, MB"]
     parts = [
         f"# Engines built by {record.library} on {record.hardware}, without a GPU",
-        "For any GPU that the library knows, batches of 1 to 8. Layers are those of the parsed network. Seconds are a "
-        "processor's, of all threads, from a command's start to its end; an export's include its verification.",
+        "For any GPU that the library supports, batches of 1 to 8. Layers are those of the parsed network. CPU seconds "
+        "are of all threads, from start to end of the command; an export includes its verification.",
         markdown_table(["model", "precision", "weights", "graphs", *columns], map(_row, done), words=4),
         *(f"Not built: {b.model} in {b.precision}: {b.failure}." for b in record.builds if b.failure),
     ]
@@ -157,18 +156,18 @@ def _row(build: Build) -> list[str]:
         " + ".join(engine.graph for engine in each),
         " + ".join(str(engine.layers) for engine in each),
         " + ".join(f"{engine.bytes / 1e6:.1f}" for engine in each),
-        f"{build.build.processor_s:.1f}",
+        f"{build.build.cpu_s:.1f}",
         f"{build.build.peak_mb:.0f}",
-        f"{build.export.processor_s:.1f}",
+        f"{build.export.cpu_s:.1f}",
         f"{build.bundle_mb:.1f}",
     ]
 
 
 def recorded(record: Record, folder: Path) -> Record:
-    """What is kept already of the same machine and library; else the record itself.
+    """The saved record of the same machine and library; else the record itself.
 
     Raises:
-        InputError: a file of that name that is no record.
+        InputError: the file of that name is not a record.
     """
     path = folder / f"{_stem(record)}.json"
     if not path.is_file():
@@ -186,7 +185,7 @@ def _build(data: dict[str, Any]) -> Build:
 
 
 def kept(record: Record, folder: Path) -> Path:
-    """Keeps the record (`rsvl.benchmarks.records`); returns the JSON file's path."""
+    """Saves the record (`rsvl.benchmarks.records`); returns the path of the JSON file."""
     return keep(asdict(record), markdown(record), folder, _stem(record))
 
 
@@ -195,7 +194,7 @@ def _stem(record: Record) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures model after model and keeps each result at once, beside those of earlier runs."""
+    """Measures model after model and saves each result at once, beside those of earlier runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names in the registry; by default all")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable; by default all")

@@ -1,4 +1,4 @@
-"""Cases for both kernels, and what they must give; whoever can start a kernel runs them."""
+"""Test cases for both kernels with their expected outputs, for a GPU and for the emulator."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ConvCase(NamedTuple):
         return [x.to(dtype), taps.to(dtype), theta.to(narrow), gate.to(narrow)]
 
     def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the kernel gives, and the definition in float64, for the same inputs."""
+        """The kernel's output, and the definition in float64, for the same inputs."""
         inputs = self.inputs(dtype)
         x, taps, theta, gate = (tensor.double() for tensor in inputs)
         expected = rotated_conv2d(x, taps.permute(0, 3, 4, 1, 2), theta, gate, self.mode)
@@ -83,7 +83,7 @@ class MoeCase(NamedTuple):
         return [*(tensor.to(dtype) for tensor in tensors), gate.to(torch.float32 if self.wide_gate else dtype)]
 
     def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the kernel gives, and the definition in float64, for the same inputs."""
+        """The kernel's output, and the definition in float64, for the same inputs."""
         inputs = self.inputs(dtype)
         return start(LoRAMoE(), inputs), lora_moe(*(tensor.double() for tensor in inputs))
 
@@ -100,17 +100,17 @@ MOE_CASES = {
 
 
 def described(tensors: list[torch.Tensor]) -> list[Tensor]:
-    """The tensors as an operation is told of them."""
+    """The tensors' shapes and dtypes, as an operation takes them."""
     return [Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for tensor in tensors]
 
 
 def output_shape(operation: Operation, tensors: list[torch.Tensor]) -> tuple[int, ...]:
-    """The output's shape, as the plugin says it."""
+    """The output's shape, as the plugin declares it."""
     return tuple(tensors[i].shape[dim] for i, dim in operation.output_dims([tensor.dim() for tensor in tensors]))
 
 
 def error(y: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest difference as a part of the largest value, 1e9 at most: also where an element is not a number."""
+    """The largest difference relative to the largest value, at most 1e9; 1e9 if an element is NaN."""
     assert y.shape == expected.shape, f"{list(y.shape)} instead of {list(expected.shape)}"
     found = float((y.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
     return min(found, 1e9) if found == found else 1e9
@@ -129,4 +129,4 @@ CASES: dict[str, dict[str, KernelCase]] = {
         "900×768, eight experts of rank 16": MoeCase(LoRAMoECase((900,), 768, 768, 8, 16, 2)),
     },
 }
-"""By operation: those above, and some as in the models, several waves of blocks."""
+"""By operation: the cases above, and some in the models' sizes, several waves of blocks."""

@@ -1,10 +1,10 @@
-"""The custom operations in ONNX Runtime on this processor, beside the plain layers whose places they take.
+"""The custom operations in ONNX Runtime on this CPU, beside the plain layers that they replace.
 
 python -m rsvl.benchmarks.laboratory.operations --threads 2 --rounds 30
 
-Batch 1, float32, random weights and inputs; every way of a case is exported and then timed in turns in the same run,
-see `rsvl.benchmarks.timing`. A ratio is the median of the rounds' ratios. Plain layers are exported with fixed sizes,
-which is the best that a plain layer can have; ours as they are in a bundle, with a dynamic batch.
+Batch 1, float32, random weights and inputs; all forms of a case are exported and timed in alternating rounds
+(`rsvl.benchmarks.timing`). A ratio is the median of the rounds' ratios. Plain layers are exported with fixed sizes, the
+best case for a plain layer; ours as they are in a bundle, with a dynamic batch.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ _WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of running a case.
+class FormSpeed:
+    """The latency of one form of a case.
 
     Attributes:
-        name: which.
-        ms: its rounds, milliseconds.
-        of_plain: its time as a multiple of the plain layer's.
-        multiply_adds: of its definition, however it is computed.
-        error: the largest difference from PyTorch's output, as a part of that output's largest value.
+        name: the form.
+        ms: its latency.
+        of_plain: its time relative to the plain layer's.
+        macs: of its definition, however it is computed.
+        error: the largest difference from PyTorch's output, relative to that output's largest value.
     """
 
     name: str
     ms: Percentiles
     of_plain: float
-    multiply_adds: int
+    macs: int
     error: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A case's ways: the plain layer, the operation, and where it has one the form that a plain export writes."""
+    """A case's forms: the plain layer, the operation, and the form that a plain export writes, if there is one."""
 
     name: str
     goal: float
-    ways: tuple[Way, ...]
+    forms: tuple[FormSpeed, ...]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run measured."""
+    """The results of one run."""
 
     hardware: str
     threads: int
@@ -75,12 +75,12 @@ class Record:
 
 
 def measure(case: Case, threads: int, rounds: int) -> Measured:
-    """Exports and times a case's ways.
+    """Exports and times a case's forms.
 
     Args:
         case: what to measure.
-        threads: CPU threads of each way.
-        rounds: how often each is timed, after some to warm up.
+        threads: CPU threads per form.
+        rounds: timing rounds, after some to warm up.
     """
     x = {"x": case.inputs["x"]}
     with tempfile.TemporaryDirectory() as scratch:
@@ -93,11 +93,11 @@ def measure(case: Case, threads: int, rounds: int) -> Measured:
     interleaved(runs, _WARM_UP)
     times = interleaved(runs, rounds)
     plain = np.array(times["plain layer"])
-    ways = (
-        Way(name, Percentiles.of(times[name]), float(np.median(times[name] / plain)), _multiply_adds(*layer), error)
+    forms = (
+        FormSpeed(name, Percentiles.of(times[name]), float(np.median(times[name] / plain)), _macs(*layer), error)
         for name, layer, error in zip(runs, layers, errors, strict=True)
     )
-    return Measured(case.name, case.goal, tuple(ways))
+    return Measured(case.name, case.goal, tuple(forms))
 
 
 def _plainly(layer: nn.Module, inputs: Inputs, threads: int, path: Path) -> Run:
@@ -113,7 +113,7 @@ def _as_in_a_bundle(layer: nn.Module, inputs: Inputs, threads: int, path: Path) 
 
 
 class _Listed(nn.Module):
-    """A layer in a module of its own that gives its output in a tuple, as the exports take it."""
+    """A layer that returns its output in a tuple, as the exports expect it."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ def _error(found: np.ndarray, layer: nn.Module, inputs: Inputs) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def _multiply_adds(layer: nn.Module, inputs: Inputs) -> int:
+def _macs(layer: nn.Module, inputs: Inputs) -> int:
     counted = count_call(layer.to("meta"), partial(layer, *(tensor.to("meta") for tensor in inputs.values())))
     return sum(products.total for products in counted.values())
 
@@ -147,31 +147,31 @@ def _multiply_adds(layer: nn.Module, inputs: Inputs) -> int:
 def markdown(record: Record) -> str:
     """The record as a page."""
     threads = "1 thread" if record.threads == 1 else f"{record.threads} threads"
-    columns = ["p50 (ms)", "p90 (ms)", "times the plain layer", "multiply-adds (millions)", "error"]
+    columns = ["p50 (ms)", "p90 (ms)", "relative to the plain layer", "MACs (M)", "error"]
     parts = [
         f"# Custom operations in ONNX Runtime on {record.hardware}, {threads}",
-        f"Batch 1, float32, {record.rounds} rounds of all ways in turns; ratios are medians of the rounds' ratios. The "
-        "plain layer is a static 3×3 convolution or a linear layer; a plain export writes the operation as the paper "
-        "does, by grid sampling. Multiply-adds are those of the definition. The error is the largest difference from "
-        "PyTorch, as a part of the largest value.",
+        f"Batch 1, float32, {record.rounds} alternating rounds; ratios are medians of the rounds' ratios. The plain "
+        "layer is a static 3×3 convolution or a linear layer; a plain export writes the operation as the paper does, "
+        "by grid sampling. MACs are those of the definition. The error is the largest difference from PyTorch, "
+        "relative to the largest value.",
     ]
     for case in record.cases:
-        parts += [f"## {case.name}: at most {case.goal} times the plain layer is the goal"]
-        parts += [markdown_table(["way", *columns], map(_row, case.ways))]
+        parts += [f"## {case.name}: goal {case.goal} times the plain layer"]
+        parts += [markdown_table(["form", *columns], map(_row, case.forms))]
     parts += ["## The machine", markdown_table(["what", "value"], map(list, record.machine.items()), words=2)]
     return "\n\n".join(parts) + "\n"
 
 
-def _row(way: Way) -> list[str]:
-    times = [f"{value:.2f}" for value in (way.ms.p50, way.ms.p90, way.of_plain)]
-    return [way.name, *times, f"{way.multiply_adds / 1e6:.0f}", f"{way.error:.1e}"]
+def _row(form: FormSpeed) -> list[str]:
+    times = [f"{value:.2f}" for value in (form.ms.p50, form.ms.p90, form.of_plain)]
+    return [form.name, *times, f"{form.macs / 1e6:.0f}", f"{form.error:.1e}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures all cases, prints the record and keeps it."""
+    """Measures all cases, prints the record and saves it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=_count, default=cores(), help="CPU threads; by default all cores")
-    parser.add_argument("--rounds", type=_count, default=30, help="how often each way is timed")
+    parser.add_argument("--rounds", type=_count, default=30, help="timing rounds")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the record")
     given = parser.parse_args(arguments)
     torch.manual_seed(0)

@@ -1,1 +1,1 @@
-"""The papers' tables as data, and beside them what is counted and measured here."""
+"""The papers' tables as data, beside what is counted and measured here."""

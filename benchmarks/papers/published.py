@@ -1,7 +1,7 @@
-"""The papers' efficiency figures as data: one file of `tables/` a table or a set of quotations, each with its source.
+"""The papers' efficiency figures as data: one file in `tables/` per table or set of quotations, with its source.
 
-A table has rows, a set of quotations has figures, and a file may have both. A row names the preset of ours that is the
-same thing, or none where we have none; a figure says what of ours would be measured likewise.
+A table has rows, a set of quotations has figures, and a file may have both. A row names our preset of the same model,
+or none if there is none; a figure says which of our measurements would compare.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Literal
 from rsvl.runtime.errors import UsageError
 
 TOLERANCE = 0.03
-"""A row is met when parameters and FLOPs are within this fraction of the published figures; otherwise it has a note. A
-table may allow its FLOPs another fraction."""
+"""A row is met if parameters and FLOPs are within this fraction of the published ones; otherwise it has a note. A table
+may set another fraction for its FLOPs."""
 
-Flops = Literal["layer multiply-adds", "multiply-adds", "layer operations", "operations"]
+Flops = Literal["layer MACs", "MACs", "layer operations", "operations"]
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Published:
 
     Attributes:
         name: the row's name in the paper.
-        model: a preset of the registry; none for a system that is not implemented here.
-        ablation: one of the preset's `rsvl.registry.ablations`, or none for the preset itself.
-        text_encoder: whether the figures have the text encoder in them.
-        flops: what the paper's FLOPs are: multiply-adds or operations (two a multiply-add), of linear and convolution
-            layers alone or of all products.
+        model: a preset of the registry; none if the system is not implemented here.
+        ablation: one of the preset's `rsvl.registry.ablations`; none for the preset itself.
+        text_encoder: whether the figures include the text encoder.
+        flops: what the paper counts as FLOPs: MACs or operations (two per MAC), of linear and convolution layers alone
+            or of all products.
         parameters_m: parameters in millions.
         flops_g: FLOPs in billions.
-        fps: images a second, on the paper's hardware.
-        oiou, miou: accuracy in percent, on what the table's `accuracy` says.
-        note: why ours differs, where it does by more than the tolerance, and what else the row needs said.
+        fps: images per second on the paper's hardware.
+        oiou, miou: accuracy in percent on the data that the table's `accuracy` names.
+        note: why ours differs by more than the tolerance, and other remarks on the row.
     """
 
     name: str
     model: str | None = None
     text_encoder: bool = True
-    flops: Flops = "layer multiply-adds"
+    flops: Flops = "layer MACs"
     parameters_m: float | None = None
     flops_g: float | None = None
     fps: float | None = None
@@ -56,13 +56,13 @@ class Figure:
     """A single figure that a text states.
 
     Attributes:
-        system: what it is of.
+        system: the system that it describes.
         quantity: what was measured, such as ``latency``.
         published: the figure in the paper's words.
         value: the number.
         unit: of the number.
         of: what it holds for.
-        counterpart: what of ours measures the same, or why nothing does.
+        counterpart: our comparable measurement, or why there is none.
     """
 
     system: str
@@ -82,12 +82,12 @@ class PublishedTable:
         name: the name that `rsvl paper` takes.
         title: what the paper calls it.
         source: paper and table.
-        inputs: each input's size that it was counted for; an image's is height and width.
-        counting: how its figures were read, and why so.
-        hardware: what is known of its speeds.
-        accuracy: what the rows' accuracies were measured on, and where the paper prints them.
+        inputs: the input sizes that it is counted for; height and width for an image.
+        counting: how its figures are read, and why.
+        hardware: what is known about its speeds.
+        accuracy: the data of the rows' accuracies, and where the paper prints them.
         rows: its rows.
-        figures: what the paper's text states besides.
+        figures: further figures in the paper's text.
         flops_tolerance: how far our FLOPs may be from the published ones; `TOLERANCE` for parameters.
     """
 
@@ -104,7 +104,7 @@ class PublishedTable:
 
 
 def tables() -> list[str]:
-    """Names of the tables that there are."""
+    """Names of all tables."""
     files = resources.files("rsvl.benchmarks.papers").joinpath("tables").iterdir()
     return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
 

@@ -1,4 +1,4 @@
-"""A paper's table beside ours: published | ours | ratio, with what was counted and how, and the speed measured here."""
+"""A paper's table beside ours: published, ours, ratio; the counting conventions, and the speed measured here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
-from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds, count
+from rsvl.benchmarks.count import Count, Macs, ModelCount, count
 from rsvl.benchmarks.papers.published import TOLERANCE, Published, PublishedTable, read
 from rsvl.benchmarks.papers.report_markdown import markdown
 from rsvl.benchmarks.papers.speed_record import TableSpeed
@@ -15,11 +15,11 @@ from rsvl.registry import create
 
 @dataclass(frozen=True)
 class Row:
-    """A published row and what we count; every convention is there, whichever the paper uses.
+    """A published row and our count, in every convention.
 
     Attributes:
         published: as the paper has it.
-        count: ours; None for a system that is not implemented here.
+        count: ours; None if the system is not implemented here.
         flops_tolerance: how far our FLOPs may be from the published ones.
     """
 
@@ -34,14 +34,14 @@ class Row:
 
     @property
     def ours(self) -> tuple[float | None, float | None]:
-        """Parameters in millions and FLOPs in billions, counted as the published ones are; None if not implemented."""
+        """Parameters in millions and FLOPs in billions, in the row's convention; None if not implemented."""
         if self.count is None or self.without_text is None:
             return None, None
         counted = self.count.total if self.published.text_encoder else self.without_text
-        products = counted.multiply_adds
+        products = counted.macs
         flops = {
-            "layer multiply-adds": products.layers,
-            "multiply-adds": products.total,
+            "layer MACs": products.layers,
+            "MACs": products.total,
             "layer operations": 2 * products.layers,
             "operations": products.operations,
         }[self.published.flops]
@@ -49,13 +49,13 @@ class Row:
 
     @property
     def ratios(self) -> tuple[float | None, float | None]:
-        """Ours divided by the published: parameters, FLOPs; None where either is missing."""
+        """Ours divided by published: parameters, FLOPs; None if either is missing."""
         parameters, flops = self.ours
         return _ratio(parameters, self.published.parameters_m), _ratio(flops, self.published.flops_g)
 
     @property
     def met(self) -> bool:
-        """Whether all that can be compared is within its tolerance."""
+        """Whether everything that can be compared is within its tolerance."""
         tolerances = (TOLERANCE, self.flops_tolerance)
         return all(
             ratio is None or abs(ratio - 1) <= limit for ratio, limit in zip(self.ratios, tolerances, strict=True)
@@ -74,7 +74,7 @@ class Row:
             "with_text_encoder": _count_dict(self.count.total),
             "without_text_encoder": _count_dict(self.without_text),
             "parts": {name: _count_dict(part) for name, part in self.count.parts().items()},
-            "graphs": {name: _products_dict(adds) for name, adds in self.count.graphs.items()},
+            "graphs": {name: _products_dict(macs) for name, macs in self.count.graphs.items()},
         }
 
 
@@ -84,8 +84,8 @@ class Table:
 
     Attributes:
         published: as the paper has it.
-        rows: its rows, with what we count.
-        speed: what was measured here; None where nothing was.
+        rows: its rows, with our counts.
+        speed: measured here; None if it was not.
     """
 
     published: PublishedTable
@@ -113,7 +113,7 @@ def table(name: str, speed: TableSpeed | None = None) -> Table:
 
     Args:
         name: one of `tables()`.
-        speed: what was measured of it here.
+        speed: measured here.
 
     Raises:
         UsageError: no such table.
@@ -137,13 +137,13 @@ def _ratio(ours: float | None, published: float | None) -> float | None:
 
 
 def _count_dict(counted: Count) -> dict[str, int]:
-    return {"parameters": counted.parameters, **_products_dict(counted.multiply_adds)}
+    return {"parameters": counted.parameters, **_products_dict(counted.macs)}
 
 
-def _products_dict(adds: MultiplyAdds) -> dict[str, int]:
+def _products_dict(macs: Macs) -> dict[str, int]:
     return {
-        "layer_multiply_adds": adds.layers,
-        "attention_multiply_adds": adds.attention,
-        "operations": adds.operations,
-        "sparse_operations": 2 * adds.sparse,
+        "layer_macs": macs.layers,
+        "attention_macs": macs.attention,
+        "operations": macs.operations,
+        "sparse_operations": 2 * macs.sparse,
     }

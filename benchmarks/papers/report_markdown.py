@@ -1,11 +1,11 @@
-"""A table as Markdown: published and ours side by side, then what ours consists of."""
+"""A table as Markdown: published and ours side by side, then ours by module and graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds
+from rsvl.benchmarks.count import Count, Macs, ModelCount
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.papers.published import Figure, PublishedTable
 
@@ -17,7 +17,7 @@ _CONVENTIONS = [
     "row",
     "params (M): with text encoder",
     "without",
-    "multiply-adds of layers (G)",
+    "MACs of layers (G)",
     "of all products (G)",
     "operations of layers (G)",
     "of all products (G)",
@@ -26,12 +26,12 @@ _CONVENTIONS = [
 _SPARSE = [
     "row",
     "operations computed (G)",
-    "of experts switched off (G)",
+    "of unselected experts (G)",
     "of a sparse execution (G)",
     "sparse/computed",
 ]
-_PARTS = ["part", "params (M)", "multiply-adds of layers (G)", "attention products (G)", "operations (G)"]
-_GRAPHS = ["graph", "multiply-adds of layers (G)", "attention products (G)", "part of all products"]
+_PARTS = ["part", "params (M)", "MACs of layers (G)", "attention products (G)", "operations (G)"]
+_GRAPHS = ["graph", "MACs of layers (G)", "attention products (G)", "share of all products"]
 _FIGURES = ["system", "quantity", "published", "of", "ours"]
 
 
@@ -74,7 +74,7 @@ def _rows(table: Table) -> Iterator[str]:
         speed = table.speed
         yield (
             f"Measured here: on {speed.hardware}, {speed.threads} threads, batch 1, random weights, median of "
-            f"{speed.rounds} rounds. The published speed is another machine's: a ratio would say nothing of the models."
+            f"{speed.rounds} rounds. The published speed is from another machine: a ratio would not compare models."
         )
     for row in table.rows:
         if row.published.note:
@@ -98,8 +98,8 @@ def _columns(table: Table) -> Iterator[tuple[str, list[str]]]:
     yield "FPS published", [_number(p.fps) for p in published]
     if table.speed is not None:
         fps = [table.speed.fps(p.name) for p in published]
-        for way in dict.fromkeys(way for row in fps for way in row):
-            yield f"FPS here: {way}", [_number(row.get(way)) for row in fps]
+        for runner in dict.fromkeys(runner for row in fps for runner in row):
+            yield f"FPS here: {runner}", [_number(row.get(runner)) for row in fps]
     yield "oIoU (%)", [_number(p.oiou) for p in published]
     yield "mIoU (%)", [_number(p.miou) for p in published]
 
@@ -113,17 +113,17 @@ def _figures(figures: tuple[Figure, ...]) -> Iterator[str]:
 
 
 def _ours(table: Table) -> Iterator[str]:
-    """Every convention of counting, what experts leave idle, and the last model's parts and graphs."""
+    """Every counting convention, idle MACs of experts, and the last model's parts and graphs."""
     counts = {row.published.name: (row.count, row.without_text) for row in table.rows}
     implemented = {name: (count, without) for name, (count, without) in counts.items() if count and without}
     if not implemented:
         return
     yield "## Ours in every convention"
     yield markdown_table(_CONVENTIONS, [_conventions(name, *both) for name, both in implemented.items()])
-    idle = {name: count for name, (count, _) in implemented.items() if count.total.multiply_adds.idle}
+    idle = {name: count for name, (count, _) in implemented.items() if count.total.macs.idle}
     if idle:
-        yield "## Computed, and what a sparse execution would compute"
-        yield markdown_table(_SPARSE, [_sparse(name, count.total.multiply_adds) for name, count in idle.items()])
+        yield "## Computed, and computed by a sparse execution"
+        yield markdown_table(_SPARSE, [_sparse(name, count.total.macs) for name, count in idle.items()])
     last, (count, _) = list(implemented.items())[-1]
     yield f"## {last}: by module"
     yield markdown_table(_PARTS, [_part(name, part) for name, part in count.parts().items() if part.parameters])
@@ -133,26 +133,26 @@ def _ours(table: Table) -> Iterator[str]:
 
 def _conventions(name: str, count: ModelCount, without: Count) -> list[str]:
     def four(counted: Count) -> list[str]:
-        adds = counted.multiply_adds
-        return [_g(adds.layers), _g(adds.total), _g(2 * adds.layers), _g(adds.operations)]
+        macs = counted.macs
+        return [_g(macs.layers), _g(macs.total), _g(2 * macs.layers), _g(macs.operations)]
 
     parameters = [f"{counted.parameters / 1e6:.2f}" for counted in (count.total, without)]
     return [name, *parameters, *four(count.total), " / ".join(four(without))]
 
 
-def _sparse(name: str, adds: MultiplyAdds) -> list[str]:
-    return [name, _g(adds.operations), _g(2 * adds.idle), _g(2 * adds.sparse), f"{adds.sparse / adds.total:.1%}"]
+def _sparse(name: str, macs: Macs) -> list[str]:
+    return [name, _g(macs.operations), _g(2 * macs.idle), _g(2 * macs.sparse), f"{macs.sparse / macs.total:.1%}"]
 
 
 def _part(name: str, part: Count) -> list[str]:
-    adds = part.multiply_adds
-    return [name, f"{part.parameters / 1e6:.3f}", _g(adds.layers), _g(adds.attention), _g(adds.operations)]
+    macs = part.macs
+    return [name, f"{part.parameters / 1e6:.3f}", _g(macs.layers), _g(macs.attention), _g(macs.operations)]
 
 
 def _graphs(count: ModelCount) -> Iterator[list[str]]:
-    total = count.total.multiply_adds.total
-    for name, adds in count.graphs.items():
-        yield [name, _g(adds.layers), _g(adds.attention), f"{adds.total / total:.1%}"]
+    total = count.total.macs.total
+    for name, macs in count.graphs.items():
+        yield [name, _g(macs.layers), _g(macs.attention), f"{macs.total / total:.1%}"]
 
 
 def _number(value: float | None, digits: int = 2) -> str:

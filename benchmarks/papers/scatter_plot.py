@@ -1,7 +1,7 @@
 """Accuracy against efficiency as a scatter plot, after CD2FSAN's Figure 9.
 
-x axis: images per second or FLOPs; y axis: the paper's accuracy; area: FLOPs; colour: parameters. No axis mixes
-published numbers with ours: where a row lacks a published one, ours stand for all rows.
+X axis: images per second or FLOPs; y axis: the paper's accuracy; area: FLOPs; colour: parameters. An axis never mixes
+published figures with ours: if a row lacks a published one, the axis shows ours for all rows.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LARGEST = 2600.0
 _NAME_HEIGHT = 12.0
 """Of a marker's name, in points."""
 _CAPTION = 110
-"""Letters per line below the plot."""
+"""Characters per line of the caption."""
 
 Value = Callable[[Row], float | None]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the plot's four scales: the rows' values and what they are."""
+    """One of the plot's four scales: its label and the rows' values."""
 
     label: str
     values: list[float]
@@ -57,16 +57,16 @@ def draw(table: Table, path: Path, x_axis: str | None = None, y_axis: str | None
     """Writes the plot.
 
     Args:
-        table: the table; the x axis shows its speeds measured here, where it has them.
+        table: the table; its speeds measured here, if it has them, are on the x axis.
         path: a .png or .svg file.
-        x_axis: ``fps`` or ``flops``; by default images per second where all rows have them.
+        x_axis: ``fps`` or ``flops``; by default images per second if all rows have them.
         y_axis: ``oiou`` or ``miou``; by default the one that more rows have.
 
     Returns:
         Names of the rows in it.
 
     Raises:
-        UsageError: another suffix, or nothing in the table to draw.
+        UsageError: another suffix, or nothing in the table to plot.
         MissingComponentError: Matplotlib is not installed.
         OutputError: the file cannot be written.
     """
@@ -77,7 +77,7 @@ def draw(table: Table, path: Path, x_axis: str | None = None, y_axis: str | None
 
 
 def arrange(table: Table, x_axis: str | None = None, y_axis: str | None = None) -> ScatterPlot:
-    """What the plot of a table shows; arguments and errors as for `draw`."""
+    """The plot of a table; arguments and errors as for `draw`."""
     y_axis = y_axis or max(ACCURACIES, key=lambda name: sum(_accuracy(row, name) is not None for row in table.rows))
     rows = [row for row in table.rows if row.count is not None and _accuracy(row, y_axis) is not None]
     fps_label, fps = _speed(table)
@@ -106,11 +106,11 @@ def _accuracy(row: Row, name: str) -> float | None:
 
 
 def _speed(table: Table) -> tuple[str, Value]:
-    """Images per second: measured here where they were, by the fastest way; else as published."""
+    """Images per second: measured here on the fastest runner, else as published."""
     speed = table.speed
     if speed is None:
         return "images per second (published)", lambda row: row.published.fps
-    label = f"images per second, batch 1 (fastest way on {speed.hardware})"
+    label = f"images per second, batch 1 (fastest runner on {speed.hardware})"
     return label, lambda row: max(speed.fps(row.published.name).values(), default=None)
 
 
@@ -127,7 +127,7 @@ def _values(rows: Sequence[Row], value: Value) -> list[float]:
 def _nothing(table: Table, y_axis: str) -> str:
     name, ours = table.published.name, [row for row in table.rows if row.count is not None]
     if not any(_accuracy(row, each) is not None for row in ours for each in ACCURACIES):
-        return f"{name} has no row with an accuracy to draw: choose another table (rsvl paper)"
+        return f"{name} has no row with an accuracy to plot: choose another table (rsvl paper)"
     if not any(_accuracy(row, y_axis) is not None for row in ours):
         return f"{name} has no {ACCURACIES[y_axis]}: take the other --y-axis"
     return f"{name} has no speed beside its {ACCURACIES[y_axis]}: measure with --speed, or take --x-axis flops"
@@ -162,8 +162,8 @@ def _figure(plot: ScatterPlot) -> Figure:
 
 
 def _name(figure: Figure, axes: Axes, plot: ScatterPlot, areas: Sequence[float]) -> None:
-    """Each marker's name above it (below where another marker is above), and its FLOPs in it, dark on light."""
-    least, most = min(plot.colour.values), max(plot.colour.values)
+    """Each marker's name above it (below if another marker is above), and its FLOPs in it, dark on light."""
+    low, high = min(plot.colour.values), max(plot.colour.values)
     radii = [math.sqrt(area / math.pi) for area in areas]
     places = list(zip(plot.x.values, plot.y.values, strict=True))
     below = _covered(figure, axes, places, radii)
@@ -171,13 +171,13 @@ def _name(figure: Figure, axes: Axes, plot: ScatterPlot, areas: Sequence[float])
         away = radii[number] + 3
         offset, side = ((0, -away), "top") if below[number] else ((0, away), "bottom")
         axes.annotate(plot.names[number], place, offset, textcoords="offset points", ha="center", va=side)
-        light = plot.colour.values[number] > least + 0.6 * (most - least)
+        light = plot.colour.values[number] > low + 0.6 * (high - low)
         text = f"{plot.area.values[number]:.0f}"
         axes.annotate(text, place, ha="center", va="center", color="black" if light else "white", fontsize="small")
 
 
 def _covered(figure: Figure, axes: Axes, places: Sequence[tuple[float, float]], radii: Sequence[float]) -> list[bool]:
-    """Whether a marker stands where the name above each marker would."""
+    """Whether another marker is where the name above each marker would be."""
     figure.draw_without_rendering()  # lays the plot out
     points = [tuple(axes.transData.transform(place) * 72 / figure.dpi) for place in places]
 

@@ -1,4 +1,4 @@
-"""What was measured of a table's models on one machine, kept as a file that the table is shown with there."""
+"""The speed of a table's models on one machine, kept as a file that the table is shown with on that machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rsvl.runtime.errors import InputError
 
 @dataclass(frozen=True)
 class TableSpeed:
-    """What one run measured.
+    """The speeds measured by one run.
 
     Attributes:
         table: the table's name.
         hardware: what the bundle ran on.
         threads: CPU threads.
-        rounds: how often each way was timed.
-        rows: by row and way, milliseconds for one image and one sentence.
-        machine: all that is known of the machine.
+        rounds: timing rounds.
+        rows: latency for one image and one sentence, by row and runner.
+        machine: everything known about the machine.
     """
 
     table: str
@@ -34,8 +34,8 @@ class TableSpeed:
     machine: dict[str, str]
 
     def fps(self, row: str) -> dict[str, float]:
-        """Images a second of each way, by the median; empty for a row that was not measured."""
-        return {way: times.per_second for way, times in self.rows.get(row, {}).items()}
+        """Images per second by runner, at the median latency; empty for a row that was not measured."""
+        return {runner: times.per_second for runner, times in self.rows.get(row, {}).items()}
 
 
 def keep(speed: TableSpeed, folder: Path = RESULTS) -> Path:
@@ -51,10 +51,10 @@ def keep(speed: TableSpeed, folder: Path = RESULTS) -> Path:
 
 
 def recorded(table: str, folder: Path = RESULTS) -> TableSpeed | None:
-    """The record of a table that this very hardware made, if there is one.
+    """The record of a table on this hardware, if there is one.
 
     Raises:
-        InputError: a file of that name that is no record.
+        InputError: the file of that name is not a record.
     """
     path = _path(table, hardware(), folder)
     return _read(path) if path.is_file() else None
@@ -68,7 +68,8 @@ def _read(path: Path) -> TableSpeed:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         rows = {
-            row: {way: Percentiles(**times) for way, times in ways.items()} for row, ways in data.pop("rows").items()
+            row: {runner: Percentiles(**times) for runner, times in runners.items()}
+            for row, runners in data.pop("rows").items()
         }
         return TableSpeed(**data, rows=rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

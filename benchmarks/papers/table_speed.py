@@ -1,7 +1,7 @@
 """Measuring the speed of a table's models on this machine.
 
-Each row's model gets random weights (its speed does not depend on them) and is run on one image and one sentence, both
-new, in PyTorch, as the papers measure, and as the bundle that `rsvl export` makes of it.
+Each row's model has random weights (its speed does not depend on them) and runs on one new image and one new sentence,
+in PyTorch, as the papers measure, and as the bundle that `rsvl export` makes of it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ BUNDLE = "rsvl bundle, fp32"
 def measure(
     table: PublishedTable, rounds: int = 5, threads: int | None = None, progress: Progress = silent
 ) -> TableSpeed:
-    """Measures every row that has a model; for a full-size one count a minute and several GB of memory and disk.
+    """Measures every row that has a model; a full-size one takes a minute and several GB of memory and disk.
 
     Args:
         table: as published.
-        rounds: how often each way is timed.
-        threads: CPU threads of each way; None takes all cores of this process.
+        rounds: timing rounds.
+        threads: CPU threads per runner; None for all cores of this process.
         progress: called as the work goes on.
     """
     threads = threads or cores()
@@ -58,10 +58,10 @@ def _row(row: Published, path: Path, rounds: int, threads: int) -> dict[str, Per
     export(model, path)
     inputs = {name: array[:1] for name, array in read_golden(Bundle(path))[0].items()}
     runner: Runner = load(path, "cpu", threads)
-    ways: dict[str, Callable[[], Any]] = {
+    runners: dict[str, Callable[[], Any]] = {
         EAGER: pytorch(Whole(model), model.spec, inputs),
         BUNDLE: partial(runner.run, **inputs),
     }
-    for run in ways.values():
+    for run in runners.values():
         run()  # allocates
-    return {way: Percentiles.of(times) for way, times in interleaved(ways, rounds).items()}
+    return {name: Percentiles.of(times) for name, times in interleaved(runners, rounds).items()}

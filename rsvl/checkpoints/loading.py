@@ -40,8 +40,8 @@ def load(
     """Builds a model by name, with weights, on the CPU and in evaluation mode.
 
     Its attribute `source` says where the weights came from, as manifests record it: `weights` (a file's name or
-    ``random``) and `sha256`, and with encoder weights `encoder_weights` and `encoder_sha256`; several are joined by a
-    comma.
+    ``random``) and `sha256`, `ema` where it is their moving average, and with encoder weights `encoder_weights` and
+    `encoder_sha256`; several are joined by a comma.
 
     Args:
         name: a preset of the registry, such as ``cd2fsan``, or ``package.module:callable`` for a module of the user's
@@ -55,11 +55,13 @@ def load(
         ema: take the moving average that lies beside the weights (`read_checkpoint`).
 
     Raises:
-        UsageError: no such preset, encoder weights given beside weights that have the encoders, or a tokenizer for a
-            model that takes none.
+        UsageError: no such preset, encoder weights given beside weights that have the encoders, a tokenizer for a
+            model that takes none, or a moving average without a checkpoint to take it from.
         CheckpointError: the checkpoint cannot be read or is of another architecture.
         InputError: the tokenizer cannot be read or is of another vocabulary.
     """
+    if ema and weights in (None, RANDOM):
+        raise UsageError("--ema takes the moving average of a checkpoint: give it with --weights")
     model = registry.create(name)
     if registry.is_user_factory(name) and weights is None and not encoder_weights:
         model.source = {"weights": f"as {name} makes them"}
@@ -72,6 +74,7 @@ def load(
     if str(weights) != RANDOM:
         load_weights(model, weights, ema, without_encoders=bool(encoder_weights))
         model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
+        model.source |= {"ema": "true"} if ema else {}
     for path in encoder_weights or ():
         load_encoder_weights(model, path)
     if encoder_weights:

@@ -72,7 +72,8 @@ def _map(
 ) -> None:
     """Remote-sensing vision-language models from PyTorch to a bundle that runs on a satellite, a drone or a server.
 
-    Exit codes: 0 done, 1 what was asked for failed, 2 wrong usage or unusable input, 3 a needed component is missing.
+    Exit codes: 0 done, 1 what was asked for failed, 2 wrong usage or unusable input, 3 a needed component is missing,
+    4 a gate is undecided.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

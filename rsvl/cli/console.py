@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 import time
 import warnings
@@ -24,8 +25,16 @@ _SECONDS_BETWEEN_LINES = 10
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Prints a command's one JSON object; NaN must have become None before."""
-    print(json.dumps(data, allow_nan=False))
+    """Prints a command's one JSON object; what is not finite, which JSON has no word for, becomes null."""
+    print(json.dumps(_finite(data), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -39,6 +39,9 @@ def eval_(
     sensor: options.OneSensor = None,
     record: options.Record = None,
     weights: options.Weights = None,
+    encoder_weights: options.EncoderWeights = None,
+    tokenizer: options.Tokenizer = None,
+    ema: options.Ema = False,
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -49,9 +52,10 @@ def eval_(
     if record is not None and shuffle_sentences:
         raise UsageError("--record keeps a baseline: leave --shuffle-sentences out")
     check_folders(record)
+    checkpoint = {"weights": weights, "encoder_weights": encoder_weights, "tokenizer": tokenizer, "ema": ema}
     samples: list[SampleRecord] = []
     with progress(f"loading {target}") as report:
-        model = _load(target, weights, provider, threads)
+        model = _load(target, checkpoint, provider, threads)
         evaluation, dataset = evaluation_of(model.spec.task), open_split(model.spec.task, data, root, split)
         report(0, len(dataset), f"evaluating {target} on {model.runs_on}")
         only = sensor.value if sensor else None
@@ -85,15 +89,15 @@ class _Loaded:
     size: int | None = None
 
 
-def _load(target: str, weights: str | None, provider: str | None, threads: int | None) -> _Loaded:
+def _load(target: str, checkpoint: dict[str, Any], provider: str | None, threads: int | None) -> _Loaded:
     """Loads what is evaluated. A name without path or suffix that is no file is a model's.
 
-    `package.module:build` is a model's too.
+    `package.module:build` is a model's too. What `rsvl.checkpoints.load` takes besides the name is in `checkpoint`.
     """
     path = Path(target)
     if path.exists() or (":" not in target and (os.sep in target or path.suffix)):
-        if weights is not None:
-            raise UsageError("--weights goes with a model's name: a bundle has its own weights")
+        if given := [f"--{name.replace('_', '-')}" for name, value in checkpoint.items() if value]:
+            raise UsageError(f"{' and '.join(given)}: only with a model's name, a bundle has its own weights")
         from rsvl.runtime import load as load_bundle
         from rsvl.runtime.bundle import Bundle
         from rsvl.tasks import evaluation_of
@@ -104,10 +108,10 @@ def _load(target: str, weights: str | None, provider: str | None, threads: int |
         return _Loaded(runner.spec, predict, runner.provider, runner.manifest.precision, bundle.size)
     if provider is not None:
         raise UsageError("--provider goes with a bundle: a model's name is run in PyTorch")
-    return _pytorch(target, weights, threads)
+    return _pytorch(target, checkpoint, threads)
 
 
-def _pytorch(name: str, weights: str | None, threads: int | None) -> _Loaded:
+def _pytorch(name: str, checkpoint: dict[str, Any], threads: int | None) -> _Loaded:
     import torch
 
     from rsvl.checkpoints import load
@@ -116,7 +120,7 @@ def _pytorch(name: str, weights: str | None, threads: int | None) -> _Loaded:
     if threads is not None:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load(name, weights).to(device)
+    model = load(name, **checkpoint).to(device)
     return _Loaded(model.spec, training_of(model.spec.task).torch_predictor(model), f"PyTorch {device}")
 
 

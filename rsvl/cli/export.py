@@ -28,6 +28,7 @@ def export(
     weights: options.Weights = None,
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
+    ema: options.Ema = False,
     precision: Annotated[
         Precision | None,
         typer.Option("--precision", help="Compute in single or half precision. Default: fp32.", show_default=False),
@@ -86,7 +87,7 @@ def export(
         report(0, 1, f"loading {model}")
         from rsvl.checkpoints import load
 
-        network = load(model, weights, encoder_weights, tokenizer)
+        network = load(model, weights, encoder_weights, tokenizer, ema)
         path = output or Path(f"{network.spec.name}-{written_in}.bundle")
         settings = None if target is None else asked.settings(target)
         found = write(network, path, written_in, pack=pack, quantization=settings, progress=report)

@@ -12,7 +12,7 @@ from rsvl.cli import options
 from rsvl.cli.console import print_json, print_table, progress
 from rsvl.cli.outputs import check_folders
 from rsvl.runtime.atomic import write_text
-from rsvl.runtime.errors import RegressionError
+from rsvl.runtime.errors import RegressionError, UndecidedError
 
 if TYPE_CHECKING:
     from rsvl.gate import Verdict
@@ -103,7 +103,7 @@ def gate(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Compare a bundle with a baseline; exit with 1 when it is worse.
+    """Compare a bundle with a baseline; exit with 1 when it is worse, with 4 when it may be.
 
     A line fails when it is beyond its limit and its confidence interval excludes chance.
     """
@@ -138,6 +138,9 @@ def gate(
             f"{bundle} is worse than its baseline ({', '.join(titles[:_NAMED])}{more}): keep more of it in float32, "
             "or allow more"
         )
+    if verdict.unsure:
+        titles = ", ".join(line.title for line in verdict.unsure[:_NAMED])
+        raise UndecidedError(f"{bundle} may be worse than its baseline ({titles}): evaluate more images")
 
 
 def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:

@@ -82,7 +82,8 @@ def _preprocessing(manifest: Manifest) -> Iterator[str]:
     for image in manifest.model.images:
         bands = f", bands {', '.join(map(str, image.bands))}" if image.bands else ""
         size = f"{image.size}×{image.size}, {image.resize}"
-        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{bands}"
+        border = "" if image.letterbox is None else f", letterbox of gray {image.letterbox}"
+        yield f"{image.name}: {' or '.join(image.sensors)}, {size}{border}{bands}"
     if manifest.model.text is not None:
         yield f"text: {manifest.model.text.tokens} tokens"
 

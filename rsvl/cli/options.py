@@ -26,7 +26,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Checkpoint of the whole model (safetensors or weights-only), or 'random'. "
+        help="Checkpoint of the model (safetensors, or PyTorch's, read as data only), or 'random'. "
         "Default: the weights that ship with the model.",
     ),
 ]
@@ -36,8 +36,11 @@ EncoderWeights = Annotated[
         "--encoder-weights",
         metavar="FILE",
         help="Published checkpoint for the encoders: a CLIP (OpenAI, open_clip or Hugging Face), or a Swin and a BERT "
-        "(give the option twice).",
+        "(give the option twice). With --weights: for an encoder that the model's own checkpoint lacks.",
     ),
+]
+Ema = Annotated[
+    bool, typer.Option("--ema", help="Take the moving average of the weights that --weights has beside them.")
 ]
 Tokenizer = Annotated[
     Path | None,

@@ -57,6 +57,10 @@ def run(
             help="Probability above which a pixel or box counts. Default: the model's own.",
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="At most N boxes per sentence, the best. Default: all."),
+    ] = None,
     tile: Annotated[
         str,
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
@@ -82,14 +86,14 @@ def run(
 
     runner = load(bundle, provider, threads)
     flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
-    flags |= {"threshold": threshold is not None, "tile": side != "auto"}
+    flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     given = [name for name, is_given in flags.items() if is_given]
     answers = []
     for place in places:
         name = " and ".join(str(path) for path in place.values())
         first = next(iter(place.values()))
         with progress(f"running on {first.name}") as report:
-            query = Query(place, text or [], threshold, side, report, read_as)
+            query = Query(place, text or [], threshold, side, report, read_as, limit)
             found = dispatch(runner, query, output, first.stem, given)
         paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
         answers.append({"image": None} | paths | found.to_dict())

@@ -109,6 +109,7 @@ def train(
     ] = None,
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
+    ema: options.Ema = False,
     train_split: Annotated[str, typer.Option("--train-split", metavar="SPLIT", help="Split to train on.")] = "train",
     val_split: Annotated[
         str, typer.Option("--val-split", metavar="SPLIT", help="Split that chooses the best epoch.")
@@ -144,7 +145,7 @@ def train(
     if weights is None and not encoder_weights:
         warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
     torch.manual_seed(seed)  # before weights are drawn
-    network = load(model, weights or "random", encoder_weights, tokenizer)
+    network = load(model, weights or "random", encoder_weights, tokenizer, ema)
     task = network.spec.task
     train_set, val_set = (open_split(task, data, root, split) for split in (train_split, val_split))
     evaluation = evaluation_of(task)

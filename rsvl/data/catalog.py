@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from rsvl.data.captions import open_captions
 from rsvl.data.dior_rsvg import DIORRSVGDataset
 from rsvl.data.image_folder import open_image_folder
+from rsvl.data.optsar_rsvg import OptSARRSVGDataset
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
 from rsvl.data.refcoco import RefCOCODataset, RefCOCOLayout
 from rsvl.data.refsegrs import RefSegRSDataset, RefSegRSLayout
@@ -66,8 +67,18 @@ def _open_risbench(name: str, root: Path, split: str) -> ReferringDataset:
 
 
 def _open_dior_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
-    unpacked = [root / folder for folder in ("DIOR_RSVG", "OptSAR_RSVG") if (root / folder).is_dir()]
-    return DIORRSVGDataset(name, unpacked[0] if unpacked else root, split)
+    return DIORRSVGDataset(name, _unpacked(root, "DIOR_RSVG"), split)
+
+
+def _open_optsar_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
+    # Published as COCO's JSON; the synthetic scenes have DIOR-RSVG's form with a sensor per image.
+    folder = _unpacked(root, "OptSAR-RSVG", "OptSAR_RSVG")
+    return (DIORRSVGDataset if (folder / "Annotations").is_dir() else OptSARRSVGDataset)(name, folder, split)
+
+
+def _unpacked(root: Path, *folders: str) -> Path:
+    """The folder that an archive was packed with, where it stands between."""
+    return next((root / folder for folder in folders if (root / folder).is_dir()), root)
 
 
 def _questions(tables: str, *folders: str, count_ranges: bool = False) -> Callable[[str, Path, str], QuestionDataset]:
@@ -112,9 +123,10 @@ DATASETS: dict[str, DatasetInfo] = {
         DatasetInfo("dior-rsvg", "DIOR-RSVG", _DIOR_RSVG, _open_dior_rsvg, masks=False),
         DatasetInfo(
             "optsar-rsvg",
-            "DIOR-RSVG's form with a sensor per image, for OptSAR-RSVG (not public), and what `rsvl synth` writes",
-            f"{_DIOR_RSVG}; <sensor>optical or sar</sensor> in each annotation",
-            _open_dior_rsvg,
+            "OptSAR-RSVG, and what `rsvl synth` writes",
+            "{train,val,test}.json, images/{train,val,test}/; "
+            f"or {_DIOR_RSVG}, with <sensor>optical or sar</sensor>",
+            _open_optsar_rsvg,
             masks=False,
         ),
         DatasetInfo(

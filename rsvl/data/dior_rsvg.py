@@ -1,4 +1,4 @@
-"""Grounding datasets whose objects each have a description, in VOC's XML (DIOR-RSVG, OptSAR-RSVG, `rsvl synth`).
+"""Grounding datasets whose objects each have a description, in VOC's XML (DIOR-RSVG, `rsvl synth`).
 
     Annotations/*.xml                one image each: filename, size, and objects with name, bndbox and description
     JPEGImages/                      the images

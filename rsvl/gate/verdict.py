@@ -108,10 +108,15 @@ class Verdict:
         return tuple(line for line in self.lines if line.status is Status.RED)
 
     @property
+    def unsure(self) -> tuple[Line, ...]:
+        """The lines beyond their limits that chance may explain."""
+        return tuple(line for line in self.lines if line.status is Status.UNSURE)
+
+    @property
     def passed(self) -> bool:
         """Whether no line is red."""
         return not self.red
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values ready for JSON."""
-        return {"passed": self.passed, **asdict(self)}
+        return {"passed": self.passed, "unsure": bool(self.unsure), **asdict(self)}

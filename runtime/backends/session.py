@@ -15,7 +15,7 @@ from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS, OpenVinoSession
 from rsvl.runtime.backends.tensorrt.select import open_engines
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import RsvlError, UsageError
+from rsvl.runtime.errors import RsvlError, UsageError, VerificationError
 
 TimingHook = Callable[[str, float, float], None]
 """Called after each graph with its name, when it started and when it ended, by `time.perf_counter`."""
@@ -112,8 +112,18 @@ class Session:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """A tensor that `Session.run` returned, as an array in main memory."""
-    return tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
+    """A tensor that `Session.run` returned, as an array in main memory.
+
+    Raises:
+        VerificationError: it has values that are not finite: whatever follows from them would look like an answer.
+    """
+    array = tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise VerificationError(
+            "the graphs gave values that are not finite: check the bundle with rsvl check, use another --provider or "
+            "precision, or keep the part that overflows in float32 (keep_fp32)"
+        )
+    return array
 
 
 def _open_backend(bundle: Bundle, provider: str | None, threads: int | None) -> Backend:

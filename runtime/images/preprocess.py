@@ -6,16 +6,17 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import BundleError, InputError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.manifest import ImageSpec
 
 
 def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
-    """Resizes and normalises an image for the model.
+    """Resizes and normalises an image for the model, in a letterbox where the model wants one.
 
     Args:
         image: uint8 [H, W, 3]; a model that takes one channel is given its brightness.
-        spec: the model's size, mean and standard deviation, and resampling (a Pillow filter's name, antialiased).
+        spec: the model's size, mean and standard deviation, resampling and letterbox.
 
     Returns:
         float32 [channels, S, S], (x / 255 - mean) / std.
@@ -30,8 +31,12 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         )
     if spec.channels == 1:
         image = np.asarray(Image.fromarray(image).convert("L"))
-    if image.shape[:2] != (spec.size, spec.size):
-        image = np.asarray(Image.fromarray(image).resize((spec.size, spec.size), _filter(spec)))
+    place = placement(*image.shape[:2], spec)
+    image = _resized(image, place.height, place.width, spec)
+    if spec.letterbox is not None:
+        square = np.full((spec.size, spec.size, *image.shape[2:]), spec.letterbox, np.uint8)
+        square[place.top : place.top + place.height, place.left : place.left + place.width] = image
+        image = square
     image = image.reshape(spec.size, spec.size, spec.channels)
     tensor = np.empty((spec.channels, spec.size, spec.size), np.float32)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
@@ -61,6 +66,41 @@ def squared(image: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, Window]:
     square[:] = colour
     square[inner.slices] = image
     return square, inner
+
+
+def _resized(image: np.ndarray, height: int, width: int, spec: ImageSpec) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    if spec.resize == "linear":
+        return resize_linear(image, height, width)
+    return np.asarray(Image.fromarray(image).resize((width, height), _filter(spec)))
+
+
+def resize_linear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear between the nearest pixels, whose centres lie at halves: OpenCV's INTER_LINEAR, to 1 of 255.
+
+    Pillow's bilinear averages over all pixels that a smaller image covers, so that the two differ where an image
+    shrinks.
+
+    Args:
+        image: uint8 [H, W] or [H, W, C].
+        height: rows wanted.
+        width: columns wanted.
+
+    Returns:
+        uint8 [height, width] or [height, width, C].
+    """
+    values = _between(np.asarray(image), height)
+    return np.rint(_between(values.swapaxes(0, 1), width).swapaxes(0, 1)).astype(np.uint8)
+
+
+def _between(values: np.ndarray, wanted: int) -> np.ndarray:
+    """Values [N, …] at `wanted` evenly spaced places along the first axis: float32."""
+    place = np.clip((np.arange(wanted) + 0.5) * (len(values) / wanted) - 0.5, 0, len(values) - 1)
+    first = place.astype(np.intp)
+    after = np.minimum(first + 1, len(values) - 1)
+    share = (place - first).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    return values[first] * (1 - share) + values[after] * share
 
 
 def _filter(spec: ImageSpec) -> Image.Resampling:

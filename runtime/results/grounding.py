@@ -25,6 +25,7 @@ class Grounding(SpatialResult):
         threshold: the score that a box had to exceed.
         georeference: coordinate system and transform of the image, None when it has none.
         scene: the image, for overlays.
+        left_out: how many more boxes there are that exceed the threshold, but not among the `limit` best.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Grounding(SpatialResult):
     threshold: float
     georeference: Georeference | None = None
     scene: Scene | None = field(default=None, repr=False)
+    left_out: int = 0
 
     @property
     def mask(self) -> None:  # type: ignore[override]
@@ -67,10 +69,11 @@ class Grounding(SpatialResult):
         ]
 
     def place(self) -> str:
-        """The best box, and how many more there are."""
+        """The best box, how many more there are and how many a limit left out."""
         x1, y1, x2, y2 = self.boxes[0]
         more = f", and {len(self.boxes) - 1} more" if len(self.boxes) > 1 else ""
-        return f"x {x1:.0f}–{x2:.0f}, y {y1:.0f}–{y2:.0f}{more}"
+        left_out = f" ({self.left_out} left out by the limit)" if self.left_out else ""
+        return f"x {x1:.0f}–{x2:.0f}, y {y1:.0f}–{y2:.0f}{more}{left_out}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as JSON takes it."""
@@ -83,6 +86,7 @@ class Grounding(SpatialResult):
             "box": list(self.box) if self.box else None,
             "boxes": self.boxes.tolist(),
             "scores": self.scores.tolist(),
+            "left_out": self.left_out,
             "crs": self.crs,
             "transform": list(self.transform) if self.transform else None,
         }

@@ -36,6 +36,19 @@ class Measure:
         return f"{self.name} {self.value:.4g} ({'at least' if self.at_least else 'at most'} {self.limit:g})"
 
 
+#: How far embeddings of length 1 and boxes in 0…1 that no answer was made of yet may differ, by precision.
+MEAN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.99, "int8": 0.9}
+MEAN_BOX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+
+
+def cosine_measure(name: str, expected: np.ndarray, actual: np.ndarray, precision: str) -> Measure:
+    """The mean cosine of embeddings [N, …, E] to those expected; 0 for one that is zero."""
+    a, b = (array.reshape(-1, array.shape[-1]).astype(np.float64) for array in (expected, actual))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine = (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1)
+    return Measure(f"{name} cosine", float(cosine.mean()), allowed(MEAN_COSINE, precision), at_least=True)
+
+
 def allowed(limits: Mapping[str, float], precision: str) -> float:
     """The limit for a precision; that for int8 where it is not listed."""
     return limits.get(precision, limits["int8"])

@@ -7,20 +7,21 @@ one's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Tile, Window, check_range
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import MEAN_BOX_DIFFERENCE, Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
@@ -55,7 +56,7 @@ class Options(TypedDict, total=False):
     """The keyword arguments of `Grounder.ground` and `match`, described there."""
 
     sensor: str
-    limit: int
+    limit: int | None
     tile: Tile
     overlap: float
     progress: Progress
@@ -65,14 +66,15 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "tile", "geojson", "projected"})
+    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
         """See `Runner.ask`; one grounding per sentence."""
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
-        return self.ground(scene, sentences, query.threshold, sensor=sensor, tile=query.tile, progress=query.progress)
+        options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
@@ -93,7 +95,7 @@ class Grounder(Runner):
         threshold: float | None = None,
         *,
         sensor: str = "optical",
-        limit: int = 10,
+        limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
         progress: Progress = silent,
@@ -108,7 +110,8 @@ class Grounder(Runner):
             texts: a sentence, or several; the image is encoded once for all.
             threshold: probability that a box must exceed, 0…1; None takes the model's own.
             sensor: ``optical`` or ``sar``: what made the image.
-            limit: the most boxes that a sentence gives.
+            limit: the most boxes that a sentence gives, the best ones; None gives all. `Grounding.left_out` counts
+                the others.
             tile: see `rsvl.runtime.images.tiling.plan_tiles`.
             overlap: see there; larger than the largest object is best.
             progress: called after every tile.
@@ -151,7 +154,7 @@ class Grounder(Runner):
         threshold: float = 0.0,
         *,
         sensor: str = "optical",
-        limit: int = 10,
+        limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
         progress: Progress = silent,
@@ -202,7 +205,7 @@ class Grounder(Runner):
         threshold: float,
         spec: ImageSpec,
         sensor: str,
-        limit: int,
+        limit: int | None,
         tile: Tile,
         overlap: float,
         progress: Progress,
@@ -210,7 +213,7 @@ class Grounder(Runner):
     ) -> Grounding | list[Grounding]:
         """Runs tile after tile and merges each sentence's boxes."""
         sentences = [texts] if isinstance(texts, str) else list(texts)
-        if not sentences or limit < 1:
+        if not sentences or (limit is not None and limit < 1):
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
         scene = open_scene(image, spec, ReadOptions(sensor=sensor))
         try:
@@ -221,7 +224,7 @@ class Grounder(Runner):
                 if view.pixels is not None:
                     for kept, (shown, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
                         boxes = _in_window(shown, view)
-                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec.size))
+                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
         finally:
             scene.close()
         tiled = len(grid) > 1
@@ -232,15 +235,17 @@ class Grounder(Runner):
         return results[0] if isinstance(texts, str) else results
 
     def _result(
-        self, text: str, rows: np.ndarray, threshold: float, limit: int, tiled: bool, scene: Scene
+        self, text: str, rows: np.ndarray, threshold: float, limit: int | None, tiled: bool, scene: Scene
     ) -> Grounding:
         """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
         boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
         # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
         kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
-        kept = kept[np.argsort(-scores[kept], kind="stable")][:limit]
+        ranked = kept[np.argsort(-scores[kept], kind="stable")]
+        kept = ranked[:limit]
         size = scene.height, scene.width
-        return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene)
+        left_out = len(ranked) - len(kept)
+        return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene, left_out)
 
 
 def _in_window(boxes: np.ndarray, view: TileView) -> np.ndarray:
@@ -253,14 +258,14 @@ def _in_window(boxes: np.ndarray, view: TileView) -> np.ndarray:
 
 
 def _in_scene(
-    boxes: np.ndarray, scores: np.ndarray, threshold: float, window: Window, scene: Scene, size: int
+    boxes: np.ndarray, scores: np.ndarray, threshold: float, window: Window, scene: Scene, spec: ImageSpec
 ) -> np.ndarray:
     """A tile's boxes above the score as rows (x1, y1, x2, y2, score, whole?) in pixels of the scene."""
     good = scores > threshold
-    scale = np.array([window.width, window.height] * 2, np.float64)
-    local = np.clip(boxes[good].astype(np.float64), 0, 1) * scale
+    place = placement(window.height, window.width, spec)
+    local, end = place.to_image(boxes[good]), np.array([window.width, window.height])
     offset = np.array([window.column, window.row] * 2, np.float64)
-    margin = EDGE * scale / size
+    margin = EDGE / np.array(place.scale)
     inner = np.array(  # which of the window's edges lie inside the scene
         [
             window.column > 0,
@@ -269,7 +274,7 @@ def _in_scene(
             window.row + window.height < scene.height,
         ]
     )
-    at_edge = np.concatenate([local[:, :2] <= margin[:2], local[:, 2:] >= (scale - margin)[2:]], axis=1)
+    at_edge = np.concatenate([local[:, :2] <= margin, local[:, 2:] >= end - margin], axis=1)
     whole = ~(at_edge & inner).any(axis=1)
     return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)
 
@@ -289,7 +294,20 @@ def compare(
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
+        *_vocabulary_measures(expected, actual, precision),
     )
+
+
+def _vocabulary_measures(
+    expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
+) -> Iterator[Measure]:
+    """What `Grounder.match` uses, where the model gives it."""
+    for name in (REGIONS, SENTENCE):
+        if name in expected:
+            yield cosine_measure(name, expected[name], actual[name], precision)
+    if REGION_BOXES in expected:
+        difference = float(np.abs(expected[REGION_BOXES].astype(np.float64) - actual[REGION_BOXES]).mean())
+        yield Measure("region boxes' mean difference", difference, allowed(MEAN_BOX_DIFFERENCE, precision))
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -16,7 +16,7 @@ from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.matching import Classification, Match
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.prompts import TEMPLATE
 from rsvl.runtime.tasks.query import Query
@@ -135,9 +135,13 @@ class Matcher(Runner):
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The largest difference of a similarity."""
+    """The largest difference of a similarity, and the mean cosine of the embeddings where they are given."""
     difference = float(np.abs(expected[SIMILARITY].astype(np.float64) - actual[SIMILARITY]).max())
-    return (Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),)
+    embeddings = [name for name in (IMAGE_EMBEDDING, TEXT_EMBEDDING) if name in expected]
+    return (
+        Measure("similarity difference", difference, allowed(MAX_DIFFERENCE, precision)),
+        *(cosine_measure(name, expected[name], actual[name], precision) for name in embeddings),
+    )
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

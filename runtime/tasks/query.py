@@ -25,6 +25,7 @@ class Query:
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
+        limit: the most boxes of a sentence, the best ones; None for all.
     """
 
     images: Mapping[str, ImageSource]
@@ -33,6 +34,7 @@ class Query:
     tile: Tile = "auto"
     progress: Progress = field(default=silent, repr=False)
     reading: Mapping[str, ReadOptions] = field(default_factory=dict)
+    limit: int | None = None
 
     @property
     def sentences(self) -> list[str]:

@@ -26,8 +26,8 @@ class Runner(ABC):
 
     Attributes:
         gives: outputs that a model of this task must have.
-        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``tile``, ``geotiff``, ``geojson``,
-            ``projected``, ``mask``.
+        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``limit``, ``tile``, ``geotiff``,
+            ``geojson``, ``projected``, ``mask``.
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.

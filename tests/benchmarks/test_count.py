@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rsvl.benchmarks.count import MultiplyAdds, count, count_call
+from rsvl.benchmarks.count import Macs, count, count_call
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.modules.layers.attention import Attention
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
 
-# Module, its inputs' shapes, multiply-adds in layers, in attention.
+# Module, its inputs' shapes, MACs in layers, in attention.
 CASES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]], int, int]] = {
     "convolution": (lambda: nn.Conv2d(3, 8, 5, stride=2), [(1, 3, 21, 31)], 9 * 14 * 8 * 3 * 25, 0),
     "depthwise convolution": (lambda: nn.Conv2d(6, 6, 3, padding=1, groups=6), [(1, 6, 10, 12)], 10 * 12 * 6 * 9, 0),
@@ -46,13 +46,13 @@ def test_count_of_a_layer_is_its_formula(
     module = build().to("meta")
     inputs = [torch.empty(shape, device="meta") for shape in shapes]
     counted = count_call(module, lambda: module(*inputs))
-    assert sum(counted.values(), MultiplyAdds()) == MultiplyAdds(layers, attention)
+    assert sum(counted.values(), Macs()) == Macs(layers, attention)
 
 
 def test_linear_counts_as_a_layer_whatever_its_inputs_layout() -> None:
     module = nn.Linear(7, 11).to("meta")
     transposed = torch.empty(3, 7, 13, device="meta").transpose(1, 2)
-    assert count_call(module, lambda: module(transposed)) == {"": MultiplyAdds(3 * 13 * 7 * 11)}
+    assert count_call(module, lambda: module(transposed)) == {"": Macs(3 * 13 * 7 * 11)}
 
 
 def test_products_belong_to_the_innermost_module_that_runs_them() -> None:
@@ -66,7 +66,7 @@ def test_products_belong_to_the_innermost_module_that_runs_them() -> None:
 
     module = Outer().to("meta")
     x = torch.empty(1, 4, 6, device="meta")
-    assert count_call(module, lambda: module(x)) == {"": MultiplyAdds(0, 4 * 4 * 6), "inner.0": MultiplyAdds(4 * 4 * 5)}
+    assert count_call(module, lambda: module(x)) == {"": Macs(0, 4 * 4 * 6), "inner.0": Macs(4 * 4 * 5)}
 
 
 def test_count_of_a_model_agrees_with_pytorchs_own_counter_and_adds_up() -> None:
@@ -74,10 +74,10 @@ def test_count_of_a_model_agrees_with_pytorchs_own_counter_and_adds_up() -> None
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = CD2FSAN("test", TINY).eval()
         model(torch.empty(1, 3, 256, 256), torch.empty(1, TINY.tokens, dtype=torch.int64))
-    total = counted.total.multiply_adds
+    total = counted.total.macs
     assert total.operations == counter.get_total_flops()
-    assert sum(counted.graphs.values(), MultiplyAdds()) == total
-    assert sum((part.multiply_adds for part in counted.parts().values()), MultiplyAdds()) == total
+    assert sum(counted.graphs.values(), Macs()) == total
+    assert sum((part.macs for part in counted.parts().values()), Macs()) == total
     own = sum(parameter.numel() for parameter in model.parameters(recurse=False))
     assert own + sum(part.parameters for part in counted.parts().values()) == counted.total.parameters
     assert counted.total.parameters == sum(p.numel() for p in model.parameters())

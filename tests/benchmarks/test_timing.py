@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsvl.benchmarks.bundle.questions import SENTENCES, asking, first_and_further
+from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
 from rsvl.benchmarks.bundle.stages import stages
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.runtime import Query
 from rsvl.runtime.tasks.segmentation import Segmenter
 
 
-def test_rounds_run_every_way_once_and_begin_with_another_each_time() -> None:
+def test_rounds_run_every_runner_once_and_start_with_another_each_time() -> None:
     calls: list[str] = []
-    times = interleaved({way: lambda way=way: calls.append(way) for way in "abc"}, rounds=4)  # type: ignore
+    times = interleaved({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=4)  # type: ignore
     assert "".join(calls) == "abcbcacababc"
-    assert {way: len(values) for way, values in times.items()} == {"a": 4, "b": 4, "c": 4}
+    assert {name: len(values) for name, values in times.items()} == {"a": 4, "b": 4, "c": 4}
 
 
 def test_percentiles_are_of_the_rounds() -> None:
@@ -47,7 +47,7 @@ class Recorder:
 
 def test_questions_are_new_and_images_too_but_for_a_further_sentence() -> None:
     runner: Any = Recorder()
-    for call in (asking(runner, SENTENCES[:1]), asking(runner, SENTENCES)):
+    for call in (question(runner, SENTENCES[:1]), question(runner, SENTENCES)):
         call()
         call()
     assert [len(texts) for _, texts in runner.asked] == [1, 1, len(SENTENCES), len(SENTENCES)]
@@ -68,7 +68,7 @@ def observed() -> Any:
     class Observed:
         observer: Callable[[str, float, float], None] | None = None
 
-        def observe(self, observer: Callable[[str, float, float], None] | None) -> None:
+        def set_timing_hook(self, observer: Callable[[str, float, float], None] | None) -> None:
             self.observer = observer
 
     return Observed()
@@ -98,6 +98,6 @@ def test_stages_are_what_lies_before_in_and_after_the_graphs(observed: Any, monk
 
 def test_a_loaded_bundle_tells_of_every_graph(whole_bundle: Any) -> None:
     segmenter = Segmenter.open(whole_bundle, threads=1)
-    found = stages(segmenter, asking(segmenter, SENTENCES[:1]), rounds=2)
+    found = stages(segmenter, question(segmenter, SENTENCES[:1]), rounds=2)
     assert set(found) == {"pre", "text", "image", "head", "post"}
     assert all(len(times) == 2 and min(times) >= 0 for times in found.values())

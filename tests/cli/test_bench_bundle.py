@@ -17,13 +17,13 @@ from tests.support.outcome import Rsvl
 def test_bundle_is_measured_and_reported_in_every_form(
     rsvl: Rsvl, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "processor_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
+    monkeypatch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
     arguments = ("bench", bundle, "--rounds", 1, "--batch-size", 1, "--batch-size", 2, "--threads", 1)
-    written = ("--results", tmp_path / "results", "--plot", tmp_path / "picture.svg")
+    written = ("--results", tmp_path / "results", "--plot", tmp_path / "plot.svg")
     outcome = rsvl(*arguments, *written, "--json")
     assert outcome.json["model"] == "toy" and list(outcome.json["throughput"]) == ["1", "2"]
     report, text = sorted((tmp_path / "results").iterdir())
     assert json.loads(report.read_text()) == outcome.json
     assert report.name.endswith("-toy-fp32.json") and text.read_text().startswith("# toy, fp32")
-    assert (tmp_path / "picture.svg").is_file()
-    assert all(str(path) in outcome.err for path in (report, text, tmp_path / "picture.svg"))
+    assert (tmp_path / "plot.svg").is_file()
+    assert all(str(path) in outcome.err for path in (report, text, tmp_path / "plot.svg"))

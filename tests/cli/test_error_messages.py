@@ -79,6 +79,7 @@ WRONG_USAGE = {
     "eval: unknown model": (("eval", "cd2fsan-tin", *EVAL[2:]), "did you mean cd2fsan-tiny"),
     "eval: no such bundle": (("eval", "nowhere.bundle", *EVAL[2:]), "nowhere.bundle"),
     "eval: weights for a bundle": ((*EVAL, "--weights", "random"), "--weights"),
+    "eval: an average for a bundle": ((*EVAL, "--ema"), "--ema: only with a model's name"),
     "eval: provider for a model": (("eval", "cd2fsan-tiny", *EVAL[2:], "--provider", "cpu"), "--provider"),
     "bench: no bundle": (("bench", "nowhere.bundle"), "nowhere.bundle"),
     "bench: nothing named": (("bench",), "BUNDLE"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsvl.gate import Status
 from rsvl.runtime.manifest import MATCHING, VQA, Manifest
 from tests.cli.test_light import outcomes
 from tests.support import toy_tasks
@@ -99,6 +100,15 @@ def test_recorded_baseline_serves_as_the_bundle_does(
     assert outcome.code == 0 and "latency" not in outcome.out and "size" in outcome.out
     assert json.loads(first.read_text())["samples"] == json.loads(second.read_text())["samples"]
     assert rsvl("gate", damaged, "--baseline", second, *data).code == 1
+
+
+def test_undecided_gate_has_an_exit_code_of_its_own(
+    rsvl: Rsvl, good: Path, data: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsvl.gate.comparison.judge", lambda *_: Status.UNSURE)
+    done = rsvl("gate", good, "--baseline", good, *data, "--rounds", 0, "--json")
+    assert (done.code, json.loads(done.out)["passed"], json.loads(done.out)["unsure"]) == (4, True, True)
+    assert "evaluate more images" in done.err
 
 
 def test_gate_works_in_a_light_installation(good: Path, damaged: Path, data: tuple[str, ...]) -> None:

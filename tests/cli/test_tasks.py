@@ -50,6 +50,17 @@ def test_run_of_a_grounder_writes_the_boxes(rsvl: Rsvl, bundles: dict[str, Path]
     assert found["text"] == "the red square" and [4, 4] in found["polygons"][0][0]
 
 
+def test_limit_says_how_many_boxes_it_left_out(rsvl: Rsvl, bundles: dict[str, Path], tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:, :4, 0], pixels[:, 4:, 2] = 255, 255
+    Image.fromarray(pixels).save(tmp_path / "halves.png")
+    command = ("run", bundles[GROUNDING], tmp_path / "halves.png", "-t", "red", "-o", tmp_path / "out")
+    assert "and 1 more\n" in rsvl(*command).out
+    assert "(1 left out by the limit)" in rsvl(*command, "--limit", 1).out
+    (found,) = rsvl(*command, "--limit", 1, "--json").json["images"][0]["found"]
+    assert len(found["boxes"]) == 1 and found["left_out"] == 1
+
+
 def test_georeferenced_scene_gives_its_boxes_on_the_map(
     rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +109,7 @@ WRONG = {
     ),
     "a SAR image for a matcher of optical ones": ((MATCHING, "--sar", "RADAR", "-t", "red"), "optical images, not sar"),
     "tiles for an answerer": ((VQA, "RED", "-t", "red", "--tile", "64"), "leave --tile out"),
+    "a limit for an answerer": ((VQA, "RED", "-t", "red", "--limit", "2"), "leave --limit out"),
     "no question": ((VQA, "RED"), "--text"),
     "no image": ((VQA, "-t", "red"), "no image"),
     "more images than SAR images": ((VQA, "RED", "RADAR", "--sar", "RADAR", "-t", "red"), "one --sar for each"),

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from rsvl.benchmarks.count import MultiplyAdds, count_call
+from rsvl.benchmarks.count import Macs, count_call
 from rsvl.benchmarks.laboratory.lora_moe_case import Arrays, LoRAMoECase
 from rsvl.export.symbolics import add_functions
 from rsvl.modules.layers.lora_moe import LoRAMoE, load_balance_loss, take_balance_loss
@@ -225,12 +225,12 @@ def test_fresh_layer_is_its_linear_layer() -> None:
     torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
 
 
-def test_multiply_adds_grow_with_the_total_rank_and_the_idle_ones_with_those_not_chosen() -> None:
+def test_macs_grow_with_the_total_rank_and_the_idle_ones_with_those_not_chosen() -> None:
     patches, cin, cout = 12, 10, 14
     x = torch.empty(1, patches, cin, device="meta")
     for experts, rank, top_k in ((2, 6, 1), (6, 2, 1), (6, 2, 3)):
         layer = LoRAMoE(cin, cout, experts, rank, top_k).to("meta")
-        counted = sum(count_call(layer, lambda: layer(x)).values(), MultiplyAdds())  # noqa: B023
+        counted = sum(count_call(layer, lambda: layer(x)).values(), Macs())  # noqa: B023
         expert = patches * rank * (cin + cout)
         assert counted.layers == patches * cin * cout + experts * expert + patches * cin * experts
         assert counted.idle == (experts - top_k) * expert

@@ -10,7 +10,7 @@ import pytest
 
 from rsvl.runtime.bundle import Bundle, safe_name
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.manifest import Manifest, TextSpec
+from rsvl.runtime.manifest import Manifest, TextSpec, seal
 from tests.support.toy_bundle import toy_spec, write_manifest
 
 
@@ -26,7 +26,7 @@ def change_manifest(folder: Path, change: Callable[[dict], None]) -> None:
     path = folder / "manifest.json"
     data = json.loads(path.read_text())
     change(data)
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(seal(data)))
 
 
 def refusal(source: Path, check: bool = True) -> str:

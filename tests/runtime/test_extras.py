@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from rsvl.runtime.extras import COMPONENTS, Component, find_component, install, remedy
+
+tomllib = pytest.importorskip("tomllib", reason="it came with Python 3.11")
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -46,6 +47,27 @@ def test_every_package_of_an_extra_is_in_the_table(extra: str) -> None:
 )
 def test_remedy_of_a_module_is_that_of_its_nearest_component(module: str, command: str) -> None:
     assert remedy(module) == command
+
+
+@pytest.mark.parametrize(
+    ("extra", "python", "command"),
+    [
+        ("train", (3, 10), "use Python 3.11 or later, and there pip install 'rsvl[train]'"),
+        ("export", (3, 10), "use Python 3.11 or later, and there pip install 'rsvl[export]'"),
+        ("export", (3, 11), "pip install 'rsvl[export]'"),
+        ("geo", (3, 10), "pip install 'rsvl[geo]'"),
+    ],
+)
+def test_extra_that_a_python_is_too_old_for_names_the_one_it_takes(
+    extra: str, python: tuple[int, int], command: str
+) -> None:
+    assert install(extra, python) == command
+
+
+@pytest.mark.parametrize(("extra", "first"), [("train", (3, 11)), ("geo", (3, 10))])
+def test_markers_keep_an_extra_s_packages_from_older_pythons(extra: str, first: tuple[int, int]) -> None:
+    marked = any("python_version >= '3.11'" in requirement for requirement in EXTRAS[extra])
+    assert marked == (first > (3, 10)) == (install(extra, (3, 10)) != install(extra, first))
 
 
 @pytest.mark.parametrize("module", ["numpy", "onnxsomething", "torchvision", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +17,7 @@ from rsvl.runtime.manifest import (
     ModelSpec,
     TensorSpec,
     TextSpec,
+    seal,
 )
 
 
@@ -23,11 +25,15 @@ def tensor(name: str) -> TensorSpec:
     return TensorSpec(name, ("batch", 4))
 
 
+def pixels(name: str, channels: int) -> TensorSpec:
+    return TensorSpec(name, ("batch", channels, 32, 32))
+
+
 OPTICAL = ImageSpec(32, (0.5,) * 3, (0.25,) * 3, name="optical")
 SAR = ImageSpec(32, (0.4,), (0.2,), 1, "bicubic", "sar", ("sar",))
 GRAPHS = (
-    GraphSpec("optical", (tensor("optical"),), (tensor("seen"), tensor("kept")), "optical.onnx"),
-    GraphSpec("sar", (tensor("sar"),), (tensor("echo"),), "sar.onnx"),
+    GraphSpec("optical", (pixels("optical", 3),), (tensor("seen"), tensor("kept")), "optical.onnx"),
+    GraphSpec("sar", (pixels("sar", 1),), (tensor("echo"),), "sar.onnx"),
     GraphSpec("head", (tensor("seen"), tensor("echo"), tensor("sensors")), (tensor("answer_logits"),), "head.onnx"),
 )
 PAIR = ModelSpec("pair", VQA, "none", (OPTICAL, SAR), TextSpec(9, 3), GRAPHS, 0.3, ("yes", "no"))
@@ -60,7 +66,7 @@ def test_manifest_keeps_what_a_model_has_learned_from_and_reads_those_without() 
     data = json.loads(manifest.to_json())
     for name in ("trained_side", "trained_resolution", "keep_aspect"):
         del data["model"]["images"][0][name]
-    assert Manifest.from_json(json.dumps(data)).model.image == OPTICAL
+    assert Manifest.from_json(json.dumps(seal(data))).model.image == OPTICAL
 
 
 @pytest.mark.parametrize(
@@ -70,3 +76,58 @@ def test_manifest_with_impossible_training_images_is_refused(more: dict) -> None
     manifest = Manifest(ModelSpec("x", "other", "", (dataclasses.replace(OPTICAL, **more),), None, ()), "fp32")
     with pytest.raises(BundleError, match="not a valid bundle manifest"):
         Manifest.from_json(manifest.to_json())
+
+
+def test_no_flipped_bit_gives_another_manifest() -> None:
+    manifest = Manifest(PAIR, "fp16", {"optical.onnx": "0" * 64}, {"weights": "random"})
+    text = manifest.to_json().encode()
+    accepted = 0
+    for bit in range(len(text) * 8):
+        flipped = bytearray(text)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with suppress(BundleError, UnicodeDecodeError):
+            assert Manifest.from_json(flipped.decode()) == manifest, flipped[bit // 8 - 20 : bit // 8 + 20]
+            accepted += 1
+    assert accepted < len(text)  # blanks between the fields
+
+
+def change(**fields: object) -> str:
+    """The manifest of `PAIR` with other fields, sealed anew; ``images__mean`` is the first image's mean."""
+    data = json.loads(Manifest(PAIR, "fp16").to_json())
+    for name, value in fields.items():
+        place, _, key = name.rpartition("__")
+        target = data if not place else data["model"] if place == "model" else data["model"][place]
+        (target[0] if isinstance(target, list) else target)[key] = value
+    return json.dumps(seal(data))
+
+
+IMPOSSIBLE = {
+    "threshold 0": {"model__threshold": 0},
+    "threshold 1": {"model__threshold": 1.0},
+    "threshold NaN": {"model__threshold": "NaN"},
+    "mean NaN": {"images__mean": ["NaN", 0.5, 0.5]},
+    "std infinite": {"images__std": ["Infinity", 0.5, 0.5]},
+    "size that the graph does not take": {"images__size": 31},
+    "size of a galaxy": {"images__size": 10**9},
+    "input that no graph takes": {"images__name": "optica1"},
+    "negative padding": {"text__pad": -1},
+    "tokens beyond memory": {"text__tokens": 10**9},
+    "precision": {"precision": "zzz"},
+}
+
+
+@pytest.mark.parametrize("fields", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_impossible_value_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(BundleError, match="not a valid bundle manifest"):
+        Manifest.from_json(change(**fields))
+
+
+def test_sealed_manifest_that_was_changed_says_so_and_an_old_one_has_no_seal() -> None:
+    text = Manifest(PAIR, "fp16").to_json()
+    with pytest.raises(BundleError, match="changed since export"):
+        Manifest.from_json(text.replace('"threshold": 0.3', '"threshold": 0.2'))
+    old = Manifest(PAIR, "fp16", schema=2)
+    assert "sha256" not in json.loads(old.to_json())
+    assert Manifest.from_json(old.to_json()) == old
+    with pytest.raises(BundleError, match="NaN is no number"):
+        Manifest.from_json(old.to_json().replace('"threshold": 0.3', '"threshold": NaN'))

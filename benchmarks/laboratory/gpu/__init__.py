@@ -1,10 +1,10 @@
-"""What a machine with an NVIDIA GPU can tell, in one run of eight minutes: `make gpu`.
+"""Every measurement that needs an NVIDIA GPU, in one run of eight minutes: `make gpu`.
 
-- `parts`: the table of parts; each runs in a process of its own with a time limit.
-- `processes`, `child`: how one is run, and that process.
-- `record`: the JSON file and the page that are kept.
-- the other files: the parts themselves, generators of rows. A part that lacks something raises
-  `MissingComponentError`, which says what.
+- `parts`: the table of parts; each runs in its own process under a time limit.
+- `processes`, `child`: running a part, and its process.
+- `record`: the JSON file and the Markdown page.
+- the other files: the parts, generators of rows. A part that lacks a package, a compiler or a GPU raises
+  `MissingComponentError` with the reason.
 
-Neither an installed rsvl nor a package beyond the standard library is needed to start it.
+Starting it needs no installed rsvl, and no package but NumPy.
 """

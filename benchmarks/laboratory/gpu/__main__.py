@@ -1,8 +1,8 @@
-"""Runs the parts one after the other, prints the page and keeps the record.
+"""Runs the parts one after the other, prints the results and saves the record.
 
 make gpu
 
-Exit code 1 where a part failed; a part that was skipped for want of something is no failure.
+The exit code is 1 if a part failed; a skipped part is not a failure.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LOG_LINES = 30
 
 
 def run_parts(parts: Sequence[Part], seconds: float) -> Record:
-    """Runs parts, each within its own limit and within what is left of all the time.
+    """Runs parts, each within its own time limit and within the time left for all.
 
     Args:
-        parts: in their order.
-        seconds: for all of them; what comes later is skipped.
+        parts: in order.
+        seconds: for all of them; parts that do not start in time are skipped.
     """
     until = time.monotonic() + seconds
     outcomes = []
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=known, help="beside machine; repeatable; by default all")
     parser.add_argument("--minutes", type=float, default=8, help="for all parts")
-    parser.add_argument("--results", type=Path, help=f"folder of the record; by default {RESULTS} for all parts")
+    parser.add_argument("--results", type=Path, help=f"folder of the record; by default {RESULTS} if all parts run")
     given = parser.parse_args(arguments)
     record = run_parts([machine, *(known[name] for name in given.part or known)], 60 * given.minutes)
     print(markdown(record))

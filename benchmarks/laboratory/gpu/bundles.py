@@ -1,4 +1,4 @@
-"""The parts that run CD2FSAN's bundles: exporting them, ONNX Runtime's providers, TensorRT's engines."""
+"""The parts that export and run CD2FSAN's bundles: ONNX Runtime's providers and TensorRT engines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(scratch: Path, provider: str) -> Iterator[Row]:
 
     Raises:
         MissingComponentError: it is not installed or does not start; there is no bundle.
-        VerificationError: its outputs are not those that the export recorded.
+        VerificationError: outputs differ from those that the export recorded.
     """
     for precision in PRECISIONS:
         yield from timed(_exported(scratch, precision), provider)
@@ -75,7 +75,7 @@ def run_engines(scratch: Path, backend: str, with_plugins: str = "") -> Iterator
     Raises:
         MissingComponentError: no GPU, no such TensorRT, or there is no bundle.
         EngineError: an engine cannot be built or loaded.
-        VerificationError: outputs are not those that the export recorded.
+        VerificationError: outputs differ from those that the export recorded.
     """
     from rsvl.plugins import OPERATIONS
     from rsvl.runtime.backends.cuda.cuda_device import find_device
@@ -105,7 +105,7 @@ def run_engines(scratch: Path, backend: str, with_plugins: str = "") -> Iterator
 
 
 def list_plugins(scratch: Path) -> Path:
-    """Lists rsvl's plugins as an installed rsvl does, which a checkout need not be; returns the folder for the path."""
+    """Lists rsvl's plugins as an installed rsvl does, for a checkout that is not; returns the folder to import from."""
     from rsvl.plugins import OPERATIONS
 
     lines = [f"{name} = rsvl.plugins:register" for name in OPERATIONS]
@@ -118,10 +118,10 @@ def list_plugins(scratch: Path) -> Path:
 
 
 def timed(bundle: Path, provider: str, rounds: int = ROUNDS) -> Iterator[Row]:
-    """A row per batch size, from arrays in main memory and back to it; then the golden test.
+    """Yields a row per batch size, from arrays in main memory and back to it; then checks the golden outputs.
 
     Raises:
-        VerificationError: outputs are not those that the export recorded.
+        VerificationError: outputs differ from those that the export recorded.
     """
     opened = Bundle(bundle)
     precision, (golden, expected) = opened.manifest.precision, read_golden(opened)
@@ -142,7 +142,7 @@ def timed(bundle: Path, provider: str, rounds: int = ROUNDS) -> Iterator[Row]:
             "agreement": ", ".join(map(str, measures)),
         }
     if not all(measure.passed for measure in measures):
-        raise VerificationError(f"{bundle.name} on {provider}: its outputs are not those that the export recorded")
+        raise VerificationError(f"{bundle.name} on {provider}: outputs differ from those that the export recorded")
 
 
 def _path(scratch: Path, precision: str) -> Path:

@@ -61,7 +61,7 @@ def build(name: str, device: torch.device) -> Any:
 
 
 def precisions(device: torch.device) -> Precisions:
-    """What each precision is as a context around a run; weights stay float32, autocast casts what it takes."""
+    """The context of each precision; weights stay float32, autocast casts inputs."""
     return {
         "float32": nullcontext,
         "TF32": _tf32,
@@ -105,7 +105,7 @@ def beside_eager(model: Any, dtype: str, mode: str, device: torch.device, rounds
             "runner": name,
             "p50 ms": found.p50,
             "p90 ms": found.p90,
-            "times eager": float(np.median(np.divide(times[name], times["eager"]))),
+            "relative to eager": float(np.median(np.divide(times[name], times["eager"]))),
             "difference from eager": errors[name],
         }
 
@@ -142,7 +142,7 @@ def _tf32() -> Iterator[None]:
 
 
 def _peak_mb(call: Call, device: torch.device) -> float | None:
-    """The most that PyTorch holds on the GPU while the call runs, weights included."""
+    """Peak GPU memory of PyTorch during the call, including weights."""
     if device.type != "cuda":
         return None
     torch.cuda.reset_peak_memory_stats(device)

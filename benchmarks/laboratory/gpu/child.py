@@ -1,6 +1,7 @@
 """The process of one part: `python -m rsvl.benchmarks.laboratory.gpu.child MODULE:FUNCTION ROWS SCRATCH [ARGUMENT…]`.
 
-Each row becomes a line of the file ROWS as soon as it is there. What is missing is one line on stderr and exit code 3.
+Each row is written to the file ROWS, a JSON line each, as soon as it is yielded. A missing component is one line on
+stderr and exit code 3.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rsvl.runtime.errors import MissingComponentError, RsvlError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the part; exceptions other than rsvl's own and missing packages are left to the interpreter."""
+    """Runs the part; only rsvl's own errors and missing packages are caught."""
     function, rows, scratch, *others = arguments
     module, _, name = function.partition(":")
     try:

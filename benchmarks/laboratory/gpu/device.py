@@ -15,14 +15,14 @@ Call = Callable[[], Any]
 
 _WARM_UP = 3
 _SPAN_S = 0.005
-"""What a timed block should last at least: a single kernel is shorter than the clock is exact."""
+"""Least duration of a timed block: single kernels are too short for the clock."""
 
 
 def first_gpu() -> torch.device:
-    """The first GPU that PyTorch sees, computing float32 in float32 and not in TF32.
+    """The first GPU that PyTorch sees, with TF32 off.
 
     Raises:
-        MissingComponentError: it sees none.
+        MissingComponentError: PyTorch sees none.
     """
     if not torch.cuda.is_available():
         raise MissingComponentError(f"PyTorch {torch.__version__} sees no NVIDIA GPU")
@@ -32,20 +32,20 @@ def first_gpu() -> torch.device:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all its work."""
+    """Waits until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def captured(call: Call, device: torch.device) -> Call:
-    """A call's kernels as a CUDA graph, which starts them without Python and without gaps; elsewhere the call itself.
+    """A call's kernels captured as a CUDA graph, which launches them without Python; the call itself on a CPU.
 
     Args:
-        call: starts its work on the current stream, waits for nothing, and allocates by PyTorch alone.
+        call: launches its work on the current stream, without waiting; allocates only through PyTorch.
         device: where it runs.
 
     Raises:
-        RuntimeError: something in the call cannot be captured.
+        RuntimeError: the call cannot be captured.
     """
     if device.type != "cuda":
         return call
@@ -62,9 +62,9 @@ def captured(call: Call, device: torch.device) -> Call:
 
 
 def milliseconds(calls: Mapping[str, Call], device: torch.device, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of one run of each call in each round, in turns (`rsvl.benchmarks.timing.interleaved`).
+    """Milliseconds per run of each call in each alternating round (`rsvl.benchmarks.timing.interleaved`).
 
-    Short calls run several times in a row between two looks at the clock.
+    Short calls are repeated within a timed block.
     """
     repeats = {name: _repeats(call, device) for name, call in calls.items()}
 

@@ -1,4 +1,4 @@
-"""The parts ``kernels-…``: the plugins' kernels, started as the plugins start them, against float64."""
+"""The parts ``kernels-…``: the plugin kernels, started as the plugins start them, against float64."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NVRTC, NVCC = "nvrtc", "nvcc"
 
 
 def check(scratch: Path, compiler: str) -> Iterator[Row]:
-    """Runs every case in every dtype; a row per operation and dtype.
+    """Runs every case in every dtype; yields a row per operation and dtype.
 
     Args:
         scratch: a folder for what nvcc writes.
@@ -34,7 +34,7 @@ def check(scratch: Path, compiler: str) -> Iterator[Row]:
 
     Raises:
         MissingComponentError: no GPU, or the compiler or the driver's interface is missing.
-        VerificationError: a case is further from float64 than its dtype allows.
+        VerificationError: a case exceeds its dtype's tolerance.
         RsvlError: a kernel does not compile or start.
     """
     device = first_gpu()
@@ -71,11 +71,11 @@ def compare(
                 "dtype": dtype,
                 "cases": len(errors),
                 "worst error": max(errors.values()),
-                "allowed": tolerance,
-                "beyond it": "; ".join(failed),
+                "tolerance": tolerance,
+                "failed cases": "; ".join(failed),
             }
     if wrong:
-        raise VerificationError(f"{wrong} cases are further from float64 than their dtype allows")
+        raise VerificationError(f"{wrong} cases exceed their tolerance against float64")
 
 
 def starter(compiled: Compiled, device: torch.device) -> Start:
@@ -108,5 +108,5 @@ def _by_nvcc(nvcc: str, scratch: Path, source: Path, capability: int) -> bytes:
 
 
 def _first_error(log: str) -> str:
-    lines = log.strip().splitlines() or ["it said nothing"]
+    lines = log.strip().splitlines() or ["no output"]
     return next((line for line in lines if "error" in line or "fatal" in line), lines[-1])

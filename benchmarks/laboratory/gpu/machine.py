@@ -21,16 +21,16 @@ _SMI_FIELDS = {"name": GPU, "driver_version": "driver", "memory.total": "memory"
 
 
 def describe(scratch: Path) -> Iterator[Row]:
-    """Rows of a thing and its value.
+    """Rows of a name and a value.
 
     Raises:
-        MissingComponentError: no NVIDIA GPU is here.
+        MissingComponentError: there is no NVIDIA GPU.
     """
     found = {
         "system": platform.platform(),
         "Python": platform.python_version(),
         "cores": str(os.cpu_count()),
-        "nvcc": next((line for line in _said("nvcc", "--version") if "release" in line), ""),
+        "nvcc": next((line for line in _output("nvcc", "--version") if "release" in line), ""),
         **{name: _version(name) for name in _PACKAGES},
     }
     for what, value in {**_gpu(), **found}.items():
@@ -40,15 +40,15 @@ def describe(scratch: Path) -> Iterator[Row]:
 
 
 def _gpu() -> dict[str, str]:
-    """Of the first GPU that CUDA shows."""
+    """The first GPU that is visible to CUDA."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
-    gpus = _said("nvidia-smi", f"--query-gpu={','.join(_SMI_FIELDS)}", "--format=csv,noheader")
+    gpus = _output("nvidia-smi", f"--query-gpu={','.join(_SMI_FIELDS)}", "--format=csv,noheader")
     number = int(shown) if shown.isdigit() and int(shown) < len(gpus) else 0
     return dict(zip(_SMI_FIELDS.values(), gpus[number].split(", "), strict=True)) if gpus else {}
 
 
-def _said(program: str, *arguments: str) -> list[str]:
-    """The lines that a program prints; none where it is absent or fails."""
+def _output(program: str, *arguments: str) -> list[str]:
+    """The lines that a program prints; none if it is absent or fails."""
     if shutil.which(program) is None:
         return []
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=20)

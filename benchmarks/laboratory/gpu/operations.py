@@ -1,4 +1,4 @@
-"""The part ``operations``: the custom operations in every form, beside the plain layers of cuDNN and cuBLAS."""
+"""The part ``operations``: every form of the custom operations, beside the plain layers of cuDNN and cuBLAS."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def compare(
     with_compile: bool,
     rounds: int = ROUNDS,
 ) -> Iterator[Row]:
-    """A row per form of an operation: the plain layer, ours, torch.compile, grid sampling, the plugin's kernel.
+    """Yields a row per form of an operation: the plain layer, ours, torch.compile, grid sampling, the plugin kernel.
 
     Args:
-        case: the operation in a size.
-        batch: samples.
+        case: the operation in one size.
+        batch: batch size.
         dtype: of weights and inputs.
-        device: where.
-        compiled: the plugins' kernels, where they are here.
-        with_compile: whether torch.compile is one of the forms; it takes some seconds.
-        rounds: how often each is timed.
+        device: where it runs.
+        compiled: the plugin kernels; None if they cannot be compiled here.
+        with_compile: whether to include torch.compile, which takes some seconds.
+        rounds: timing rounds.
     """
     layer, plain = (module.to(device, dtype).eval() for module in (case.layer, case.plain))
     inputs = [tensor.expand(batch, *tensor.shape[1:]).to(device, dtype).contiguous() for tensor in case.inputs.values()]
@@ -93,13 +93,13 @@ def compare(
             "form": form,
             "ms, CUDA graph": float(np.median(times[form])),
             "ms, launched by Python": float(np.median(times[_launched(form)])),
-            "times the plain layer": float(np.median(np.divide(times[form], times[PLAIN]))),
+            "relative to the plain layer": float(np.median(np.divide(times[form], times[PLAIN]))),
             "error": wrong,
         }
 
 
 def _kernels(scratch: Path) -> tuple[Compiled | None, str]:
-    """The plugins' kernels by whichever compiler is here, or why by none."""
+    """The plugin kernels by the first compiler that is here; or None and the reasons."""
     reasons = []
     for compiler in (NVRTC, NVCC):
         try:
@@ -110,7 +110,7 @@ def _kernels(scratch: Path) -> tuple[Compiled | None, str]:
 
 
 def _kernel(layer: nn.Module, inputs: Sequence[Tensor], compiled: Compiled) -> Call:
-    """The layer by the plugin's kernel, and its bias where it has one."""
+    """The layer by the plugin kernel, plus its bias if it has one."""
     operation, tensors, bias = _as_operation(layer, inputs)
     y = inputs[0].new_empty(output_shape(operation, tensors))
 
@@ -131,7 +131,7 @@ def _as_operation(layer: nn.Module, inputs: Sequence[Tensor]) -> tuple[Operation
 
 
 def _reference(layer: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """In float64, from the same weights and inputs."""
+    """The layer in float64, with the same weights and inputs."""
     with torch.no_grad():
         return copy.deepcopy(layer).double()(*(tensor.double() for tensor in inputs))
 

@@ -1,4 +1,4 @@
-"""The table of parts, in the order in which they run: what is quick and certain comes first."""
+"""The table of parts, in the order in which they run: quick and certain ones first."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Part:
     Attributes:
         name: as ``--part`` takes it.
         title: what it measures.
-        function: ``package.module:function``, called with a folder that all parts share and then with `arguments`;
-            it yields rows, dictionaries of JSON types.
-        limit_s: seconds after which it is stopped; the rows that it gave until then are kept.
-        arguments: what else the function takes.
+        function: ``package.module:function``, called with a folder that all parts share and with `arguments`; yields
+            rows, dictionaries of JSON types.
+        limit_s: time limit in seconds; the rows yielded before it are kept.
+        arguments: further arguments of the function.
     """
 
     name: str

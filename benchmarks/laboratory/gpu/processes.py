@@ -1,4 +1,4 @@
-"""Runs a part in a process of its own, so that a crash, a hang or a leak costs only itself."""
+"""Runs a part in its own process, so that a crash, a hang or a leak affects nothing else."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def run_part(part: Part, scratch: Path, limit_s: float) -> Outcome:
     """Runs a part and waits for it.
 
     Args:
-        part: which.
-        scratch: a folder that the parts share; a part's output stays there as ``NAME.log``.
-        limit_s: after so many seconds the part, and whatever it started, is killed.
+        part: the part.
+        scratch: a folder that the parts share; a part's output is written there as ``NAME.log``.
+        limit_s: seconds after which the part and everything that it started are killed.
     """
     rows, log = scratch / f"{part.name}.jsonl", log_of(part, scratch)
     command = [sys.executable, "-m", _CHILD, part.function, str(rows), str(scratch), *part.arguments]
@@ -54,12 +54,12 @@ def run_part(part: Part, scratch: Path, limit_s: float) -> Outcome:
 
 
 def log_of(part: Part, scratch: Path) -> Path:
-    """Where a part's output is."""
+    """The file with a part's output."""
     return scratch / f"{part.name}.log"
 
 
 def _judged(code: int | None, limit_s: float, log: Path) -> tuple[str, str]:
-    """A part's status by its exit code, and why it is not another."""
+    """A part's status by its exit code, and the reason if it was not measured."""
     if code == 0:
         return MEASURED, ""
     if code is None:
@@ -72,7 +72,7 @@ def _judged(code: int | None, limit_s: float, log: Path) -> tuple[str, str]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; the last one may have been cut off."""
+    """All complete lines; the last one may be truncated."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except OSError:

@@ -1,4 +1,4 @@
-"""What a run found out, as data and as a page."""
+"""The results of a run, as data and as Markdown."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a part.
+    """The outcome of a part.
 
     Attributes:
         name, title: the part's.
-        status: ``measured``; ``skipped`` where something is missing; ``failed`` where it went wrong.
-        reason: why it was not measured; empty where it was.
-        seconds: how long it took.
-        rows: what it found, also what it found before it failed.
+        status: ``measured``; ``skipped`` if something is missing; ``failed`` if it raised, crashed or hung.
+        reason: why it was not measured; empty if it was.
+        seconds: its duration.
+        rows: its measurements, including those before it failed.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Record:
 
     Attributes:
         rsvl: the version.
-        outcomes: of the parts, in the order in which they ran.
+        outcomes: of the parts, in order.
     """
 
     rsvl: str
@@ -54,23 +54,23 @@ class Record:
 
     @property
     def gpu(self) -> str:
-        """Its name, as the part ``machine`` found it; empty where there is none."""
+        """Its name, from the part ``machine``; empty if there is none."""
         rows = (row for outcome in self.outcomes for row in outcome.rows)
         return next((row["value"] for row in rows if row.get("what") == GPU), "")
 
     @property
     def failed(self) -> list[Outcome]:
-        """Parts that went wrong."""
+        """Parts that failed."""
         return [outcome for outcome in self.outcomes if outcome.status == FAILED]
 
 
 def markdown(record: Record) -> str:
-    """The page: what became of each part, then what each found."""
+    """The page: the outcome of each part, then the rows of each."""
     return "\n\n".join(_blocks(record)) + "\n"
 
 
 def kept(record: Record, folder: Path) -> Path:
-    """Writes the record as `GPU-gpu.json` and as a page beside it; returns the JSON file's path.
+    """Saves the record as `GPU-gpu.json` with a page beside it; returns the path of the JSON file.
 
     Raises:
         OutputError: one of them cannot be written.

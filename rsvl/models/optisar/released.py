@@ -240,7 +240,9 @@ def _renamed(key: str) -> str:
 
 def _spec(name: str, p: Preset) -> ModelSpec:
     s, sides = p.scale, [p.image_size // stride for stride in STRIDES]
-    image = ImageSpec(size=p.image_size, mean=(0, 0, 0), std=(1, 1, 1), sensors=("optical", "sar"))
+    image = ImageSpec(
+        p.image_size, mean=(0, 0, 0), std=(1, 1, 1), resize="linear", sensors=("optical", "sar"), letterbox=114
+    )
     pixels = TensorSpec(image.name, ("batch", 3, p.image_size, p.image_size))
     shared = tuple(
         TensorSpec(name, ("batch", width, side, side))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
@@ -72,12 +73,13 @@ class GroundingSampler(TrainingSet):
         )
 
     def _box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
-        """x1, y1, x2, y2 in 0…1 of the image, None for a no-target sentence."""
+        """x1, y1, x2, y2 in 0…1 of the model's input, None for a no-target sentence."""
         box = self.dataset.box(record, referring)
         if box is None:
             return None
         x, y, width, height = box
-        return x / record.width, y / record.height, (x + width) / record.width, (y + height) / record.height
+        place = placement(record.height, record.width, self.spec.image)
+        return tuple(place.to_square(np.array([x, y, x + width, y + height])).tolist())
 
 
 def torch_predictor(model: Any) -> Predict:
@@ -100,6 +102,6 @@ def torch_predictor(model: Any) -> Predict:
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         scores, boxes = model(pixels, tokens, image_index)
         best = boxes[torch.arange(len(sentences), device=device), scores.argmax(1)].float().cpu().numpy()
-        return best * np.array([record.width, record.height] * 2)
+        return placement(record.height, record.width, spec.image).to_image(best)
 
     return predict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsvl.runtime.backends.backend import first_line, host_array, run_error
+from rsvl.runtime.backends.onnxruntime.optimizers import disabled_optimizers
 from rsvl.runtime.backends.onnxruntime.providers import (
     Provider,
     onnxruntime,
@@ -136,6 +138,9 @@ def _options(bundle: Bundle, provider: Provider, threads: int | None) -> Any:
         # Weights become float once, when they are loaded, and not again in every run. And fp8 would be taken for
         # int8: its nodes would be fused with operations that do not know it.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    disabled = disabled_optimizers(manifest.precision, platform.machine())
+    if disabled:
+        options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(disabled))
     return options
 
 

@@ -1,4 +1,4 @@
-"""Other ways of running a model: what they compute is what the model computes."""
+"""Other runners of a model compute what the model computes."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_every_way_of_any_model_gives_its_final_outputs(tmp_path: Path) -> None:
     with torch.no_grad():
         (expected,) = model.head(image, 2 * x)
     whole, inputs = Whole(model), {"x": x.numpy(), "image": image.numpy()}
-    ways = [pytorch(whole, model.spec, inputs), plain_onnx(whole, inputs, 1, path)]
+    runners = [pytorch(whole, model.spec, inputs), plain_onnx(whole, inputs, 1, path)]
     if find_spec("openvino") is not None:
-        ways.append(openvino(path, model.spec, inputs, 1))
-    for way in ways:
-        found = way()
+        runners.append(openvino(path, model.spec, inputs, 1))
+    for run in runners:
+        found = run()
         assert list(found) == ["y"]
         np.testing.assert_allclose(found["y"], expected.numpy(), rtol=1e-4, atol=1e-5)
 

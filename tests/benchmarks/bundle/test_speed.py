@@ -30,7 +30,7 @@ from tests.support.toy_tasks import write_task_bundle
 def quick() -> Iterator[None]:
     """Ceilings without measuring them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "processor_ceilings", lambda threads: Ceilings(100.0, 10.0, f"{threads} threads"))
+        patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, f"{threads} threads"))
         yield
 
 
@@ -42,8 +42,8 @@ def found(quick: None, whole_bundle: Path) -> BundleSpeed:
 
 def test_every_part_of_a_bundle_is_measured(found: BundleSpeed, whole_bundle: Path) -> None:
     assert (found.model, found.precision, found.provider, found.threads) == ("toy", "fp32", "cpu", 1)
-    (way,) = found.ways
-    assert (way.name, way.agreement, found.agreement_is) == ("rsvl bundle, fp32", 1.0, "mask IoU")
+    (runner,) = found.runners
+    assert (runner.name, runner.agreement, found.agreement_is) == ("rsvl bundle, fp32", 1.0, "mask IoU")
     assert list(found.stages) == ["pre", "image", "text", "head", "post"]
     assert list(found.questions) == [FIRST, FURTHER, MANY]
     assert found.further == found.questions[FURTHER].p50 / found.questions[FIRST].p50
@@ -52,19 +52,19 @@ def test_every_part_of_a_bundle_is_measured(found: BundleSpeed, whole_bundle: Pa
     assert found.footprint.weights_mb == size / 1e6
     assert found.footprint.peak_mb is None or found.footprint.peak_mb > (found.footprint.imported_mb or 0)
     assert found.shares is not None and found.shares.matrix is None
-    assert found.shares.memory == pytest.approx(size / (way.ms.p50 / 1e3) / 10e9)
+    assert found.shares.memory == pytest.approx(size / (runner.ms.p50 / 1e3) / 10e9)
     assert any("operations cannot be counted" in remark for remark in found.remarks)
-    assert found.machine["rsvl"] and found.machine["processor"] and found.gpu is None
+    assert found.machine["rsvl"] and found.machine["cpu"] and found.gpu is None
 
 
-def test_report_is_json_markdown_and_a_picture(found: BundleSpeed, tmp_path: Path) -> None:
-    assert json.loads(json.dumps(found.to_dict()))["ways"][0]["name"] == "rsvl bundle, fp32"
+def test_report_is_json_markdown_and_a_plot(found: BundleSpeed, tmp_path: Path) -> None:
+    assert json.loads(json.dumps(found.to_dict()))["runners"][0]["name"] == "rsvl bundle, fp32"
     text = markdown(found)
     assert text.startswith("# toy, fp32, on ") and "cpu, 1 thread." in text and "Not measured: " in text
     for heading in ("Latency", "Stages", "Calls", "Throughput", "Memory", "The machine"):
         assert f"\n## {heading}" in text
-    draw(found, tmp_path / "picture.png")
-    assert Image.open(tmp_path / "picture.png").size[1] > 1000
+    draw(found, tmp_path / "plot.png")
+    assert Image.open(tmp_path / "plot.png").size[1] > 1000
 
 
 def test_a_bundle_without_golden_inputs_is_refused(tmp_path: Path) -> None:
@@ -90,21 +90,21 @@ def test_numbers_below_one_are_refused(wrong: dict[str, Any], whole_bundle: Path
         speed.measure(whole_bundle, **wrong)
 
 
-def test_peers_are_timed_beside_the_bundle(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_are_timed_beside_the_bundle(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rsvl.export import export
     from tests.support import chain
 
     monkeypatch.setitem(sys.modules, "openvino", None)
     path = export(chain.build().eval(), tmp_path / "chain.bundle").path
     found = speed.measure(path, "cpu", 1, 1, (1,), Options("tests.support.chain:build", compiled=False))
-    names = [way.name for way in found.ways]
+    names = [runner.name for runner in found.runners]
     assert names == ["rsvl bundle, fp32", "PyTorch eager", "plain ONNX export"]
-    assert [way.agreement is None for way in found.ways] == [False, True, True]  # other weights: made anew
+    assert [runner.agreement is None for runner in found.runners] == [False, True, True]  # other weights: made anew
     assert any("pip install 'rsvl[openvino]'" in remark for remark in found.remarks)
     assert found.stages == {} and found.further is None and found.shares is not None
 
 
-def test_peers_of_another_model_are_refused(whole_bundle: Path) -> None:
+def test_baselines_of_another_model_are_refused(whole_bundle: Path) -> None:
     manifest = Bundle(whole_bundle).manifest
     with (
         pytest.raises(InputError, match="the bundle is of toy, not chain: name the --model"),

@@ -48,9 +48,9 @@ def test_energy_of_a_run_is_the_mean_power_times_its_time(jetson: Path) -> None:
     began = time.perf_counter()
     use, why_not = gpu_meter.metered(lambda: time.sleep(0.05), rounds=4)
     longest = (time.perf_counter() - began) / 4
-    assert use is not None and use.joules_a_run is not None
+    assert use is not None and use.joules_per_run is not None
     assert (use.name, use.memory_mb, why_not) == ("Jetson", None, "")
-    assert 5 * 0.05 <= use.joules_a_run <= 5 * longest
+    assert 5 * 0.05 <= use.joules_per_run <= 5 * longest
     assert (jetson / "ended").exists()
 
 

@@ -1,4 +1,4 @@
-"""The operations beside plain layers: what is measured of what, and that every way computes what PyTorch does."""
+"""The operations beside plain layers: what is measured of what, and that every form computes what PyTorch does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
 
 
 @pytest.mark.parametrize(
-    ("case", "multiply_adds"),
+    ("case", "macs"),
     [
         (
             rotated_convolution(CHANNELS, SIDE),
@@ -38,20 +38,20 @@ CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
     ],
     ids=["rotated convolution", "experts"],
 )
-def test_every_way_is_counted_and_agrees_with_pytorch(case: Case, multiply_adds: dict[str, int]) -> None:
+def test_every_form_is_counted_and_agrees_with_pytorch(case: Case, macs: dict[str, int]) -> None:
     found = measure(case, threads=1, rounds=2)
-    assert {way.name: way.multiply_adds for way in found.ways} == multiply_adds
-    assert found.ways[0].of_plain == 1.0
-    assert all(0 <= way.error < 1e-5 and way.ms.p50 > 0 for way in found.ways)
+    assert {form.name: form.macs for form in found.forms} == macs
+    assert found.forms[0].of_plain == 1.0
+    assert all(0 <= form.error < 1e-5 and form.ms.p50 > 0 for form in found.forms)
 
 
 def test_record_is_json_and_a_page_beside_it(tmp_path: Path) -> None:
-    way = operations.Way("rsvl", operations.Percentiles(12.0, 14.0, 15.0), 0.875, 2_000_000, 3e-7)
-    record = Record("Toy CPU", 2, 30, (operations.Measured("RotatedConv2d", 1.15, (way,)),), {"system": "toy"})
+    form = operations.FormSpeed("rsvl", operations.Percentiles(12.0, 14.0, 15.0), 0.875, 2_000_000, 3e-7)
+    record = Record("Toy CPU", 2, 30, (operations.Measured("RotatedConv2d", 1.15, (form,)),), {"system": "toy"})
     path = keep(asdict(record), markdown(record), tmp_path / "new", "toy-cpu-operations")
     assert json.loads(path.read_text()) == json.loads(json.dumps(asdict(record)))
     page = path.with_suffix(".md").read_text()
-    assert "\n## RotatedConv2d: at most 1.15 times the plain layer is the goal\n" in page
+    assert "\n## RotatedConv2d: goal 1.15 times the plain layer\n" in page
     assert "| rsvl | 12.00 | 14.00 | 0.88 | 2 | 3.0e-07 |" in page and "| system | toy |" in page
 
 

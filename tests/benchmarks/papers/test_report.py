@@ -43,12 +43,12 @@ def test_cd2fsan_is_counted_for_the_tables_inputs(cd2fsan: Table) -> None:
     assert cd2fsan.published.inputs == {"image": [FULL.image_size] * 2, "tokens": FULL.tokens}
 
 
-def test_full_encoders_are_clips_in_parameters_and_multiply_adds(cd2fsan: Table) -> None:
+def test_full_encoders_are_clips_in_parameters_and_macs(cd2fsan: Table) -> None:
     parts = cd2fsan.rows[-1].count.parts()
     # ViT-B/16 at 900 patches and a class token: 12 layers of 12·768², the patch embedding; attention 2·901²·768 each.
     vision = parts["image_encoder"]
-    assert vision.multiply_adds.layers == 12 * 901 * 12 * 768**2 + 900 * 768 * 16 * 16 * 3
-    assert vision.multiply_adds.attention == 12 * 2 * 901**2 * 768
+    assert vision.macs.layers == 12 * 901 * 12 * 768**2 + 900 * 768 * 16 * 16 * 3
+    assert vision.macs.attention == 12 * 2 * 901**2 * 768
     # OpenAI's 149.62 M with 900 instead of 196 patch positions and 22 instead of 77 of the text.
     both = vision.parameters + parts["text_encoder"].parameters
     assert both == 149_620_737 - 1 + (900 - 196) * 768 - (77 - 22) * 512  # without the logit scale
@@ -92,7 +92,7 @@ def test_swin_and_bert_are_the_published_ones_in_parameters() -> None:
     assert parts["image_encoder"].parameters == tables + blocks + merging + 48 * 128 + 3 * 128
 
 
-def test_layer_operations_are_twice_the_layer_multiply_adds(cd2fsan: Table) -> None:
+def test_layer_operations_are_twice_the_layer_macs(cd2fsan: Table) -> None:
     row = cd2fsan.rows[0]
     doubled = replace(row, published=replace(row.published, flops="layer operations"))
     assert doubled.ours[1] == pytest.approx(2 * row.ours[1])
@@ -101,16 +101,16 @@ def test_layer_operations_are_twice_the_layer_multiply_adds(cd2fsan: Table) -> N
 def test_conventions_differ_by_attention_text_encoder_and_the_two_operations_of_a_multiply_add(cd2fsan: Table) -> None:
     row = cd2fsan.rows[0]
     counted, text = row.count.total, row.count.parts()["text_encoder"]
-    layers = counted.multiply_adds.layers
+    layers = counted.macs.layers
 
     def flops(text_encoder: bool, kind: str) -> float:
         return replace(row, published=replace(row.published, text_encoder=text_encoder, flops=kind)).ours[1] * 1e9
 
-    attention = counted.multiply_adds.attention
-    assert flops(True, "layer multiply-adds") == pytest.approx(layers)
-    assert flops(True, "multiply-adds") == pytest.approx(layers + attention)
+    attention = counted.macs.attention
+    assert flops(True, "layer MACs") == pytest.approx(layers)
+    assert flops(True, "MACs") == pytest.approx(layers + attention)
     assert flops(True, "operations") == pytest.approx(2 * (layers + attention))
-    assert flops(False, "layer multiply-adds") == pytest.approx(layers - text.multiply_adds.layers)
+    assert flops(False, "layer MACs") == pytest.approx(layers - text.macs.layers)
 
 
 def test_a_row_that_is_off_is_not_met(cd2fsan: Table) -> None:
@@ -148,7 +148,7 @@ def test_quoted_figures_are_printed_with_what_of_ours_measures_the_same() -> Non
 def test_masked_experts_are_counted_as_computed_and_as_sparse() -> None:
     tiny = replace(read("optisar-net++").rows[0], model="optisar-net++-tiny", parameters_m=None)
     shown = report.counted(replace(read("optisar-net++"), rows=(tiny,)))
-    products = shown.rows[0].count.total.multiply_adds
+    products = shown.rows[0].count.total.macs
     assert 0 < products.idle < products.total and products.sparse == products.total - products.idle
     row = f"| OptiSAR-Net++ | {2e-9 * products.total:.2f} | {2e-9 * products.idle:.2f} | {2e-9 * products.sparse:.2f} |"
     assert row in shown.to_markdown()
@@ -161,7 +161,7 @@ def test_speed_measured_here_stands_beside_the_published_one_without_a_ratio(cd2
     text = shown.to_markdown()
     assert "| FPS published | FPS here: PyTorch eager |" in text
     assert "| 18.23 | 2.00 |" in text and "| 16.82 | – |" in text
-    assert "on Some CPU, 2 cores, 2 threads" in text and "another machine's" in text
+    assert "on Some CPU, 2 cores, 2 threads" in text and "from another machine" in text
     assert shown.to_dict()["speed"]["rows"]["Baseline"]["PyTorch eager"]["p90"] == 510
 
 

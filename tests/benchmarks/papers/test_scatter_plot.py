@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rsvl.benchmarks.count import Count, ModelCount, MultiplyAdds
+from rsvl.benchmarks.count import Count, Macs, ModelCount
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.report import Row, Table
 from rsvl.benchmarks.papers.scatter_plot import arrange, draw
@@ -18,8 +18,8 @@ from rsvl.runtime.errors import MissingComponentError, UsageError
 
 
 def counted(parameters: int, products: int) -> ModelCount:
-    text = Count(0, MultiplyAdds())
-    return ModelCount(Count(parameters, MultiplyAdds(products)), {"text_encoder": text}, {})
+    text = Count(0, Macs())
+    return ModelCount(Count(parameters, Macs(products)), {"text_encoder": text}, {})
 
 
 SMALL = Published("Small", "x", parameters_m=10.0, flops_g=5.0, fps=20.0, oiou=70.0, miou=60.0)
@@ -53,8 +53,8 @@ def test_ours_are_drawn_for_all_rows_where_one_lacks_the_published() -> None:
 
 
 def test_speed_measured_here_takes_the_place_of_the_published() -> None:
-    ways = {"slow": Percentiles(100.0, 100.0, 100.0), "fast": Percentiles(50.0, 50.0, 50.0)}
-    found = arrange(toy(SMALL, LARGE, speed=TableSpeed("toy", "My CPU", 2, 5, {"Small": ways}, {})), "fps")
+    runners = {"slow": Percentiles(100.0, 100.0, 100.0), "fast": Percentiles(50.0, 50.0, 50.0)}
+    found = arrange(toy(SMALL, LARGE, speed=TableSpeed("toy", "My CPU", 2, 5, {"Small": runners}, {})), "fps")
     assert (found.names, found.x.values) == (["Small"], [20.0]) and "My CPU" in found.x.label
 
 
@@ -74,7 +74,7 @@ def test_a_table_that_cannot_be_drawn_says_what_to_do(table: Table, options: dic
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_plot_is_written_whole_in_either_format(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"picture{suffix}"
+    path = tmp_path / f"plot{suffix}"
     assert draw(toy(SMALL, LARGE), path) == ["Small", "Large"]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     if suffix == ".png":
@@ -85,10 +85,10 @@ def test_plot_is_written_whole_in_either_format(suffix: str, tmp_path: Path) -> 
 
 def test_a_plot_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.png or \.svg"):
-        draw(toy(SMALL), tmp_path / "picture.jpg")
+        draw(toy(SMALL), tmp_path / "plot.jpg")
 
 
 def test_a_plot_without_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingComponentError, match=r"rsvl\[bench\]"):
-        draw(toy(SMALL), tmp_path / "picture.png")
+        draw(toy(SMALL), tmp_path / "plot.png")

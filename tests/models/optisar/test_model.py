@@ -88,8 +88,8 @@ def test_ablations_have_equal_parameters_and_products_but_for_the_routers() -> N
     routers = sum(p.numel() for name, p in model.named_parameters() if ".router." in name)
     routed, shared, sensor = counts.values()
     assert routed.parameters - routers == shared.parameters == sensor.parameters
-    assert shared.multiply_adds.total == sensor.multiply_adds.total < routed.multiply_adds.total
-    assert shared.multiply_adds.idle == 0 < sensor.multiply_adds.idle == routed.multiply_adds.idle
+    assert shared.macs.total == sensor.macs.total < routed.macs.total
+    assert shared.macs.idle == 0 < sensor.macs.idle == routed.macs.idle
 
 
 def test_regions_and_sentences_have_unit_length_and_boxes_lie_in_the_image(model: OptiSARNet) -> None:
@@ -172,7 +172,7 @@ def test_experts_of_a_sensor_are_chosen_by_colour_or_as_told() -> None:
 
 def test_chosen_regions_lie_in_their_boxes_and_absent_targets_choose_none(model: OptiSARNet) -> None:
     with torch.no_grad():
-        seen = model._see(images(), None)
+        seen = model._encode(images(), None)
         match = model.match(seen.regions, model.encode_text(TOKENS)[0], INDEX)
         goal = model._assign(seen, match, INDEX, BOXES, PRESENT)
     assert goal.chosen.any(dim=1).tolist() == PRESENT.tolist()

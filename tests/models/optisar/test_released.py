@@ -15,23 +15,10 @@ from rsvl.checkpoints import load_weights
 from rsvl.export.graphs import write_graph
 from rsvl.models.optisar.fusion import DualGateAttention, SpatialShuffleAttention
 from rsvl.models.optisar.moe import ExpertBlock, PatchExperts, patch_side
-from rsvl.models.optisar.network import Scale
 from rsvl.models.optisar.released import FULL, OptiSARNetPlusPlus, Preset
 from rsvl.runtime.errors import CheckpointError
 from tests.support.declared_shapes import check_shapes
-
-SMALL = Preset(96, Scale(0.5, 0.25, 256, nested=False, experts=4, rank=3, embed_dim=24), 9, (32, 1, 2), 100, 12)
-
-
-def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """The module in evaluation mode with random numbers in every place, running statistics too."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                noise = torch.randn(value.shape, generator=generator)
-                value.copy_(noise.abs() + 0.5 if name.endswith("running_var") else noise * 0.3 + value * 0.5)
-    return module.eval()
+from tests.support.released_optisar import SMALL, in_published_names, random_weights, randomised
 
 
 @pytest.fixture(scope="module")
@@ -207,36 +194,10 @@ def test_published_names_lead_to_ours(model: OptiSARNetPlusPlus) -> None:
     assert model.published({"visual.conv1.weight": torch.zeros(1)}) is None
 
 
-PREFIXES = {
-    "trunk.layers.": "model.",
-    "neck.merge.": "model.13.",
-    **{f"neck.fuse{8 << i}.": f"model.{16 + 3 * i}." for i in range(3)},
-    **{f"neck.down{16 << i}.": f"model.{17 + 3 * i}." for i in range(2)},
-    **{
-        f"heads.{i}.{ours}.": f"model.23.{theirs}.{i}."
-        for i in range(3)
-        for ours, theirs in (("box", "cv2"), ("embed", "cv3"), ("contrast", "cv4"), ("grid", "cv_region"))
-    },
-    "adapter.": "model.23.reprta.m.",
-}
-
-
-def published_file(path: Path, rank: int) -> dict[str, Tensor]:
-    """Writes a checkpoint in the published names, with experts of a rank; gives the same in ours."""
-    source = randomised(OptiSARNetPlusPlus("test", replace(SMALL, scale=replace(SMALL.scale, rank=rank))), seed=3)
-    ours = {key: value for key, value in source.state_dict().items() if not key.startswith("text_encoder.")}
-    theirs = {}
-    for key, value in ours.items():
-        prefix = next(prefix for prefix in PREFIXES if key.startswith(prefix))
-        name = PREFIXES[prefix] + key.removeprefix(prefix)
-        theirs[name.replace("_up", "_A").replace("_down", "_B") if ".lora" in name else name] = value
-    torch.save({"epoch": -1, "ema": None, "model": theirs}, path)
-    return ours
-
-
 def test_a_published_checkpoint_gives_its_rank_and_needs_the_text_tower(tmp_path: Path) -> None:
     model = OptiSARNetPlusPlus("test", SMALL)
-    expected = published_file(tmp_path / "best.pt", rank=5)
+    expected, _ = random_weights(rank=5)
+    torch.save({"epoch": -1, "ema": None, "model": in_published_names(expected)}, tmp_path / "best.pt")
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(CheckpointError, match="lacks the text_encoder of test: give it with --encoder-weights"):
         load_weights(model, tmp_path / "best.pt")

@@ -1,5 +1,6 @@
 """Wiring graphs by their tensors' names, the hooks, and errors that name the graph."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import RsvlError, UsageError
-from tests.support.toy_bundle import COLOURS, FUSED, SIZE, expected_logits, write_bundle
+from rsvl.runtime.errors import RsvlError, UsageError, VerificationError
+from rsvl.runtime.loading import load
+from rsvl.runtime.manifest import Manifest
+from tests.support.toy_bundle import COLOURS, FUSED, SIZE, expected_logits, toy_spec, write_bundle, write_manifest
 
 IMAGES = np.random.default_rng(3).random((2, 3, SIZE, SIZE), np.float32)
 TOKENS = np.array([[7, 2, 8, 0, 0, 0, 0, 0], [7, 3, 8, 0, 0, 0, 0, 0]])
@@ -63,3 +66,18 @@ def test_input_that_is_no_array_of_the_graphs_type_names_the_graph(whole_bundle:
     with pytest.raises(RsvlError, match=f"^graph image failed on {provider}: ") as caught:
         Session(Bundle(whole_bundle), provider, threads=1).run({"image": "harbour.png"}, ["image"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_never_leave_the_session(value: float) -> None:
+    with pytest.raises(VerificationError, match="not finite"):
+        to_numpy(np.array([0, value], np.float16))
+    np.testing.assert_array_equal(to_numpy(np.array([1, 2])), [1, 2])
+
+
+def test_mean_that_overflows_is_an_error_and_not_an_empty_mask(bundle: Path, squares: np.ndarray) -> None:
+    spec = toy_spec()
+    loud = dataclasses.replace(spec.images[0], std=(1e-38,) * 3)
+    write_manifest(bundle, Manifest(dataclasses.replace(spec, images=(loud,)), "fp32"))
+    with pytest.raises(VerificationError, match="not finite"):
+        load(bundle, "cpu", 1).segment(squares, "the red square")

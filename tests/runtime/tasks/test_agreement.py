@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 
 from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA, GraphSpec, ModelSpec, TensorSpec
-from rsvl.runtime.tasks import compare, most_informative
+from rsvl.runtime.tasks import compare, grounding, matching, most_informative
 
 
 def spec(task: str, *outputs: str) -> ModelSpec:
@@ -79,3 +81,22 @@ def test_samples_that_tell_most_are_chosen(task: str, expected: dict) -> None:
 
 def test_all_samples_of_a_users_own_task_tell_the_same() -> None:
     assert most_informative(spec("counting", "a"), arrays(a=np.zeros((5, 3))), 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("module", "names"), [(matching, ("image_embedding", "text_embedding")), (grounding, ("regions", "sentence"))]
+)
+def test_embeddings_that_no_score_was_made_of_are_compared(module: ModuleType, names: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(0)
+    expected = {name: rng.normal(size=(2, 5, 8)).astype(np.float32) for name in names}
+    expected |= {"similarity": np.zeros(2, np.float32), "scores": np.zeros((2, 1)), "found_boxes": np.ones((2, 1, 4))}
+    expected["found_boxes"][..., :2] = 0
+    for name in names:
+        near = {**expected, name: expected[name] + np.float32(1e-4)}
+        lost = {**expected, name: np.zeros_like(expected[name])}
+        near_found, lost_found = (
+            {each.name: each for each in module.compare(None, expected, actual, "fp32")}[f"{name} cosine"]
+            for actual in (near, lost)
+        )
+        assert near_found.passed and near_found.value == pytest.approx(1, abs=1e-6)
+        assert not lost_found.passed and lost_found.value == 0

@@ -13,7 +13,7 @@ from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.images.tiling import Window
-from rsvl.runtime.manifest import GROUNDING, MATCHING
+from rsvl.runtime.manifest import GROUNDING, MATCHING, ImageSpec
 from rsvl.runtime.results import geojson
 from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.tasks.boxes import pairwise_iou, pairwise_overlap, suppress
@@ -50,6 +50,16 @@ def test_boxes_are_in_pixels_of_the_image_best_first(grounder: Grounder) -> None
 def test_result_is_one_for_a_string_and_limit_cuts_it(grounder: Grounder) -> None:
     found = grounder.ground(quarters("red", "red", "red", "blue"), "red", limit=2)
     assert isinstance(found, Grounding) and len(found.boxes) == len(found.scores) == 2
+    assert found.left_out == found.to_dict()["left_out"] == 1
+    assert found.lines()[0].endswith(", and 1 more (1 left out by the limit)")
+
+
+def test_all_boxes_over_the_threshold_are_given_without_a_limit(grounder: Grounder) -> None:
+    # 4 × 4 tiles that do not overlap, each with two red quarters: 32 boxes that touch, none of which is another's part.
+    tiles = np.tile(quarters("red", "blue", "blue", "red", size=16), (4, 4, 1))
+    found = grounder.ground(tiles, "red", tile=16, overlap=0)
+    assert len(found.boxes) == 32 and found.left_out == 0 and "left out" not in found.lines()[0]
+    assert grounder.ground(tiles, "red", tile=16, overlap=0, limit=10).left_out == 22
 
 
 def test_what_is_not_there_has_no_box(grounder: Grounder) -> None:
@@ -78,11 +88,14 @@ def test_tiles_boxes_are_merged(grounder: Grounder) -> None:
     assert found.boxes.tolist() == [[8, 8, 16, 16]]
 
 
+SPEC = ImageSpec(32, (0.0,) * 3, (1.0,) * 3)
+
+
 def test_box_that_a_tile_cuts_yields_to_the_whole_one() -> None:
     scene = open_scene(np.zeros((64, 64, 3), np.uint8))
     # The left tile sees half of what the right one sees whole, and is surer of it.
-    left = _in_scene(np.array([[0.5, 0.25, 1.0, 0.75]]), np.array([0.9]), 0.5, Window(0, 0, 32, 32), scene, 32)
-    right = _in_scene(np.array([[0.1, 0.25, 0.8, 0.75]]), np.array([0.7]), 0.5, Window(0, 16, 32, 32), scene, 32)
+    left = _in_scene(np.array([[0.5, 0.25, 1.0, 0.75]]), np.array([0.9]), 0.5, Window(0, 0, 32, 32), scene, SPEC)
+    right = _in_scene(np.array([[0.1, 0.25, 0.8, 0.75]]), np.array([0.7]), 0.5, Window(0, 16, 32, 32), scene, SPEC)
     assert (left[0, 5], right[0, 5]) == (0, 1)
     boxes, order = np.concatenate([left, right])[:, :4], np.array([0.9, 0.7 + 2])
     assert suppress(boxes, order, 0.5, 0.7).tolist() == [1]

@@ -13,9 +13,8 @@ from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.images.scene import ImageScene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
-from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.tasks.segmentation import Segmenter
-from tests.support.toy_bundle import COLOUR, FUSED, SIZE, TOKENS, write_bundle
+from tests.support.toy_bundle import FUSED, SIZE, SPLIT, write_bundle
 
 
 @pytest.fixture
@@ -263,7 +262,7 @@ def test_missing_image_is_refused_before_anything_runs(segmenter: Segmenter, tmp
 
 
 def test_model_without_a_mask_is_refused(tmp_path: Path) -> None:
-    folder = write_bundle(tmp_path / "bundle", (GraphSpec("text", (TOKENS,), (COLOUR,), "text.onnx"),))
+    folder = write_bundle(tmp_path / "bundle", SPLIT[:2])
     with pytest.raises(BundleError, match="give no mask_logits"):
         Segmenter(Bundle(folder))
 
