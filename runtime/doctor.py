@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rsvl.runtime.backends.cuda.cuda_device import find_device
-from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers
+from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers, starts
 from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.errors import MissingComponentError
@@ -76,11 +76,18 @@ def _machine() -> Iterator[Finding]:
 
 def _providers() -> Iterator[Finding]:
     try:
-        names = [provider.name for provider in present_providers()]
+        present = present_providers()
         version = onnxruntime().__version__
     except MissingComponentError:
         return  # reported among the packages
-    yield Finding("onnxruntime providers", True, f"{', '.join(names)} ({version})")
+    names = [provider.name for provider in present if starts(provider)]
+    yield Finding(
+        "onnxruntime providers", bool(names), f"{', '.join(names)} ({version})", "" if names else "nothing runs"
+    )
+    for provider in present:
+        if provider.name not in names:
+            cost = f"{provider.package} has it, but its device, driver or libraries are missing: models run without it"
+            yield Finding(f"{provider.name} provider", False, "", cost)
     device, why_not = find_device()
     if device is not None:
         yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
@@ -88,7 +95,7 @@ def _providers() -> Iterator[Finding]:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
     first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
     yield Finding("default backend", True, f"{first}{names[0]} (force another with --provider)")
-    if Path("/proc/driver/nvidia").exists() and "cuda" not in names:
+    if Path("/proc/driver/nvidia").exists() and "cuda" not in [provider.name for provider in present]:
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
 
 

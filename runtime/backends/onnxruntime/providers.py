@@ -54,6 +54,13 @@ PROVIDERS = (
 )
 
 
+_IDENTITY = bytes.fromhex(
+    "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a0808011204"
+    "0a02080142040a00100d"
+)
+"""An ONNX graph of one node, y = x, float32 [1]."""
+
+
 def onnxruntime() -> ModuleType:
     """The onnxruntime module, imported on first use and silenced: its failures arrive as exceptions.
 
@@ -88,6 +95,23 @@ def plugin_devices(provider: Provider) -> tuple[Any, ...]:
     except Exception:  # absent, or without the driver's libraries: then it is not present
         return ()
     return tuple(device for device in ort.get_ep_devices() if device.ep_name == provider.full_name)
+
+
+@cache
+def starts(provider: Provider) -> bool:
+    """Whether a provider that is present runs a graph here: what is built in may lack its libraries or its device."""
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        if devices := plugin_devices(provider):
+            options.add_provider_for_devices(list(devices), {})
+            session = ort.InferenceSession(_IDENTITY, options, enable_fallback=0)
+        else:
+            session = ort.InferenceSession(_IDENTITY, options, providers=[provider.full_name], enable_fallback=0)
+        return bool(session.get_providers()[0] == provider.full_name)
+    except Exception:  # whatever its libraries raise
+        return False
 
 
 def find_provider(name: str) -> Provider | None:
