@@ -17,7 +17,7 @@ from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.tasks.grounding import _in_scene
 from rsvl.tasks.grounding.training import torch_predictor, training_set
-from tests.data.test_optsar_rsvg import annotation, write
+from tests.support.optsar_rsvg import annotation, write
 from tests.support.toy_learners import ToyGrounder
 
 # 80 × 40 pixels in a square of 32: r = 0.4, so 32 × 16 between two borders of 8 rows.
