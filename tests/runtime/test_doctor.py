@@ -1,10 +1,13 @@
 """What the machine has is reported with versions, what it lacks with cost and remedy."""
 
+from __future__ import annotations
+
 from importlib import metadata
 
 import pytest
 
 from rsvl.runtime import doctor
+from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS
 
 
 def findings() -> dict[str, doctor.Finding]:
@@ -69,3 +72,41 @@ def test_jetson_board_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     board = "NVIDIA Jetson AGX Orin Developer Kit"
     monkeypatch.setattr(doctor, "_read", lambda path: f"{board}\0" if "device-tree" in str(path) else "")
     assert findings()["nvidia device"].value == board
+
+
+CUDA = next(provider for provider in PROVIDERS if provider.name == "cuda")
+NO_KERNEL = "no kernel image is available for execution on the device"
+
+
+@pytest.mark.parametrize(
+    ("reason", "on_jetson", "remedy"),
+    [("", True, ""), (NO_KERNEL, True, "pip uninstall onnxruntime-gpu"), (NO_KERNEL, False, "")],
+)
+def test_listed_provider_is_judged_by_a_kernel(
+    monkeypatch: pytest.MonkeyPatch, reason: str, on_jetson: bool, remedy: str
+) -> None:
+    monkeypatch.setattr(doctor, "present_providers", lambda: [CUDA, PROVIDERS[-1]])
+    monkeypatch.setattr(doctor, "why_it_does_not_run", lambda provider: reason)
+    monkeypatch.setattr(doctor, "_jetson_linux", lambda: "36.4.3" if on_jetson else "")
+    (found,) = doctor._gpu_providers()
+    assert (found.name, found.present) == ("cuda provider", not reason)
+    assert reason in found.cost and found.remedy.startswith(remedy) and bool(found.remedy) == bool(remedy)
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "warned"),
+    [
+        ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64", "36.4.7", True),
+        ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64", "36.4.3", False),
+        ("", None, False),
+    ],
+)
+def test_jetson_linux_is_named_and_its_known_fault_too(
+    monkeypatch: pytest.MonkeyPatch, release: str, version: str | None, warned: bool
+) -> None:
+    monkeypatch.setattr(doctor, "_read", lambda path: release if path == "/etc/nv_tegra_release" else "")
+    found = {finding.name: finding for finding in doctor._jetson()}
+    assert ("jetson linux" in found) == (version is not None)
+    assert version is None or found["jetson linux"].value == version
+    assert ("gpu memory" in found) == warned
+    assert not warned or "error 12" in found["gpu memory"].cost
