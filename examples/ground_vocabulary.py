@@ -1,6 +1,6 @@
 """Looks for a whole vocabulary of phrases in one image, which is encoded once.
 
-python examples/ground_vocabulary.py optisar.bundle harbour.png phrases.txt
+python examples/ground_vocabulary.py tiny.bundle harbour.png phrases.txt
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rsvl.runtime.backends.cuda.cuda_device import find_device
-from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers
-from rsvl.runtime.backends.onnxruntime.trial import why_it_does_not_run
+from rsvl.runtime.backends.onnxruntime.providers import Provider, onnxruntime, present_providers, why_not_started
 from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.errors import MissingComponentError
@@ -81,11 +80,15 @@ def _machine() -> Iterator[Finding]:
 
 def _providers() -> Iterator[Finding]:
     try:
-        names = [provider.name for provider in present_providers()]
+        present = present_providers()
         version = onnxruntime().__version__
     except MissingComponentError:
         return  # reported among the packages
-    yield Finding("onnxruntime providers", True, f"{', '.join(names)} ({version})")
+    names = [provider.name for provider in present if not why_not_started(provider)]
+    yield Finding(
+        "onnxruntime providers", bool(names), f"{', '.join(names)} ({version})", "" if names else "nothing runs"
+    )
+    yield from _not_started(present)
     device, why_not = find_device()
     if device is not None:
         yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
@@ -93,22 +96,17 @@ def _providers() -> Iterator[Finding]:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
     first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
     yield Finding("default backend", True, f"{first}{names[0]} (force another with --provider)")
-    yield from _gpu_providers()
-    if Path("/proc/driver/nvidia").exists() and "cuda" not in names and not _jetson_linux():
+    if Path("/proc/driver/nvidia").exists() and "cuda" not in [p.name for p in present] and not _jetson_linux():
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
 
 
-def _gpu_providers() -> Iterator[Finding]:
-    """Each listed provider of NVIDIA GPUs, by whether it runs a kernel here: the list alone says nothing of that."""
-    for provider in present_providers():
-        if not provider.on_cuda:
-            continue
-        reason = why_it_does_not_run(provider)
-        if reason:
-            cost = f"listed, but runs nothing here: {reason}"
-            yield Finding(f"{provider.name} provider", False, "", cost, _OTHER_BUILD if _jetson_linux() else "")
-        else:
-            yield Finding(f"{provider.name} provider", True, "runs a kernel")
+def _not_started(present: list[Provider]) -> Iterator[Finding]:
+    """The providers that are present and run no kernel here: the list alone says nothing of that."""
+    for provider in present:
+        if reason := why_not_started(provider):
+            cost = f"{provider.package} has it, but it runs nothing here: {reason}"
+            other_build = _OTHER_BUILD if _jetson_linux() and provider.on_cuda else ""
+            yield Finding(f"{provider.name} provider", False, "", cost, other_build)
 
 
 def _jetson() -> Iterator[Finding]:

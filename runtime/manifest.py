@@ -270,11 +270,23 @@ def _model(data: dict[str, Any]) -> ModelSpec:
         raise ValueError(f"threshold {spec.threshold} is not between 0 and 1")
     if not spec.graphs:
         return spec  # a declaration, not yet exported
+    _check_order(spec)
     for image in spec.images:
         _check_shape(spec, image.name, (image.channels, image.size, image.size))
     if spec.text is not None and "tokens" in spec.raw_inputs:
         _check_shape(spec, "tokens", (spec.text.tokens,))
     return spec
+
+
+def _check_order(spec: ModelSpec) -> None:
+    known = set(spec.raw_inputs)
+    for graph in spec.graphs:
+        missing = [tensor.name for tensor in graph.inputs if tensor.name not in known]
+        if missing:
+            raise ValueError(f"graph {graph.name} runs before what makes its {', '.join(missing)}")
+        known.update(tensor.name for tensor in graph.outputs)
+    if len({graph.name for graph in spec.graphs}) != len(spec.graphs):
+        raise ValueError("two graphs have the same name")
 
 
 def _check_shape(spec: ModelSpec, name: str, expected: tuple[int, ...]) -> None:

@@ -9,14 +9,22 @@ import shlex
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
+import torch
 import yaml
 from PIL import Image
 from rasterio import Affine
 
+import rsvl
+from rsvl import registry
 from rsvl.cli import main
+from rsvl.models.optisar.released import OptiSARNetPlusPlus
+from rsvl.runtime import Grounder
+from rsvl.runtime.tasks.tokenizer import Tokenizer
+from tests.support.released_optisar import SMALL, write_published
 from tests.test_house import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -76,3 +84,35 @@ def test_workflow_compares_with_a_recorded_baseline(workspace: Path) -> None:
     Path("fp32.bundle").symlink_to("model.bundle")
     (recorded,) = (shlex.split(line.lstrip("# "))[1:] for line in text.splitlines() if line.startswith("#   rsvl"))
     assert [main(command) for command in (recorded, *commands)] == [0, 0, 2]  # 2: too few images for a verdict
+
+
+def test_published_optisar_makes_a_bundle_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.names()
+    small = registry.Entry("optisar-net++", "optisar-net++", OptiSARNetPlusPlus, SMALL)
+    monkeypatch.setitem(registry._ENTRIES, small.name, small)
+    weights, text = write_published(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    bundle = tmp_path / "optisar.bundle"
+    run(
+        monkeypatch,
+        "published_optisar.py",
+        *map(str, (weights, text, bundle, tmp_path / "noise.png")),
+        "a ship",
+        "a pier",
+    )
+    *measures, ship, pier = capsys.readouterr().out.splitlines()
+    assert measures[0].startswith("worst box IoU") and "a ship: x" in ship and "a pier: x" in pier
+
+    # The same by PyTorch: 96 × 48 pixels of the image between two borders of 24 rows.
+    network = rsvl.load("optisar-net++", weights, encoder_weights=text)
+    (found,) = Grounder.open(bundle).ground(noise, ["a ship"], limit=1)
+    pixels = np.full((96, 96, 3), 114, np.uint8)
+    pixels[24:72] = cv2.resize(noise, (96, 48), interpolation=cv2.INTER_LINEAR)
+    tokens = torch.from_numpy(Tokenizer.from_file(network.tokenizer_json(), network.spec.words)(["a ship"]))
+    with torch.no_grad():
+        scores, boxes = network(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255, tokens)
+    expected = np.clip((boxes[0, scores[0].argmax()].numpy() * 96 - [0, 24] * 2) / 0.8, 0, [120, 60] * 2)
+    np.testing.assert_allclose(found.boxes[0], expected, atol=0.5)

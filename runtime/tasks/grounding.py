@@ -217,6 +217,7 @@ class Grounder(Runner):
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
         scene = open_scene(image, spec, ReadOptions(sensor=sensor))
         try:
+            self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, spec.size, tile, overlap)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]

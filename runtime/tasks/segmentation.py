@@ -123,6 +123,7 @@ class Segmenter(Runner):
         check_range("threshold", limit, 0, 1)
         scene = open_scene(image, self.spec.image)
         try:
+            self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
             grid = plan_tiles(scene.height, scene.width, self.spec.image.size, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability

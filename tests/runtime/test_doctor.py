@@ -79,18 +79,19 @@ NO_KERNEL = "no kernel image is available for execution on the device"
 
 
 @pytest.mark.parametrize(
-    ("reason", "on_jetson", "remedy"),
-    [("", True, ""), (NO_KERNEL, True, "pip uninstall onnxruntime-gpu"), (NO_KERNEL, False, "")],
+    ("on_jetson", "remedy"), [(True, doctor._OTHER_BUILD), (False, "")], ids=["on a Jetson", "elsewhere"]
 )
-def test_listed_provider_is_judged_by_a_kernel(
-    monkeypatch: pytest.MonkeyPatch, reason: str, on_jetson: bool, remedy: str
+def test_listed_provider_without_code_for_the_gpu_is_missing(
+    monkeypatch: pytest.MonkeyPatch, on_jetson: bool, remedy: str
 ) -> None:
     monkeypatch.setattr(doctor, "present_providers", lambda: [CUDA, PROVIDERS[-1]])
-    monkeypatch.setattr(doctor, "why_it_does_not_run", lambda provider: reason)
+    monkeypatch.setattr(doctor, "why_not_started", lambda provider: NO_KERNEL if provider is CUDA else "")
     monkeypatch.setattr(doctor, "_jetson_linux", lambda: "36.4.3" if on_jetson else "")
-    (found,) = doctor._gpu_providers()
-    assert (found.name, found.present) == ("cuda provider", not reason)
-    assert reason in found.cost and found.remedy.startswith(remedy) and bool(found.remedy) == bool(remedy)
+    found = {finding.name: finding for finding in doctor._providers()}
+    assert found["onnxruntime providers"].value.startswith("cpu (")
+    assert found["default backend"].value.endswith("cpu (force another with --provider)")
+    cuda = found["cuda provider"]
+    assert not cuda.present and NO_KERNEL in cuda.cost and cuda.remedy == remedy
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def put_stand_ins(patch: pytest.MonkeyPatch, exported: Path) -> None:
         patch.setitem(registry._ENTRIES, name, registry.Entry(name, "cd2fsan", StandIn, None))
     patch.setattr(loading, "SHIPPED", Path("no weights ship"))
     patch.setattr(pipeline, "write_graph", _copying(exported))
-    patch.setattr(speed, "processor_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
+    patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
     patch.setattr(table_speed, "measure", _speed_of)
 
 

@@ -264,3 +264,26 @@ def test_model_without_a_mask_is_refused(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", SPLIT[:2])
     with pytest.raises(BundleError, match="give no mask_logits"):
         Segmenter(Bundle(folder))
+
+
+def test_unknown_words_are_told_once(segmenter: Segmenter, squares: np.ndarray) -> None:
+    fresh = load(segmenter._bundle, "cpu", 1)
+    with pytest.warns(UserWarning, match="does not know the words zeppelin, kayak"):
+        fresh.segment(squares, ["the red zeppelin", "the blue kayak"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh.segment(squares, "the zeppelin")
+
+
+def test_raw_inputs_of_unequal_number_are_an_input_error(segmenter: Segmenter) -> None:
+    images, tokens = np.zeros((2, 3, SIZE, SIZE), np.float32), np.zeros((3, 8), np.int64)
+    with pytest.raises(InputError, match="tokens has 3 as its batch, another has 2"):
+        segmenter.run(image=images, tokens=tokens)
+
+
+def test_many_sentences_are_encoded_in_bounded_batches(whole_bundle: Path, squares: np.ndarray) -> None:
+    runner, batches = load(whole_bundle, "cpu", 1), []
+    runner.set_input_hook(lambda graph, feeds: batches.append(len(feeds["tokens"])) if graph == "text" else None)
+    found = runner.segment(squares, ["the red square" + " the" * n for n in range(70)])
+    assert sum(batches) == 70 and max(batches) <= 32
+    assert {each.area for each in found} == {found[0].area}
