@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from rsvl.runtime.backends.backend import first_line
 from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import GOLDEN, Bundle
 from rsvl.runtime.errors import BundleError
+from rsvl.runtime.manifest import TensorSpec
 from rsvl.runtime.tasks import compare
 from rsvl.runtime.tasks.agreement import Measure
+
+_MAX_GOLDEN = 1 << 30
+"""Bytes of a golden test's arrays; that of the largest model has 20 MiB."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,36 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.nda
     """
     model = bundle.manifest.model
     try:
-        with np.load(bundle.path(GOLDEN), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in (*model.raw_inputs, *model.final_outputs)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.source}: its golden test cannot be read ({error}): export it again") from error
+        arrays = _arrays(bundle.path(GOLDEN), {**model.raw_inputs, **model.final_outputs})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile) as error:
+        reason = first_line(error)
+        raise BundleError(f"{bundle.source}: its golden test cannot be read ({reason}): export it again") from error
     inputs, outputs = ({name: arrays[name] for name in names} for names in (model.raw_inputs, model.final_outputs))
     if len({len(array) for array in inputs.values()}) != 1:
-        raise BundleError(f"{bundle.source}: its golden test has unequal numbers of inputs: export it again")
+        raise BundleError(f"{bundle.source}: its golden test has not as many of each input: export it again")
     return inputs, outputs
+
+
+def _arrays(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+    """Arrays of a .npz file of a stranger's; what it declares is bounded before it is read."""
+    with zipfile.ZipFile(path) as archive:
+        declared = sum(entry.file_size for entry in archive.infolist())
+        if declared > _MAX_GOLDEN:
+            raise ValueError(f"{declared >> 20} MiB of arrays")
+        found = {}
+        for name, tensor in wanted.items():
+            entry = archive.getinfo(f"{name}.npy")
+            with archive.open(entry) as file:
+                _check_header(file, name, tensor, entry.file_size)
+            with archive.open(entry) as file:
+                found[name] = np.lib.format.read_array(file, allow_pickle=False)
+        return found
+
+
+def _check_header(file: IO[bytes], name: str, tensor: TensorSpec, size: int) -> None:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    fits = len(shape) == len(tensor.shape) and math.prod(shape) * dtype.itemsize <= size
+    if not fits or dtype != tensor.dtype:
+        raise ValueError(f"{name} is {dtype} {list(shape)}, the graphs have {tensor.dtype} {list(tensor.shape)}")

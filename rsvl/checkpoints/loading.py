@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -175,7 +176,19 @@ def save_weights(
     extra = model.extra_state() if isinstance(model, ExportableModel) else {}
     beside = {**(metadata or {}), **extra, "rsvl_model": name_of(model), "rsvl_version": __version__}
     with replacing(path) as unfinished:
-        unfinished.write_bytes(safetensors.torch.save(tensors, beside))
+        _write_in_order(unfinished, safetensors.torch.save(tensors, beside))
+
+
+def _write_in_order(path: Path, data: bytes) -> None:
+    """Writes safetensors with its metadata sorted, which the library orders at random: equal weights, equal bytes."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(memoryview(data)[end:])
 
 
 def _published(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsvl.cli import completion, options
-from rsvl.cli.console import print_json, print_note, progress
+from rsvl.cli.console import print_json, print_line, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder, check_folders
 from rsvl.cli.unused_options import refuse_unused
 
@@ -86,7 +86,7 @@ def bench(
     if json:
         print_json(found.to_dict())
     else:
-        typer.echo(text, nl=False)
+        print_line(text, end="")
 
 
 def _baselines(model: str | None, weights: str | None, compiled: bool) -> Any:

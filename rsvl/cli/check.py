@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from rsvl.cli import options
-from rsvl.cli.console import print_json
+from rsvl.cli.console import print_json, print_line
 from rsvl.runtime.errors import VerificationError
 
 
@@ -24,7 +22,7 @@ def check(
     if json:
         print_json({**asdict(report), "passed": report.passed})
     else:
-        typer.echo(
+        print_line(
             f"{bundle}: {report.model} in {report.precision}, {report.files} files as exported\n"
             f"golden test on {report.provider}: {', '.join(map(str, report.measures))}, "
             f"{report.seconds * 1000:.0f} ms"

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,26 +40,42 @@ def _finite(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Prints a table; columns after the first whose cells are all numbers are set flush right."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    shown = printable(title) or None
+    table = Table(title=shown, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
     for i, column in enumerate(columns):
         numbers = bool(i and rows) and all(_is_number(row[i]) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, markup=False, highlight=False, emoji=False)
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: control characters are shown as codes."""
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in "\n\t\u200c\u200d"
+    return character.encode("unicode_escape").decode("ascii") if hidden else character
+
+
+def print_line(line: str, end: str = "\n") -> None:
+    """Prints a result for people on stdout."""
+    print(printable(line), end=end)
+
+
 def print_note(line: str) -> None:
     """Prints a line about the work, not its result, on stderr."""
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def print_error(line: str) -> None:
     """Prints why the command failed."""
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(line)}", file=sys.stderr)
 
 
 @contextmanager
@@ -109,7 +126,7 @@ def one_line_warnings() -> Iterator[None]:
     """Shows rsvl's own warnings as one line each, and no other library's."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

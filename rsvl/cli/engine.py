@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsvl.cli import completion, options
-from rsvl.cli.console import print_json, print_note, print_table, progress
+from rsvl.cli.console import print_json, print_line, print_note, print_table, progress
 
 if TYPE_CHECKING:
     from rsvl.runtime.backends.tensorrt import BuiltEngine
@@ -115,7 +115,7 @@ def _tell(bundle: Path, target: str, built: list[BuiltEngine], files: list[Path]
         columns = ["graph", "MB", "layers", "seconds", "engine"]
         print_table(columns, rows, title=f"{builder.backend} {builder.version} for {_whose(builder.gpu)}")
     for file in files:
-        typer.echo(f"wrote {file}")
+        print_line(f"wrote {file}")
 
 
 def _row(built: BuiltEngine) -> list[str]:

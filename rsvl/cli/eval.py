@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_table, progress
+from rsvl.cli.console import print_json, print_line, print_table, progress
 from rsvl.cli.outputs import check_folders
 from rsvl.runtime.errors import UsageError
 
@@ -75,7 +75,7 @@ def eval_(
         title = f"{target} on {model.runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
         _print(evaluation.groups(found), title)
         for line in evaluation.remarks(found):
-            typer.echo(line)
+            print_line(line)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from rsvl.cli import quantize_options
-from rsvl.cli.console import print_json, print_note, print_table
+from rsvl.cli.console import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
     from rsvl.export import Exported
@@ -28,14 +26,14 @@ def show(exported: Exported, json: bool) -> None:
     title = f"{found.inputs} inputs against {found.reference}"
     print_table(["output", "largest difference", "largest value"], rows, title=title)
     for measure in found.measures:
-        typer.echo(f"worst {measure}")
+        print_line(f"worst {measure}")
     if manifest.quantization is not None:
         quantize_options.show(manifest.quantization, manifest.precision)
     for name, reason in manifest.kept_fp32.items() if manifest.precision != "fp32" else ():
         print_note(f"kept in float32: {name} ({reason})")
     for path in (exported.path, exported.packed):
         if path:
-            typer.echo(f"{path}: {manifest.model.name} in {manifest.precision}, {_size(path) / 1e6:.1f} MB")
+            print_line(f"{path}: {manifest.model.name} in {manifest.precision}, {_size(path) / 1e6:.1f} MB")
 
 
 def _as_json(exported: Exported) -> dict[str, object]:

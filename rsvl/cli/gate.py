@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_table, progress
+from rsvl.cli.console import print_json, print_line, print_table, progress
 from rsvl.cli.outputs import check_folders
 from rsvl.runtime.atomic import write_text
 from rsvl.runtime.errors import RegressionError, UndecidedError
@@ -160,4 +160,4 @@ def _print(verdict: Verdict) -> None:
     title = f"{verdict.bundle} against {verdict.baseline}, {verdict.figure}"
     print_table(reports.COLUMNS, [reports.row(line) for line in verdict.lines], title)
     for line in verdict.remarks:
-        typer.echo(line)
+        print_line(line)

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_table
+from rsvl.cli.console import print_json, print_line, print_table
 from rsvl.cli.engine import as_dict
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def info(bundle: options.Bundle, json: options.Json = False) -> None:
     if json:
         print_json(_as_json(opened, engines))
         return
-    typer.echo("\n".join(_lines(opened)))
+    print_line("\n".join(_lines(opened)))
     _print_tensors(opened.manifest)
     _print_graphs(opened)
     _print_engines(engines)

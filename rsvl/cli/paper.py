@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import completion, options
-from rsvl.cli.console import print_json, print_note, print_table, progress
+from rsvl.cli.console import print_json, print_line, print_note, print_table, progress
 from rsvl.cli.outputs import check_can_be_folder, check_folders
 from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
@@ -120,7 +120,7 @@ def _show_table(
     if json:
         print_json(table.to_dict())
     else:
-        typer.echo(table.to_markdown(), nl=False)
+        print_line(table.to_markdown(), end="")
 
 
 def _list_tables(json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsvl.cli import completion
-from rsvl.cli.console import print_table
+from rsvl.cli.console import print_line, print_table
 from rsvl.cli.outputs import check_folders
 from rsvl.cli.unused_options import refuse_unused
 from rsvl.runtime.errors import UsageError
@@ -236,4 +236,4 @@ def show(found: Quantization, precision: str) -> None:
         on = f"{found.measured_on.images} images of {found.measured_on.data} {found.measured_on.split}"
         allowed = found.baseline - (found.allowed_drop or 0.0)
         figures = f"{found.value:.4f}, in float32 {found.baseline:.4f}, at least {allowed:.4f} allowed"
-        typer.echo(f"{found.figure} {figures} ({on})")
+        print_line(f"{found.figure} {figures} ({on})")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import options, reading
-from rsvl.cli.console import print_json, progress
+from rsvl.cli.console import print_json, print_line, progress
 from rsvl.cli.outputs import make_folder
 from rsvl.cli.render import dispatch
 from rsvl.runtime.errors import UsageError
@@ -98,9 +98,9 @@ def run(
         paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
         answers.append({"image": None} | paths | found.to_dict())
         if not json:
-            typer.echo(f"{name} ({found.size}on {runner.provider})")
+            print_line(f"{name} ({found.size}on {runner.provider})")
             for line in found.lines():
-                typer.echo(f"  {line}")
+                print_line(f"  {line}")
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
 

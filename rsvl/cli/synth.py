@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, progress
+from rsvl.cli.console import print_json, print_line, progress
 
 
 class Task(str, Enum):
@@ -69,4 +69,4 @@ def synth(
         print_json({"task": task.value, "seed": seed, **asdict(written), "root": str(written.root)})
         return
     splits = ", ".join(f"{count} {split}" for split, count in written.scenes.items())
-    typer.echo(f"{out}: {splits} scenes with {written.objects} objects, {sum(written.labels.values())} {written.unit}")
+    print_line(f"{out}: {splits} scenes with {written.objects} objects, {sum(written.labels.values())} {written.unit}")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_note, progress
+from rsvl.cli.console import print_json, print_line, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder
 from rsvl.train.config import TrainConfig
 
@@ -158,7 +158,7 @@ def train(
         print_json({"model": model, "output": str(output), "config": asdict(config), "best": best})
     elif best:
         score = _cell(best[evaluation.PRIMARY_METRIC])
-        typer.echo(
+        print_line(
             f"best: {evaluation.PRIMARY_METRIC} {score} after epoch {best['epoch']}, {output / 'best.safetensors'}"
         )
 

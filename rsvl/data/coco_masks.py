@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from rsvl.runtime.errors import MissingComponentError
 from rsvl.runtime.extras import remedy
+
+_MAX_REACH = 10
+"""How far a polygon may lie outside of its image, in sides of the image."""
 
 
 def decode_segmentation(parts: Sequence[Any], height: int, width: int) -> np.ndarray:
@@ -41,6 +45,9 @@ def _run_length_code(part: Any, height: int, width: int, coco: Any) -> dict[str,
     if not isinstance(part, dict):
         if len(part) < 6 or len(part) % 2:
             raise ValueError(f"a polygon of {len(part)} numbers")
+        reach = _MAX_REACH * max(height, width, 1)
+        if not all(math.isfinite(number) and abs(number) <= reach for number in part):  # pycocotools would crash
+            raise ValueError("a polygon far outside of its image")
         return coco.frPyObjects([part], height, width)[0]
     rows, columns = (int(n) for n in part["size"])
     counts = part["counts"]

@@ -93,7 +93,7 @@ class _Index:
             for ref in refs:
                 grouped.setdefault(ref["image_id"], []).append(self._referring(ref))
             return [self._image(image_id, tuple(found), images) for image_id, found in grouped.items()]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DatasetError(f"references do not fit {self.path}: {error!r} is missing or damaged") from error
 
     def _image(self, image_id: Any, referrings: tuple[Referring, ...], folder: Path) -> ImageRecord:
@@ -127,7 +127,10 @@ def _parts(segmentation: Any) -> list[Any]:
 
 
 def _text(sentence: dict[str, Any] | str) -> str:
-    return sentence if isinstance(sentence, str) else str(sentence.get("raw") or sentence["sent"])
+    text = sentence if isinstance(sentence, str) else sentence.get("raw") or sentence["sent"]
+    if not isinstance(text, str):
+        raise TypeError(f"a sentence that is a {type(text).__name__}")
+    return text
 
 
 def _union_box(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, float] | None:
@@ -138,7 +141,15 @@ def _union_box(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, f
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
+def _has_plain_keys(ref: dict[str, Any]) -> bool:
+    """Whether what is looked up or shown is a number or a string: a stranger's nesting may take for ever."""
+    plain = str | int | float | None
+    return all(isinstance(ref.get(key), plain) for key in ("split", "image_id", "category_id", "ref_id")) and all(
+        isinstance(key, plain) for key in _annotation_ids(ref.get("ann_id"))
+    )
+
+
 def _references(refs: Any, path: Path) -> list[dict[str, Any]]:
-    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) and _has_plain_keys(ref) for ref in refs):
         raise DatasetError(f"{path} is not a list of references: download it again")
     return refs

@@ -16,12 +16,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rsvl.runtime.backends.session import Session, to_numpy
+from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 TOKENS = "tokens"
 _SENTENCES_KEPT = 256
+_BATCH = 32
+"""Sentences that are encoded at once: memory grows with them, and beyond some dozens speed does not."""
 
 Tensors: TypeAlias = dict[str, Any]
 
@@ -64,19 +67,21 @@ class FeatureCache:
         return features
 
     def encode_sentences(self, texts: Sequence[str]) -> list[Tensors]:
-        """Features of sentences, each as tensors by name with batch 1. New ones are computed in one batch.
+        """Features of sentences, each as tensors by name with batch 1. New ones are computed in batches of 32.
 
         Raises:
             InputError: a sentence that is empty or not text.
         """
-        assert self._tokenizer is not None
+        if self._tokenizer is None:
+            raise UsageError("this model takes no text: run it by the names of its raw inputs")
         with self._lock:
             known = {text: self._sentences[text] for text in texts if text in self._sentences}
         new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            raw = {TOKENS: self._tokenizer(new)}
+        for start in range(0, len(new), _BATCH):
+            part = new[start : start + _BATCH]
+            raw = {TOKENS: self._tokenizer(part)}
             batch = raw | {k: to_numpy(v) for k, v in self._session.run(raw, self._text_stage).items()}
-            known |= {text: {k: v[i : i + 1] for k, v in batch.items()} for i, text in enumerate(new)}
+            known |= {text: {k: v[i : i + 1] for k, v in batch.items()} for i, text in enumerate(part)}
         with self._lock:
             for text in texts:
                 self._sentences[text] = known[text]

@@ -107,6 +107,7 @@ class Matcher(Runner):
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts, float32 [N, E], of length 1."""
+        self.tell_unknown_words(texts)
         return np.concatenate([features[TEXT_EMBEDDING] for features in self._features.encode_sentences(texts)])
 
     def embed_labels(self, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE) -> np.ndarray:

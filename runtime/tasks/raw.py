@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +37,18 @@ class RawRunner(Runner):
         return [RawOutputs(self.run(**_raw_inputs(query, self.spec)))]
 
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 def _raw_inputs(query: Query, spec: ModelSpec) -> dict[str, np.ndarray]:
     sensor, source = query.only_image
     is_archive = isinstance(source, str | Path) and Path(source).suffix == ".npz"
@@ -49,7 +63,7 @@ def _raw_inputs(query: Query, spec: ModelSpec) -> dict[str, np.ndarray]:
     try:
         with np.load(source, allow_pickle=False) as archive:
             return dict(archive)
-    except (OSError, ValueError, EOFError, TypeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{source}: {spec.name} takes a .npz file of {wanted}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+_WORDS_NAMED, _WORDS_TOLD = 8, 100
+"""Unknown words in one warning, and in all: a dataset in another language would give no end of them."""
 
 
 class Runner(ABC):
@@ -49,6 +52,7 @@ class Runner(ABC):
         self.provider = self._session.provider
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
+        self._told: set[str] = set()
         self._features = FeatureCache(self._session, self.spec, self._tokenizer)
 
     @classmethod
@@ -110,6 +114,12 @@ class Runner(ABC):
                     f"input {name} is {array.dtype} {list(array.shape)}: {self.spec.name} takes {tensor.dtype} "
                     f"{list(tensor.shape)}"
                 )
+        sizes: dict[str, int] = {}
+        for name, tensor in raw.items():
+            for dimension, size in zip(tensor.shape, given[name].shape, strict=True):
+                if isinstance(dimension, str) and sizes.setdefault(dimension, size) != size:
+                    other = sizes[dimension]
+                    raise InputError(f"input {name} has {size} as its {dimension}, another has {other}: give as many")
         outputs = self._session.run(given, [graph.name for graph in self.spec.graphs])
         return {name: to_numpy(outputs[name]) for name in self.spec.final_outputs}
 
@@ -120,6 +130,17 @@ class Runner(ABC):
     def set_input_hook(self, hook: InputHook | None) -> None:
         """Calls `hook` before each graph from now on; None ends that. See `rsvl.export.quantization`."""
         self._session.input_hook = hook
+
+    def tell_unknown_words(self, texts: Sequence[str]) -> None:
+        """Warns of the words that the model's tokenizer does not know, of each once as long as the bundle is loaded."""
+        if self._tokenizer is None or len(self._told) > _WORDS_TOLD:
+            return
+        words = dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text))
+        new = [word for word in words if word not in self._told]
+        self._told.update(new)
+        if new:
+            more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
+            warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's images.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.manifest import TextSpec
+
+_MAX_CHARACTERS = 20_000
+_MAX_GROWTH = 64
+"""How many times as long all replacements of a tokenizer together may make a sentence."""
 
 
 class Tokenizer:
@@ -39,8 +45,11 @@ class Tokenizer:
         is_json = str(source).lstrip().startswith("{")
         try:
             text = str(source) if is_json else Path(source).read_text(encoding="utf-8")
+            _check_bounded(json.loads(text))
             return cls(tokenizers.Tokenizer.from_str(text), spec)
-        except Exception as error:  # the library raises bare Exception for a JSON that is not a tokenizer
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # bare Exception for a JSON that is no tokenizer, and Rust's panics
             name = "the JSON text" if is_json else source
             raise BundleError(f"{name}: not a readable tokenizer ({_first_line(error)}): export it again") from error
 
@@ -104,14 +113,43 @@ class Tokenizer:
             raise InputError(f"a sentence must be a string, not {type(text).__name__}")
         if not text.strip():
             raise InputError("the sentence is empty: say what to look for, such as 'the white ship by the pier'")
+        if len(text) > _MAX_CHARACTERS:
+            raise InputError(f"a sentence of {len(text)} characters: {_MAX_CHARACTERS} are the most that is read")
         try:
             encoding = self._tokenizer.encode(text)
         except (TypeError, UnicodeError) as error:  # lone surrogates
             raise InputError(f"the sentence is not valid Unicode text: {text[:48]!a}") from error
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # bare Exception where it has no unknown token, and Rust's panics
+            raise BundleError(f"the model's tokenizer fails ({_first_line(error)}): export the bundle again") from error
         if all(encoding.special_tokens_mask):
             raise InputError(f"the sentence has no character that the model's tokenizer knows: {text[:48]!r}")
         return encoding.ids
 
 
-def _first_line(error: Exception) -> str:
+def _check_bounded(data: Any) -> None:
+    """Refuses a tokenizer whose normalizers let a sentence swell, or are machine code's tables.
+
+    Raises:
+        ValueError: says which part.
+    """
+    growth = 1
+    for part in _parts(data.get("normalizer")):
+        if part.get("type") == "Precompiled":
+            raise ValueError("a Precompiled normalizer, which rsvl does not write")
+        if part.get("type") in ("Replace", "Prepend"):
+            growth *= 1 + len(str(part.get("content", part.get("prepend", ""))))
+    if growth > _MAX_GROWTH:
+        raise ValueError("its normalizers let a sentence swell")
+
+
+def _parts(normalizer: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(normalizer, dict):
+        yield normalizer
+        for part in normalizer.get("normalizers") or ():
+            yield from _parts(part)
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -324,3 +324,12 @@ def test_encoders_of_another_model_that_rsvl_saved_fill_the_same_ones(tmp_path: 
     for name in ("image_encoder", "text_encoder"):
         for key, value in rmsin.get_submodule(name).state_dict().items():
             assert torch.equal(value, lavt.get_submodule(name).state_dict()[key]), key
+
+
+def test_equal_weights_give_equal_bytes(tmp_path):
+    model = rsvl.load("cd2fsan-tiny")
+    beside = {f"key {n}": str(n) for n in range(8)}
+    for name in "abc":
+        save_weights(model, tmp_path / name, beside)
+    assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
+    assert beside.items() <= read_metadata(tmp_path / "a").items()

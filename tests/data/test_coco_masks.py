@@ -59,3 +59,9 @@ def test_no_parts_give_an_empty_mask() -> None:
 def test_damaged_part_is_refused(part: Any) -> None:
     with pytest.raises(ValueError, match=r"pixels|code|polygon"):
         decode_segmentation([part], 8, 8)
+
+
+@pytest.mark.parametrize("far", [1e9, -1e300, float("nan"), float("inf")])
+def test_polygon_far_outside_of_its_image_is_refused(far: float) -> None:
+    with pytest.raises(ValueError, match="far outside"):
+        decode_segmentation([[0, 0, far, 0, 4, 4]], 8, 8)

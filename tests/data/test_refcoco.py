@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rsvl.data import open_dataset
+from rsvl.data.refcoco import _references
 from rsvl.runtime.errors import DatasetError
 from tests.support.public_layouts import HEIGHT, INSTANCES, REFERENCES, SHIP, TANK, WIDTH, reference, write_refer
 
@@ -150,3 +151,13 @@ def test_json_that_is_not_json_is_refused(rrsis_d: Path) -> None:
 def test_references_written_by_python_2_are_read(tmp_path: Path) -> None:
     dataset = open_dataset("rrsis-d", write_refer(tmp_path, refs=REFERENCES, protocol=2), "val")
     assert dataset[0].referrings[0].sentences == ("The ship",)
+
+
+@pytest.mark.parametrize("key", ["split", "image_id", "category_id", "ann_id", "ref_id"])
+def test_reference_of_nested_tuples_is_refused_at_once(key: str) -> None:
+    nested: tuple = ()
+    for _ in range(60):
+        nested = (nested, nested)
+    value = [nested] if key == "ann_id" else nested
+    with pytest.raises(DatasetError, match="not a list of references"):
+        _references([{"ann_id": 1, key: value}], Path("refs.p"))

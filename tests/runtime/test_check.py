@@ -1,5 +1,7 @@
 """The golden test passes on an intact bundle and fails when the graphs compute something else."""
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +101,40 @@ def test_bundle_without_a_golden_test_is_refused(bundle: Path) -> None:
     write_manifest(bundle, Manifest(toy_spec(), "fp32"))
     with pytest.raises(BundleError, match="golden"):
         check(bundle)
+
+
+@pytest.mark.parametrize(
+    "golden",
+    [
+        lambda path: path.write_bytes(b"\x93NUMPY"),
+        lambda path: np.save(path.open("wb"), np.zeros(3)),
+        lambda path: np.savez(path, image=np.float32(1), tokens=np.int64(1), mask_logits=np.float32(1)),
+        lambda path: np.savez(path, image=np.zeros((2, 3, 32, 32)), tokens=np.zeros((2, 8)), mask_logits=np.zeros(2)),
+        lambda path: with_header(
+            path, b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3, 32, 32), }"
+        ),
+    ],
+    ids=["cut short", "one array", "no dimensions", "other types", "a header of 10^12 images"],
+)
+def test_golden_test_that_is_none_is_refused(bundle: Path, golden: Callable[[Path], None]) -> None:
+    golden(bundle / "golden" / "golden.npz")
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+    with pytest.raises(BundleError, match="golden test cannot be read"):
+        check(bundle, "cpu", 1)
+
+
+def test_golden_test_that_swells_is_refused_before_it_is_read(bundle: Path) -> None:
+    golden = zipfile.ZipFile(bundle / "golden" / "golden.npz", "w", zipfile.ZIP_DEFLATED)
+    with golden as archive, archive.open("image.npy", "w", force_zip64=True) as file:
+        for _ in range(130):
+            file.write(bytes(1 << 23))
+    write_manifest(bundle, Manifest(toy_spec(), "fp32"))
+    with pytest.raises(BundleError, match="MiB of arrays"):
+        check(bundle, "cpu", 1)
+
+
+def with_header(path: Path, text: bytes) -> None:
+    """A golden test whose image is a header and no data."""
+    text += b" " * (-(10 + len(text) + 1) % 64) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)

@@ -17,6 +17,7 @@ from rsvl.runtime.backends.onnxruntime.providers import (
     present_providers,
     share_memory,
     start,
+    starts,
 )
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import BundleError, MissingComponentError
@@ -113,6 +114,8 @@ def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | N
     try:
         session = start(path, options, provider, present_providers(), bundle.root / ENGINES)
     except Exception as error:
+        if not starts(provider):
+            raise _does_not_start(provider) from error
         raise BundleError(
             f"{bundle.source}: ONNX Runtime cannot load {graph.file} on {provider.name} ({first_line(error)}): export "
             "it again or upgrade onnxruntime"
@@ -154,7 +157,13 @@ def _check_tensors(session: Any, graph: GraphSpec, bundle: Bundle) -> None:
 
 
 def _does_not_start(provider: Provider) -> MissingComponentError:
-    names = ", ".join(present.name for present in present_providers())
+    present = present_providers()
+    names = ", ".join(each.name for each in present if starts(each))
+    if provider in present:
+        return MissingComponentError(
+            f"the provider {provider.name} is installed but does not start here (those that do: {names}): its device, "
+            "driver or libraries (CUDA, TensorRT) are missing, see rsvl doctor; or use --provider cpu"
+        )
     return MissingComponentError(
         f"the provider {provider.name} does not start here (present: {names}): pip install {provider.package}"
     )

@@ -155,7 +155,7 @@ class EngineStore:
     def read_cache(self, name: str) -> bytes:
         """A cache of TensorRT's, which validates it itself; empty where there is none."""
         path = self.folder / name
-        return path.read_bytes() if path.is_file() else b""
+        return path.read_bytes() if _is_own_file(path) else b""
 
     def write_cache(self, name: str, data: bytes) -> None:
         """Replaces a cache of TensorRT's.
@@ -166,6 +166,11 @@ class EngineStore:
         self.make_folder()
         with replacing(self.folder / name) as temporary:
             temporary.write_bytes(data)
+
+
+def _is_own_file(path: Path) -> bool:
+    """Whether it is a file and no link: a pipe would never end, nor would a device."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _note_of(engine: Path) -> Path:
@@ -181,7 +186,7 @@ def _read_note(engine: Path) -> StoredEngine | None:
     """What is noted of an engine, None where the note is missing or damaged, or is another engine's."""
     path = _note_of(engine)
     try:
-        if not engine.is_file() or engine.is_symlink() or path.stat().st_size > _MAX_NOTE_BYTES:
+        if not all(_is_own_file(each) for each in (engine, path)) or path.stat().st_size > _MAX_NOTE_BYTES:
             return None
         data = json.loads(path.read_text(encoding="utf-8"))
         key = EngineKey.from_dict(data["key"])

@@ -108,3 +108,28 @@ def test_damaged_tokenizer_is_a_bundle_error(tmp_path: Path, content: str) -> No
 def test_missing_tokenizer_is_a_bundle_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere"):
         Tokenizer.from_file(tmp_path / "nowhere.json", TextSpec(8))
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 34},
+        {"type": "Precompiled", "precompiled_charsmap": "AAAA"},
+    ],
+)
+def test_tokenizer_that_swells_is_refused(normalizer: dict) -> None:
+    data = {**json.loads(tokenizer_json()), "normalizer": normalizer}
+    with pytest.raises(BundleError, match=r"swell|Precompiled"):
+        Tokenizer.from_file(json.dumps(data), TextSpec(8))
+
+
+def test_sentence_of_a_whole_book_is_refused() -> None:
+    with pytest.raises(InputError, match="50000 characters"):
+        Tokenizer.from_file(tokenizer_json(), TextSpec(8))(["red square" * 5000])
+
+
+def test_tokenizer_without_its_unknown_token_is_refused() -> None:
+    data = json.loads(tokenizer_json())
+    data["model"]["unk_token"] = "absent"
+    with pytest.raises(BundleError, match="tokenizer"):
+        Tokenizer.from_file(json.dumps(data), TextSpec(8))(["zeppelin"])

@@ -51,6 +51,12 @@ def test_preferred_provider_that_does_not_start_gives_way(whole_bundle: Path, mo
     monkeypatch.setattr(backend, "start", failing_start)
     assert Session(Bundle(whole_bundle)).provider == "cpu"
     assert tried == ["cuda", "cpu", "cpu", "cpu"]
+    monkeypatch.setattr(backend, "starts", lambda provider: provider is cpu)
+    with pytest.raises(
+        MissingComponentError, match=r"cuda is installed but does not start here \(those that do: cpu\)"
+    ):
+        Session(Bundle(whole_bundle), "cuda")
+    monkeypatch.setattr(backend, "starts", lambda provider: True)
     with pytest.raises(BundleError, match=r"cannot load image\.onnx on cuda \(libcudart is not here\)"):
         Session(Bundle(whole_bundle), "cuda")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,3 +102,13 @@ def test_engines_folder_that_leaves_the_bundle_is_refused(bundle: Path, tmp_path
 
 def test_graphs_name_cannot_lead_out_of_the_folder() -> None:
     assert file_stem("../../etc/*") == "______etc__"
+
+
+def test_note_that_is_a_pipe_or_a_link_is_not_read(bundle: Path) -> None:
+    folder = bundle / "engines"
+    folder.mkdir()
+    for stem in ("image-a", "image-b"):
+        (folder / f"{stem}.engine").write_bytes(b"engine")
+    os.mkfifo(folder / "image-a.json")
+    (folder / "image-b.json").symlink_to("/dev/zero")
+    assert EngineStore(Bundle(bundle)).stored(toy_spec().graphs[0]) == []
