@@ -208,8 +208,8 @@ def coverage(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
     cut = math.log(spec.threshold / (1 - spec.threshold))
     inside = int((expected[MASK] > cut).sum())
     lack = found.lack
-    if not lack and not MIN_PIXELS <= inside <= expected[MASK].size - MIN_PIXELS:
-        lack = f"the masks are all {'foreground' if inside >= MIN_PIXELS else 'background'}, only logits were compared"
+    if not lack and inside in (0, expected[MASK].size):
+        lack = f"the masks are all {'foreground' if inside else 'background'}, only logits were compared"
     return Coverage({**found.values, "foreground": inside / expected[MASK].size}, lack)
 
 
