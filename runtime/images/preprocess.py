@@ -31,7 +31,8 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         )
     if spec.channels == 1:
         image = np.asarray(Image.fromarray(image).convert("L"))
-    place = placement(*image.shape[:2], spec)
+    height, width = image.shape[:2]
+    place = placement(height, width, spec)
     image = _resized(image, place.height, place.width, spec)
     if spec.letterbox is not None:
         square = np.full((spec.size, spec.size, *image.shape[2:]), spec.letterbox, np.uint8)
