@@ -146,7 +146,8 @@ def usual_side(spec: ImageSpec, resolution: float | None = None) -> int:
     """The side of the tiles in which a model sees objects in the size that it has learned, in pixels of the scene.
 
     Where the scene's resolution and the model's are known, a tile covers as much ground as the model has learned to see
-    at once: of a finer scene it has more pixels, of a coarser one fewer, but no less than half.
+    at once: of a finer scene it has more pixels, of a coarser one fewer, down to half. One that is coarser still is not
+    enlarged: what is not in its pixels cannot be seen.
 
     Args:
         spec: the model's image input.
@@ -157,7 +158,9 @@ def usual_side(spec: ImageSpec, resolution: float | None = None) -> int:
         return side
     low, high = spec.trained_resolution
     factor = min(max(resolution, low), high) / resolution
-    return max(SMALLEST_TILE, round(side * min(max(factor, _LEAST_FACTOR), _LARGEST_FACTOR)))
+    if factor < _LEAST_FACTOR:
+        return side
+    return max(SMALLEST_TILE, round(side * min(factor, _LARGEST_FACTOR)))
 
 
 def told_of_resolution(spec: ImageSpec, resolution: float | None) -> str:

@@ -25,7 +25,7 @@ from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.segmentation import Segmentation
-from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
+from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
 from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
@@ -200,6 +200,17 @@ def compare(
             allowed(RELATIVE, precision),
         ),
     )
+
+
+def coverage(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
+    """What `differing` says, and the share of pixels in the masks."""
+    found = differing(spec, expected)
+    cut = math.log(spec.threshold / (1 - spec.threshold))
+    inside = int((expected[MASK] > cut).sum())
+    lack = found.lack
+    if not lack and inside in (0, expected[MASK].size):
+        lack = f"the masks are all {'foreground' if inside else 'background'}, only logits were compared"
+    return Coverage({**found.values, "foreground": inside / expected[MASK].size}, lack)
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

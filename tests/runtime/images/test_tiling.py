@@ -106,7 +106,7 @@ def test_scene_larger_than_what_was_learned_is_cut_into_tiles_of_it(
         (0.25, 1600),
         (0.1, 4000),
         (4.0, 400),
-        (300.0, 400),
+        (300.0, 800),
         (0.001, 12800),
     ],
 )
