@@ -12,7 +12,7 @@ import sys
 from importlib import metadata
 
 PERMISSIVE = re.compile(
-    r"\b(apache|(free)?bsd|mit|isc|psf|python software foundation|mpl|mozilla|unlicense|zlib|hpnd|0bsd|cc0|public domain)\b",
+    r"\b(apache|(free)?bsd|mit|isc|psf|python software foundation|mpl|mozilla|unlicense|zlib|hpnd|0bsd|cc0)\b",
     re.IGNORECASE,
 )
 RESTRICTIVE = re.compile(r"\b(a?gpl|affero|sspl|busl|cc[- ]by[- ]nc)", re.IGNORECASE)
