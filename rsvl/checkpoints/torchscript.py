@@ -70,7 +70,7 @@ def _is_data(entry: zipfile.ZipInfo, root: str) -> bool:
 def _check_memo(program: bytes) -> None:
     """Refuses a pickle that asks for a memo of gigabytes: its places are counted from 0, one per object."""
     for opcode, argument, _ in pickletools.genops(program):
-        if opcode.name == "LONG_BINPUT" and argument > len(program):
+        if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(program):
             raise pickle.UnpicklingError(f"its pickle wants {argument} places")
 
 
