@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import platform
 import zipfile
@@ -19,7 +18,7 @@ from rsvl.runtime.atomic import sync, sync_tree
 from rsvl.runtime.bundle import MANIFEST, Bundle, is_packed_bundle, sha256
 from rsvl.runtime.errors import BundleError, OutputError
 from rsvl.runtime.manifest import SCHEMA_VERSION, Manifest
-from rsvl.runtime.temporary import LockedFolder, abandoned
+from rsvl.runtime.temporary import LockedFolder, abandoned, exclusive
 
 PACKED_SUFFIX = ".rsvl"
 
@@ -77,7 +76,7 @@ def staged(output: Path, pack: bool = False) -> Iterator[Path]:
     try:
         _refuse_to_replace(output, pack)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with _turn(output.parent):
+        with exclusive(output.parent):
             _restore_replaced(output)
             sibling = LockedFolder(_prefix(output), output.parent)
         with sibling:
@@ -88,7 +87,7 @@ def staged(output: Path, pack: bool = False) -> Iterator[Path]:
             if pack:
                 _pack(directory, packed)
             sync_tree(sibling.path)
-            with _turn(output.parent):
+            with exclusive(output.parent):
                 _refuse_to_replace(output, pack)  # the work was long
                 if pack:
                     packed.replace(packed_path(output))
@@ -154,17 +153,6 @@ def _open_as_bundle(folder: Path) -> None:
 
 def _prefix(output: Path) -> str:
     return f".{output.name}.partial-"
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Lets exports to one folder put their bundles in place one after the other."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _put_in_place(directory: Path, output: Path) -> None:

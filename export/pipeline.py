@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rsvl.export.bundle import Exported, packed_path, staged, versions, write_manifest
-from rsvl.export.golden import write_golden
+from rsvl.export.golden import write_golden, write_golden_inputs
 from rsvl.export.graphs import OPSET, write_graph
 from rsvl.export.precision import DTYPES, in_precision, overflowing, watch_ranges
 from rsvl.export.pytorch_reference import run_pytorch
@@ -103,6 +103,7 @@ def export(
             steps.begin("verifying against PyTorch in ONNX Runtime")
             verification = verify(directory, reference, precision)
             write_golden(directory, spec, reference.tensors)
+            write_golden_inputs(directory, spec, model.tokenizer_json() if spec.text else None)
             manifest = write_manifest(directory, replace(draft, verification=asdict(verification)))
             steps.begin("packing" if pack else "putting the bundle in place")
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,6 +73,7 @@ def checked_samples(samples: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[
     return dict(samples)
 
 
+@lru_cache(maxsize=1)
 def _scenes(spec: ModelSpec) -> list[Scene]:
     sides = [image.size for image in spec.images]
     side = int(np.clip(max(sides, default=_SIDES[0]), *_SIDES))
@@ -79,12 +81,25 @@ def _scenes(spec: ModelSpec) -> list[Scene]:
     return [generate((_SEED, index), side, with_sar=sar) for index in range(SCENES)]
 
 
+def pictures(spec: ModelSpec, image: ImageSpec) -> list[np.ndarray]:
+    """The scenes as an image input's sensor sees them, uint8 [H, W, 3] each."""
+    return [_seen(scene, index, image) for index, scene in enumerate(_scenes(spec))]
+
+
+def sentences(spec: ModelSpec) -> list[str]:
+    """What is said of the scenes: each expression once."""
+    return list(dict.fromkeys(expression.text for scene in _scenes(spec) for expression in scene.expressions))
+
+
+def _seen(scene: Scene, index: int, spec: ImageSpec) -> np.ndarray:
+    """A scene by a sensor; a model that takes both by one input sees every second scene by SAR."""
+    by_sar = "sar" in spec.sensors and ("optical" not in spec.sensors or index % 2 == 1)
+    return read_image(scene.sar) if by_sar and scene.sar is not None else scene.image
+
+
 def _images(rng: np.random.Generator, scenes: list[Scene], spec: ImageSpec) -> np.ndarray:
-    """float32 [8, C, S, S]; a model that takes both sensors by one input sees every second scene by SAR."""
-    shown = []
-    for index, scene in enumerate(scenes):
-        by_sar = "sar" in spec.sensors and ("optical" not in spec.sensors or index % 2 == 1)
-        shown.append(read_image(scene.sar) if by_sar and scene.sar is not None else scene.image)
+    """float32 [8, C, S, S]."""
+    shown = [_seen(scene, index, spec) for index, scene in enumerate(scenes)]
     shown += [_noise(rng, spec.size) for _ in range(RANDOM)]
     return np.stack([preprocess(image, spec) for image in shown])
 

@@ -8,7 +8,7 @@ people; what decides is how far the final outputs agree by the task's own rules 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,8 @@ class Verification:
         largest_difference: of each output, absolute, by name.
         largest_value: the largest magnitude of each output of the reference, to read the difference against.
         measures: how far the final outputs agree, by the task's own rules.
+        coverage: how much the comparison saw, such as the share of foreground; see `rsvl.runtime.tasks.coverage`.
+        lack: why it says little, in one phrase; empty where it does not.
     """
 
     reference: str
@@ -65,6 +67,8 @@ class Verification:
     largest_difference: dict[str, float]
     largest_value: dict[str, float]
     measures: tuple[Measure, ...]
+    coverage: dict[str, float] = field(default_factory=dict)
+    lack: str = ""
 
 
 def run_bundle(bundle: Bundle, samples: Mapping[str, np.ndarray]) -> Tensors:
@@ -95,7 +99,7 @@ def compare(spec: ModelSpec, reference: Reference, actual: Tensors, precision: s
     expected, outputs = reference.tensors, [tensor.name for graph in spec.graphs for tensor in graph.outputs]
     for name in outputs:
         _check_output(name, reference, actual[name])
-    count = len(expected[outputs[0]])
+    count, seen = len(expected[outputs[0]]), tasks.coverage(spec, expected)
     found = Verification(
         reference=reference.name,
         reference_sha256=reference.sha256,
@@ -104,6 +108,8 @@ def compare(spec: ModelSpec, reference: Reference, actual: Tensors, precision: s
         largest_difference={name: float(np.abs(expected[name] - actual[name]).max()) for name in outputs},
         largest_value={name: float(np.abs(expected[name]).max()) for name in outputs},
         measures=tasks.compare(spec, expected, actual, precision),
+        coverage=seen.values,
+        lack=seen.lack,
     )
     measures = found.measures
     if reference.golden:  # where masks are cut depends on the samples that are compared together

@@ -22,7 +22,7 @@ from rsvl.runtime.temporary import LockedFolder
 
 MANIFEST = "manifest.json"
 ENGINES = "engines"
-GOLDEN = "golden/golden.npz"
+GOLDEN, GOLDEN_INPUTS = "golden/golden.npz", "golden/inputs.npz"
 
 UNPACKED = "rsvl-unpacked-"
 """What the names of the temporary folders begin with that packed bundles are unpacked to."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -14,14 +15,21 @@ import numpy as np
 
 from rsvl.runtime.backends.backend import first_line
 from rsvl.runtime.backends.session import Session, to_numpy
-from rsvl.runtime.bundle import GOLDEN, Bundle
+from rsvl.runtime.bundle import GOLDEN, GOLDEN_INPUTS, Bundle
 from rsvl.runtime.errors import BundleError
+from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import TensorSpec
-from rsvl.runtime.tasks import compare
+from rsvl.runtime.tasks import compare, coverage
 from rsvl.runtime.tasks.agreement import Measure
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 _MAX_GOLDEN = 1 << 30
 """Bytes of a golden test's arrays; that of the largest model has 20 MiB."""
+
+_MAX_LEVELS = 2.0
+"""Of 255: resampling may round otherwise in another release of Pillow."""
+
+_SAME_NUMBER = 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class CheckReport:
         samples: how many samples the golden test has.
         measures: how far the outputs agree with those expected, by the task's own rules.
         seconds: time of the golden run, loading left out.
+        coverage: how much the golden test sees, such as the share of foreground.
+        lack: why it says little, in one phrase; empty where it does not.
     """
 
     bundle: str
@@ -47,6 +57,8 @@ class CheckReport:
     samples: int
     measures: tuple[Measure, ...]
     seconds: float
+    coverage: dict[str, float] = field(default_factory=dict)
+    lack: str = ""
 
     @property
     def passed(self) -> bool:
@@ -85,6 +97,7 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
                 f"{bundle}: golden test expects {name} {list(array.shape)}, the graphs give "
                 f"{list(found[name].shape)}: export again"
             )
+    seen = coverage(manifest.model, expected)
     return CheckReport(
         bundle=str(bundle),
         model=manifest.model.name,
@@ -92,7 +105,12 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
         files=len(manifest.files),
         provider=session.provider,
         samples=len(next(iter(inputs.values()))),
-        measures=compare(manifest.model, expected, found, session.precision),
+        measures=(
+            *compare(manifest.model, expected, found, session.precision),
+            *(compare_inputs(opened) if GOLDEN_INPUTS in manifest.files else ()),
+        ),
+        coverage=seen.values,
+        lack=seen.lack,
         seconds=seconds,
     )
 
@@ -113,6 +131,47 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.nda
     if len({len(array) for array in inputs.values()}) != 1:
         raise BundleError(f"{bundle.source}: its golden test has not as many of each input: export it again")
     return inputs, outputs
+
+
+def compare_inputs(bundle: Bundle) -> tuple[Measure, ...]:
+    """Whether pictures and sentences become the raw inputs that they became at the export, and masks are cut as there.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    model, found = bundle.manifest.model, list[Measure]()
+    try:
+        with zipfile.ZipFile(bundle.path(GOLDEN_INPUTS)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MAX_GOLDEN:
+                raise ValueError("it is too large")
+        with np.load(bundle.path(GOLDEN_INPUTS), allow_pickle=False) as arrays:
+            for image in model.images:
+                made = preprocess(arrays[f"picture.{image.name}"], image)
+                levels = np.abs(made - arrays[f"raw.{image.name}"]) * (255 * np.array(image.std)[:, None, None])
+                found.append(Measure(f"{image.name} from pixels, gray levels", float(levels.max()), _MAX_LEVELS))
+            if model.text is not None:
+                tokenizer = Tokenizer.from_file(bundle.path(model.text.tokenizer), model.text)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a sentence may be cut, as at the export
+                    tokens = tokenizer([str(text) for text in arrays["sentences"]])
+                same = (tokens == arrays["tokens"]).all(axis=1)
+                found.append(Measure("sentences of the same tokens", float(same.mean()), 1.0, at_least=True))
+            found.append(
+                Measure("threshold difference", abs(float(arrays["threshold"]) - model.threshold), _SAME_NUMBER)
+            )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = first_line(error)
+        raise BundleError(f"{bundle.source}: its golden inputs cannot be read ({reason}): export it again") from error
+    return tuple(found)
 
 
 def _arrays(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:

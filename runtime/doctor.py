@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rsvl.runtime.backends.cuda.cuda_device import find_device
-from rsvl.runtime.backends.onnxruntime.providers import onnxruntime, present_providers, starts
+from rsvl.runtime.backends.onnxruntime.providers import Provider, onnxruntime, present_providers, why_not_started
 from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.errors import MissingComponentError
@@ -54,10 +55,13 @@ _CPU_FEATURES = {
     "I8MM (int8)": ("i8mm",),
 }
 
+_LARGE_ALLOCATIONS_FAIL = "36.4.7"
+_OTHER_BUILD = "pip uninstall onnxruntime-gpu; pip install onnxruntime; then rsvl engine (docs/jetson.md)"
+
 
 def examine() -> list[Finding]:
     """Inspects this machine: Python, CPU, memory, accelerator, ONNX Runtime's providers, optional packages."""
-    return [*_machine(), *_providers(), *_packages(), _openvino()]
+    return [*_machine(), *_jetson(), *_providers(), *_packages(), _openvino()]
 
 
 def _machine() -> Iterator[Finding]:
@@ -80,14 +84,11 @@ def _providers() -> Iterator[Finding]:
         version = onnxruntime().__version__
     except MissingComponentError:
         return  # reported among the packages
-    names = [provider.name for provider in present if starts(provider)]
+    names = [provider.name for provider in present if not why_not_started(provider)]
     yield Finding(
         "onnxruntime providers", bool(names), f"{', '.join(names)} ({version})", "" if names else "nothing runs"
     )
-    for provider in present:
-        if provider.name not in names:
-            cost = f"{provider.package} has it, but its device, driver or libraries are missing: models run without it"
-            yield Finding(f"{provider.name} provider", False, "", cost)
+    yield from _not_started(present)
     device, why_not = find_device()
     if device is not None:
         yield Finding("cuda gpu", True, f"{device.gpu.label}, driver for CUDA {device.gpu.driver}")
@@ -95,8 +96,35 @@ def _providers() -> Iterator[Finding]:
         yield Finding("cuda gpu", False, "", f"no TensorRT engines run here: {why_not}")
     first = f"its {ENGINES_PROVIDER} where it has some, else " if device is not None else ""
     yield Finding("default backend", True, f"{first}{names[0]} (force another with --provider)")
-    if Path("/proc/driver/nvidia").exists() and "cuda" not in [provider.name for provider in present]:
+    if Path("/proc/driver/nvidia").exists() and "cuda" not in [p.name for p in present] and not _jetson_linux():
         yield Finding("cuda provider", False, "", "the NVIDIA device lies idle", "pip install onnxruntime-gpu")
+
+
+def _not_started(present: list[Provider]) -> Iterator[Finding]:
+    """The providers that are present and run no kernel here: the list alone says nothing of that."""
+    for provider in present:
+        if reason := why_not_started(provider):
+            cost = f"{provider.package} has it, but it runs nothing here: {reason}"
+            other_build = _OTHER_BUILD if _jetson_linux() and provider.on_cuda else ""
+            yield Finding(f"{provider.name} provider", False, "", cost, other_build)
+
+
+def _jetson() -> Iterator[Finding]:
+    """Jetson Linux, and what is known to go wrong with its release."""
+    release = _jetson_linux()
+    if release:
+        yield Finding("jetson linux", True, release)
+    if release == _LARGE_ALLOCATIONS_FAIL:
+        cost = f"large GPU allocations fail in {release} (NvMapMemAllocInternalTagged, error 12)"
+        yield Finding(
+            "gpu memory", False, "", cost, "update Jetson Linux; until then restart and use a smaller --max-batch"
+        )
+
+
+def _jetson_linux() -> str:
+    """The release of Jetson Linux, such as ``36.4.7``; empty on other machines."""
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read("/etc/nv_tegra_release"))
+    return ".".join(found.groups()) if found else ""
 
 
 def _packages() -> Iterator[Finding]:

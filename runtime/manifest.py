@@ -80,6 +80,12 @@ class ImageSpec:
         stretch: the percentiles that become black and white where values are not 8-bit.
         letterbox: the gray, 0…255, of a border around the image, which then keeps its proportions
             (`rsvl.runtime.images.letterbox`); None resizes it to the square. For models that give no masks.
+        trained_side: side in pixels of the images that the model has learned from, before they were resized to `size`;
+            0 for `size` itself. A larger scene is shown in tiles of that side.
+        trained_resolution: the least and the largest ground resolution of those images, in metres per pixel; empty
+            where it is not known.
+        keep_aspect: whether a window that is not square is padded and not distorted. True for a model that has learned
+            from square images; False for one that has learned from images distorted to squares.
     """
 
     size: int
@@ -92,6 +98,9 @@ class ImageSpec:
     bands: tuple[str | int, ...] = ()
     stretch: tuple[float, float] = (2.0, 98.0)
     letterbox: int | None = None
+    trained_side: int = 0
+    trained_resolution: tuple[float, ...] = ()
+    keep_aspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -330,7 +339,15 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     low, high = (float(percentile) for percentile in data["stretch"])
     resize, name = str(data["resize"]), str(data["name"])
     letterbox = None if data.get("letterbox") is None else int(data["letterbox"])
-    spec = ImageSpec(size, mean, std, channels, resize, name, sensors, bands, (low, high), letterbox)
+    side = int(data.get("trained_side", 0))
+    resolution = tuple(float(metres) for metres in data.get("trained_resolution", ()))
+    keep_aspect = bool(data.get("keep_aspect", False))
+    stretch = (low, high)
+    spec = ImageSpec(
+        size, mean, std, channels, resize, name, sensors, bands, stretch, letterbox, side, resolution, keep_aspect
+    )
+    if side < 0 or len(resolution) not in (0, 2) or any(not 0 < metres < math.inf for metres in resolution):
+        raise ValueError("image: trained_side is pixels, and trained_resolution two lengths in metres")
     finite = all(math.isfinite(value) for value in (*mean, *std))
     if not 1 <= size <= _MAX_SIDE or not len(mean) == len(std) == channels or min(std, default=0) <= 0 or not finite:
         raise ValueError("image: size, channels, mean and std do not fit together")

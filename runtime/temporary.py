@@ -11,12 +11,12 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is locked there, so nothing is swept
+except ImportError:  # Windows: nothing is locked there, so nothing is swept and nobody waits
     fcntl = None  # type: ignore[assignment]
 
 
@@ -76,6 +76,24 @@ def abandoned(prefix: str, parent: Path) -> Iterator[tuple[Path, int]]:
         with suppress(OSError):  # locked, gone by now, a link or somebody else's
             if path.lstat().st_uid == os.getuid():
                 yield path, _lock(path)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lets processes use a folder one after the other, where there are locks.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _lock(path: Path) -> int:

@@ -252,6 +252,7 @@ def test_python_examples_name_what_exists() -> None:
 
 #: Where a link may lead: pages of other projects that are known to exist. rsvl has no pages of its own.
 KNOWN_PAGES = (
+    "https://github.com/google-research/bert",
     "https://github.com/openai/CLIP",
     "https://github.com/mlfoundations/open_clip",
     "http://www.apache.org/licenses/",

@@ -222,7 +222,7 @@ def _tensors_of(state: Any) -> dict[str, Any]:
     return _without_prefix(tensors) if all(isinstance(key, str) for key in tensors) else {}
 
 
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefix(tensors: dict[str, Any]) -> dict[str, Any]:
     plain = {_WITHIN.sub(r"\1", key): value for key, value in tensors.items() if not _COUNTERS.search(key)}
     for prefix in _PREFIXES:
         if plain and all(key.startswith(prefix) for key in plain):

@@ -8,7 +8,10 @@ other name that it asks for is refused, so that nothing of it is imported or cal
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -29,6 +32,7 @@ STORAGE_DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+_MAX_MODULES = 100_000
 _LIST_BUILDERS = {"build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"}
 
 
@@ -49,11 +53,25 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(path) as archive:
         root = next(name.rpartition("/")[0] for name in archive.namelist() if name.endswith("/constants.pkl"))
-        with archive.open(f"{root}/data.pkl") as file:
-            module = _ModuleUnpickler(file, archive, f"{root}/data").load()
+        if any(entry.compress_type != zipfile.ZIP_STORED and _is_data(entry, root) for entry in archive.infolist()):
+            raise pickle.UnpicklingError("its tensors are compressed, which PyTorch never does")
+        program = archive.read(f"{root}/data.pkl")
+        _check_memo(program)
+        module = _ModuleUnpickler(io.BytesIO(program), archive, f"{root}/data").load()
     if not isinstance(module, _Module):
         raise pickle.UnpicklingError(f"the archive holds a {type(module).__name__}, not a module")
     return dict(module.tensors())
+
+
+def _is_data(entry: zipfile.ZipInfo, root: str) -> bool:
+    return entry.filename.startswith(f"{root}/data")
+
+
+def _check_memo(program: bytes) -> None:
+    """Refuses a pickle that asks for a memo of gigabytes: its places are counted from 0, one per object."""
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(program):
+            raise pickle.UnpicklingError(f"its pickle wants {argument} places")
 
 
 class _Module:
@@ -67,11 +85,17 @@ class _Module:
     def tensors(self, prefix: str = "") -> OrderedDict[str, Tensor]:
         """The tensors of this module and those below it by dotted name."""
         found: OrderedDict[str, Tensor] = OrderedDict()
-        for name, value in self.attributes.items():
-            if isinstance(value, Tensor):
-                found[prefix + name] = value
-            elif isinstance(value, _Module):
-                found.update(value.tensors(f"{prefix}{name}."))
+        waiting, seen = [(prefix, self)], 0
+        while waiting:
+            place, module = waiting.pop(0)
+            seen += 1
+            if seen > _MAX_MODULES:  # modules that share children double with every level
+                raise pickle.UnpicklingError(f"the archive has more than {_MAX_MODULES} modules")
+            for name, value in module.attributes.items():
+                if isinstance(value, Tensor):
+                    found[place + name] = value
+                elif isinstance(value, _Module):
+                    waiting.append((f"{place}{name}.", value))
         return found
 
 
@@ -108,6 +132,8 @@ class _ModuleUnpickler(pickle.Unpickler):
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    if math.prod(size) > storage.numel():  # strides of 0 make terabytes of one number
+        raise pickle.UnpicklingError(f"a tensor of {list(size)} from {storage.numel()} numbers")
     # torch itself refuses a size and stride that reach outside the storage.
     return torch.as_strided(storage, size, stride, offset).clone()
 

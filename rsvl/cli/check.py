@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_line
+from rsvl.cli.console import print_json, print_line, print_note
 from rsvl.runtime.errors import VerificationError
 
 
@@ -27,6 +27,8 @@ def check(
             f"golden test on {report.provider}: {', '.join(map(str, report.measures))}, "
             f"{report.seconds * 1000:.0f} ms"
         )
+    if report.lack:
+        print_note(f"warning: the golden test says little: {report.lack}")
     if not report.passed:
         raise VerificationError(
             f"{bundle}: the golden test fails on {report.provider}: update its driver or choose another --provider"

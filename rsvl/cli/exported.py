@@ -27,6 +27,8 @@ def show(exported: Exported, json: bool) -> None:
     print_table(["output", "largest difference", "largest value"], rows, title=title)
     for measure in found.measures:
         print_line(f"worst {measure}")
+    if found.lack:
+        print_note(f"warning: the verification says little: {found.lack}")
     if manifest.quantization is not None:
         quantize_options.show(manifest.quantization, manifest.precision)
     for name, reason in manifest.kept_fp32.items() if manifest.precision != "fp32" else ():

@@ -139,8 +139,8 @@ def gate(
             "or allow more"
         )
     if verdict.unsure:
-        titles = ", ".join(line.title for line in verdict.unsure[:_NAMED])
-        raise UndecidedError(f"{bundle} may be worse than its baseline ({titles}): evaluate more images")
+        unsure = ", ".join(line.title for line in verdict.unsure[:_NAMED])
+        raise UndecidedError(f"{bundle} may be worse than its baseline ({unsure}): evaluate more images")
 
 
 def _write_reports(verdict: Verdict, junit: Path | None, summary: Path | None) -> None:

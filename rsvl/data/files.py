@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from rsvl.runtime.errors import DatasetError
+from rsvl.runtime.images.formats import PILLOW_FORMATS
 
 
 def existing(path: Path, name: str) -> Path:
@@ -86,7 +87,7 @@ def image_size(path: Path) -> tuple[int, int]:
         DatasetError: missing or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             return image.size
     except (OSError, ValueError, SyntaxError) as error:
         raise DatasetError(f"{path} is not a readable image ({error}): download it again") from error

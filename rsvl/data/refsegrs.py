@@ -17,6 +17,7 @@ from PIL import Image
 from rsvl.data.files import image_size, inside, read_lines
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import DatasetError
+from rsvl.runtime.images.formats import PILLOW_FORMATS
 
 MASK_ABOVE = 50
 
@@ -69,7 +70,7 @@ class RefSegRSDataset(ReferringDataset):
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         path = inside(self._masks, referring.segmentation)
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=PILLOW_FORMATS) as image:
                 values = np.asarray(image)
         except (OSError, ValueError, SyntaxError) as error:
             raise DatasetError(f"{path} is not a readable mask ({error}): download it again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def gate(
         figure=found.figure,
         conditions=asdict(found.conditions),
         lines=tuple(lines),
-        remarks=tuple(_remarks(lines)),
+        remarks=tuple(_remarks(lines, other.bundle.manifest.verification)),
     )
     return verdict, found
 
@@ -158,8 +159,10 @@ def _size(before: Measurement, found: Measurement, limits: Limits) -> list[Line]
     return [size_line(before.size, found.size, limits.size_ratio, limits.strict)]
 
 
-def _remarks(lines: list[Line]) -> list[str]:
+def _remarks(lines: list[Line], verification: Mapping[str, Any]) -> list[str]:
     remarks = []
+    if lack := verification.get("lack"):
+        remarks.append(f"The bundle's verification says little: {lack}.")
     unsure = [line.title for line in lines if line.status is Status.UNSURE]
     if unsure:
         remarks.append(f"Beyond the limit, but chance may explain it ({', '.join(unsure)}): evaluate more images.")

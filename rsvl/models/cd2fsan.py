@@ -68,6 +68,7 @@ from rsvl.modules.layers.rows import take_rows
 from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_logits, contrast_loss
 from rsvl.modules.tokenizers.clip import clip_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
+from rsvl.modules.trained_images import RRSIS_D_RESOLUTION, RRSIS_D_SIDE, SYNTHETIC_RESOLUTION
 from rsvl.registry import register
 from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -96,6 +97,7 @@ class Preset:
         mask_scale: pixel-shuffle factor of the mask head.
         bases: rotated base kernels of a DRC layer, n.
         dfsm, maam, drcd: the modules of Table 6; switched off for its ablations.
+        trained_side, trained_resolution: of the images of the data that it is trained on, see `ImageSpec`.
     """
 
     image_size: int
@@ -122,6 +124,8 @@ class Preset:
     dfsm: bool = True
     maam: bool = True
     drcd: bool = True
+    trained_side: int = 0
+    trained_resolution: tuple[float, float] = SYNTHETIC_RESOLUTION
 
     @property
     def grid(self) -> int:
@@ -160,6 +164,8 @@ FULL = Preset(
     pool=4,
     stages=((256, True), (256, False), (256, False)),
     mask_scale=4,
+    trained_side=RRSIS_D_SIDE,
+    trained_resolution=RRSIS_D_RESOLUTION,
 )
 
 TINY = Preset(
@@ -543,7 +549,14 @@ def _details(p: Preset) -> list[tuple[int, int, int]]:
 
 def _spec(name: str, p: Preset) -> ModelSpec:
     side = p.grid * p.grid_scale
-    image = ImageSpec(size=p.image_size, mean=CLIP_MEAN, std=CLIP_STD)
+    image = ImageSpec(
+        size=p.image_size,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        trained_side=p.trained_side,
+        trained_resolution=p.trained_resolution,
+        keep_aspect=True,
+    )
     image_features = [TensorSpec("top", ("batch", p.width, side, side))]
     if p.dfsm:
         image_features += [

@@ -78,6 +78,8 @@ def run_error(reason: str, remedy: str) -> RsvlError:
     """The error for a run that failed, from what the library says of it."""
     if _OUT_OF_MEMORY.search(reason):
         return DeviceError("memory ran out: use a smaller --tile or a smaller batch")
+    if "no kernel image" in reason:
+        return DeviceError(f"it has no code for the GPU here ({reason}): see rsvl doctor, or use --provider cpu")
     return RsvlError(f"{reason}: {remedy}")
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.images.letterbox import placement
+from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.manifest import ImageSpec
 
 
@@ -30,7 +31,8 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         )
     if spec.channels == 1:
         image = np.asarray(Image.fromarray(image).convert("L"))
-    place = placement(*image.shape[:2], spec)
+    height, width = image.shape[:2]
+    place = placement(height, width, spec)
     image = _resized(image, place.height, place.width, spec)
     if spec.letterbox is not None:
         square = np.full((spec.size, spec.size, *image.shape[2:]), spec.letterbox, np.uint8)
@@ -43,6 +45,28 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         np.multiply(image[:, :, channel], np.float32(1 / (255 * std)), out=plane)  # no temporary image in float
         plane -= np.float32(mean / std)
     return tensor
+
+
+def squared(image: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, Window]:
+    """Pads an image to a square, so that resizing it to the model's size does not distort it.
+
+    Args:
+        image: uint8 [H, W, 3].
+        spec: the model's image input, whose mean is what is padded with.
+
+    Returns:
+        uint8 [S, S, 3] with S the longer side, and where the image lies in it.
+    """
+    height, width = image.shape[:2]
+    side = max(height, width)
+    inner = Window((side - height) // 2, (side - width) // 2, height, width)
+    if height == width:
+        return image, inner
+    colour = np.rint(np.resize(np.array(spec.mean), 3) * 255).astype(np.uint8)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = colour
+    square[inner.slices] = image
+    return square, inner
 
 
 def _resized(image: np.ndarray, height: int, width: int, spec: ImageSpec) -> np.ndarray:

@@ -31,7 +31,7 @@ from rsvl.runtime.images.notes import NO_DATA, Reading, printable
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.planes import ArrayPlanes, Planes
 from rsvl.runtime.images.stretch import PERCENTILES, Stretch, find_stretch, nearly_one_colour
-from rsvl.runtime.images.tiling import Window
+from rsvl.runtime.images.tiling import Window, told_of_resolution
 from rsvl.runtime.manifest import ImageSpec
 
 ImageSource: TypeAlias = "str | Path | np.ndarray | Image.Image | Scene"
@@ -222,6 +222,10 @@ class ImageScene:
                 "one band is shown, as gray: the model has learned optical images; a SAR image needs a model that "
                 "takes SAR"
             )
+        place = self.georeference
+        self._resolution = place.resolution(self.height, self.width) if place else None
+        if spec is not None and (told := told_of_resolution(spec, self._resolution)):
+            notes.append(told)
         if not len(valid):
             notes.append(NO_DATA)
         elif said := nearly_one_colour(self._rgb(valid[None])[0]):
@@ -246,7 +250,7 @@ class ImageScene:
             valid_share=share,
             placed_by=place.how if place else "",
             crs=place.crs if place else "",
-            resolution=place.resolution(self.height, self.width) if place else None,
+            resolution=self._resolution,
             notes=[printable(note) for note in notes],
         )
 

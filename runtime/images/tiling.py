@@ -18,10 +18,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.manifest import ImageSpec
 
-#: Longer sides up to this many times the model's size are taken untiled by default.
-WHOLE_UP_TO = 2.5
 SMALLEST_TILE = 16
+#: How much smaller and larger than learned a tile may be to fit the scene's resolution.
+_LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 16.0
+#: A resolution so many times finer or coarser than what a model has learned is told.
+_FAR = 4.0
 
 Tile: TypeAlias = Literal["auto", "whole"] | int
 
@@ -109,16 +112,19 @@ class Grid:
         return following[0] if following else self.rows.length
 
 
-def plan_tiles(height: int, width: int, size: int, tile: Tile, overlap: float) -> Grid:
+def plan_tiles(
+    height: int, width: int, spec: ImageSpec, tile: Tile, overlap: float, resolution: float | None = None
+) -> Grid:
     """The windows in which a model is shown a scene.
 
     Args:
         height: the scene's rows.
         width: its columns.
-        size: side of the model's input in pixels.
-        tile: "whole" is one window; a number cuts the scene into tiles of that many pixels; "auto" is whole while the
-            longer side is at most 2.5 times the model's size, else tiles of the model's size.
+        spec: the model's image input.
+        tile: "whole" is one window; a number cuts the scene into tiles of that many pixels; "auto" cuts it into tiles
+            of `usual_side`, and is one window where the scene is no larger.
         overlap: the least overlap of neighbouring tiles, as a part of the tile, 0 to 0.5.
+        resolution: the scene's ground resolution in metres per pixel, where it is known.
 
     Raises:
         UsageError: a tile or overlap out of range.
@@ -126,12 +132,45 @@ def plan_tiles(height: int, width: int, size: int, tile: Tile, overlap: float) -
     check_range("overlap", overlap, 0, 0.5)
     longer = max(height, width)
     if tile == "auto":
-        tile = "whole" if longer <= WHOLE_UP_TO * size else size
+        tile = usual_side(spec, resolution)
+        if longer <= tile:
+            tile = "whole"
     if tile == "whole":
         return Grid.over(height, width, longer, 0)
     if not isinstance(tile, int) or tile < SMALLEST_TILE:
         raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
     return Grid.over(height, width, tile, round(overlap * tile))
+
+
+def usual_side(spec: ImageSpec, resolution: float | None = None) -> int:
+    """The side of the tiles in which a model sees objects in the size that it has learned, in pixels of the scene.
+
+    Where the scene's resolution and the model's are known, a tile covers as much ground as the model has learned to see
+    at once: of a finer scene it has more pixels, of a coarser one fewer, down to half. One that is coarser still is not
+    enlarged: what is not in its pixels cannot be seen.
+
+    Args:
+        spec: the model's image input.
+        resolution: the scene's ground resolution in metres per pixel.
+    """
+    side = max(SMALLEST_TILE, spec.trained_side or spec.size)
+    if resolution is None or not spec.trained_resolution:
+        return side
+    low, high = spec.trained_resolution
+    factor = min(max(resolution, low), high) / resolution
+    if factor < _LEAST_FACTOR:
+        return side
+    return max(SMALLEST_TILE, round(side * min(factor, _LARGEST_FACTOR)))
+
+
+def told_of_resolution(spec: ImageSpec, resolution: float | None) -> str:
+    """What is said of a resolution far from what a model has learned; empty for any other."""
+    if resolution is None or not spec.trained_resolution:
+        return ""
+    low, high = spec.trained_resolution
+    if low / _FAR <= resolution <= high * _FAR:
+        return ""
+    return f"{resolution:.3g} m per pixel: the model has learned {low:g}…{high:g} m, its answers mean little here"
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA, ModelSpec
 from rsvl.runtime.tasks import grounding, matching, raw, segmentation, vqa
-from rsvl.runtime.tasks.agreement import Measure
+from rsvl.runtime.tasks.agreement import Coverage, Measure, differing
 from rsvl.runtime.tasks.runner import Runner
 
 Tensors = Mapping[str, np.ndarray]
@@ -34,12 +34,20 @@ class Margin(Protocol):
         """A float [N], larger for more informative samples: a tie or an empty mask says little."""
 
 
+class Covers(Protocol):
+    """How much a comparison of these outputs sees."""
+
+    def __call__(self, spec: ModelSpec, expected: Tensors) -> Coverage:
+        """See `rsvl.runtime.tasks.coverage`."""
+
+
 class Task(NamedTuple):
     """A task in the runtime: its runner, and how outputs are compared."""
 
     runner: type[Runner]
     compare: Compare
     margin: Margin
+    coverage: Covers = differing
 
     @property
     def stem(self) -> str:
@@ -48,9 +56,9 @@ class Task(NamedTuple):
 
 
 TASKS: dict[str, Task] = {
-    SEGMENTATION: Task(segmentation.Segmenter, segmentation.compare, segmentation.margin),
+    SEGMENTATION: Task(segmentation.Segmenter, segmentation.compare, segmentation.margin, segmentation.coverage),
     GROUNDING: Task(grounding.Grounder, grounding.compare, grounding.margin),
-    VQA: Task(vqa.Answerer, vqa.compare, vqa.margin),
+    VQA: Task(vqa.Answerer, vqa.compare, vqa.margin, vqa.coverage),
     MATCHING: Task(matching.Matcher, matching.compare, matching.margin),
 }
 """By the name in the manifest; a bundle of any other task has raw inputs and outputs."""
@@ -73,6 +81,11 @@ def compare(spec: ModelSpec, expected: Tensors, actual: Tensors, precision: str)
         precision: the bundle's, which sets the limits.
     """
     return find_task(spec.task).compare(spec, expected, actual, precision)
+
+
+def coverage(spec: ModelSpec, expected: Tensors) -> Coverage:
+    """How much a comparison with these final outputs sees: of random or dead weights all outputs may be alike."""
+    return find_task(spec.task).coverage(spec, expected)
 
 
 def most_informative(spec: ModelSpec, expected: Tensors, count: int) -> np.ndarray:

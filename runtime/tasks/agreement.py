@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsvl.runtime.manifest import ModelSpec
+
 #: How much outputs may differ, by precision, relative to the largest magnitude that is expected.
 RELATIVE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.1, "int8": 0.2}
 
@@ -36,9 +38,35 @@ class Measure:
         return f"{self.name} {self.value:.4g} ({'at least' if self.at_least else 'at most'} {self.limit:g})"
 
 
+_SAME = 1e-6
+"""Relative difference up to which outputs are the same."""
+
 #: How far embeddings of length 1 and boxes in 0…1 that no answer was made of yet may differ, by precision.
 MEAN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.99, "int8": 0.9}
 MEAN_BOX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much a comparison saw: outputs that never change agree with anything.
+
+    Attributes:
+        values: shares and counts by what they are, such as ``foreground``.
+        lack: in one phrase, why the comparison says little; empty where it does not.
+    """
+
+    values: dict[str, float]
+    lack: str = ""
+
+
+def differing(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
+    """The share of samples, after the first, whose final outputs differ from the first one's."""
+    outputs = [expected[name] for name in spec.final_outputs if name in expected and len(expected[name]) > 1]
+    if not outputs:
+        return Coverage({})
+    others = [[relative_difference(array[:1], row[None]) > _SAME for row in array[1:]] for array in outputs]
+    share = float(np.any(others, axis=0).mean())
+    return Coverage({"samples that differ": share}, "" if share else "every sample gives the same output")
 
 
 def cosine_measure(name: str, expected: np.ndarray, actual: np.ndarray, precision: str) -> Measure:

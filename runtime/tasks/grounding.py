@@ -17,7 +17,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
-from rsvl.runtime.images.tiling import Tile, Window, check_range, plan_tiles
+from rsvl.runtime.images.tiling import Tile, Window, check_range
 from rsvl.runtime.manifest import ImageSpec, ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.grounding import Grounding
@@ -26,7 +26,7 @@ from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
-from rsvl.runtime.tasks.tiles import tiles_of
+from rsvl.runtime.tasks.tiles import TileView, plan_scene, tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -219,11 +219,12 @@ class Grounder(Runner):
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_tiles(scene.height, scene.width, spec.size, tile, overlap)
+            grid = plan_scene(scene, spec, tile, overlap)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
-            for view in tiles_of(scene, grid, progress):
+            for view in tiles_of(scene, grid, spec, tile, progress):
                 if view.pixels is not None:
-                    for kept, (boxes, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
+                    for kept, (shown, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
+                        boxes = _in_window(shown, view)
                         kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
         finally:
             scene.close()
@@ -246,6 +247,15 @@ class Grounder(Runner):
         size = scene.height, scene.width
         left_out = len(ranked) - len(kept)
         return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene, left_out)
+
+
+def _in_window(boxes: np.ndarray, view: TileView) -> np.ndarray:
+    """Boxes in 0…1 of what the model was shown, as boxes in 0…1 of the tile's window."""
+    assert view.pixels is not None
+    height, width = view.pixels.shape[:2]
+    inner = view.inner
+    shown = np.array([width, height] * 2, np.float64)
+    return (boxes * shown - np.array([inner.column, inner.row] * 2)) / np.array([inner.width, inner.height] * 2)
 
 
 def _in_scene(

@@ -13,23 +13,23 @@ threshold. Two rules keep the comparison meaningful:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
-from rsvl.runtime.images.tiling import Grid, Tile, Window, check_range, plan_tiles
+from rsvl.runtime.images.scene import ImageSource, open_scene
+from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.segmentation import Segmentation
-from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
+from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
 from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
-from rsvl.runtime.tasks.tiles import TileView, tiles_of
+from rsvl.runtime.tasks.tiles import TileView, plan_scene, tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -97,7 +97,7 @@ class Segmenter(Runner):
             texts: a sentence, or several; the image is encoded once for all.
             threshold: probability above which a pixel is taken, 0…1; None takes the model's own.
             tile: "whole" resizes the image to the model's size; a number cuts it into tiles of that many pixels; "auto"
-                is whole while the longer side is at most 2.5 times the model's size, else tiles of the model's size.
+                cuts a scene larger than the images that the model has learned from into tiles of their size.
             overlap: the minimum overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.5.
             keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
             progress: called after every tile.
@@ -125,10 +125,10 @@ class Segmenter(Runner):
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_tiles(scene.height, scene.width, self.spec.image.size, tile, overlap)
+            grid = plan_scene(scene, self.spec.image, tile, overlap)
             keep = len(grid) == 1 if keep_probability is None else keep_probability
             accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep) for _ in sentences]
-            self._run_tiles(accumulators, scene, grid, encoded, progress)
+            self._run_tiles(accumulators, grid, tiles_of(scene, grid, self.spec.image, tile, progress), encoded)
         finally:
             scene.close()
         found = [
@@ -140,13 +140,12 @@ class Segmenter(Runner):
     def _run_tiles(
         self,
         accumulators: Sequence[MaskAccumulator],
-        scene: Scene,
         grid: Grid,
+        tiles: Iterable[TileView],
         sentences: Sequence[dict[str, Any]],
-        progress: Progress,
     ) -> None:
         """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
-        for tile in tiles_of(scene, grid, progress):
+        for tile in tiles:
             self._run_tile(accumulators, tile, grid.weight(tile.row, tile.column), sentences)
             if grid.ends_row(tile.column):
                 for each in accumulators:
@@ -165,7 +164,7 @@ class Segmenter(Runner):
         image = self._features.encode_image(tile.pixels, self.spec.image)
         for sentence, accumulator in zip(sentences, accumulators, strict=True):
             (logits,) = self._features.run_head({**image, **sentence}, MASK)
-            probability = _sigmoid_in_place(_resized(logits[0, 0], tile.window))
+            probability = _sigmoid_in_place(_resized(logits[0, 0], tile.pixels.shape[:2])[tile.inner.slices])
             if tile.valid is not None:
                 probability = probability * tile.valid
             accumulator.add(tile.window, probability, weight)
@@ -178,12 +177,12 @@ def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
     return np.reciprocal(probability, out=probability)
 
 
-def _resized(logits: np.ndarray, window: Window) -> np.ndarray:
-    """The logits [h, w] at the window's own size, float32, bilinear as in PyTorch's `interpolate`."""
+def _resized(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The logits [h, w] at the size [H, W] of what was shown, float32, bilinear as in PyTorch's `interpolate`."""
     logits = np.ascontiguousarray(logits, np.float32)
-    if logits.shape == (window.height, window.width):
+    if logits.shape == shape:
         return logits
-    size = (window.width, window.height)
+    size = (shape[1], shape[0])
     return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))
 
 
@@ -201,6 +200,17 @@ def compare(
             allowed(RELATIVE, precision),
         ),
     )
+
+
+def coverage(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
+    """What `differing` says, and the share of pixels in the masks."""
+    found = differing(spec, expected)
+    cut = math.log(spec.threshold / (1 - spec.threshold))
+    inside = int((expected[MASK] > cut).sum())
+    lack = found.lack
+    if not lack and inside in (0, expected[MASK].size):
+        lack = f"the masks are all {'foreground' if inside else 'background'}, only logits were compared"
+    return Coverage({**found.values, "foreground": inside / expected[MASK].size}, lack)
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.vqa import Answer
-from rsvl.runtime.tasks.agreement import Measure, allowed
+from rsvl.runtime.tasks.agreement import Coverage, Measure, allowed, differing
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
@@ -28,6 +28,9 @@ MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 
 #: Of the smaller of two images' ground at least so much must be shown by the other, too.
 _SAME_PLACE = 0.5
+
+_TELLING = 4
+"""Samples from which on it says something that all have the same answer."""
 
 SENSORS = "sensors"
 ORDER = ("optical", "sar")
@@ -166,6 +169,13 @@ def compare(
         Measure("same answers", float(alike.mean()), 1.0, at_least=True),
         Measure("probability difference", float(np.abs(wanted - found).max()), limit),
     )
+
+
+def coverage(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
+    """What `differing` says, and how many answers there were."""
+    found, answers = differing(spec, expected), len(set(expected[ANSWER].argmax(axis=1).tolist()))
+    lack = "every sample has the same answer" if answers == 1 and len(expected[ANSWER]) >= _TELLING else ""
+    return Coverage({**found.values, "answers": answers}, found.lack or lack)
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:

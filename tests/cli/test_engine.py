@@ -67,7 +67,7 @@ def test_plugin_runs_its_nodes_where_tensorrt_lets_it(
     monkeypatch.setattr(detect, "installed_tensorrts", lambda: (api,))
     monkeypatch.setattr(cuda_device, "find_device", lambda: (FakeDevice(), ""))
     fake_tensorrt.write_rotated_conv(own / ROTATED.file)
-    write_manifest(own, Manifest(replace(toy_spec(), task="own", graphs=(ROTATED,)), "fp32"))
+    write_manifest(own, Manifest(replace(toy_spec(), task="own", images=(), text=None, graphs=(ROTATED,)), "fp32"))
     outcome = rsvl("engine", own, "--plugin", "RotatedConv2d", "--json")
     assert outcome.code == code
     if code:

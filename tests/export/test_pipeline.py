@@ -29,7 +29,8 @@ def test_bundle_passes_the_runtime_check(exported: Exported) -> None:
 def test_manifest_says_what_was_measured_and_made_it(exported: Exported) -> None:
     manifest = Bundle(exported.path).manifest
     assert manifest.to_json() == exported.manifest.to_json()
-    assert set(manifest.files) == {"image.onnx", "text.onnx", "head.onnx", "tokenizer.json", "golden/golden.npz"}
+    golden = {"golden/golden.npz", "golden/inputs.npz"}
+    assert set(manifest.files) == {"image.onnx", "text.onnx", "head.onnx", "tokenizer.json", *golden}
     assert manifest.source == {"weights": "random"}
     assert manifest.metrics == {"mIoU": 0.5}
     assert manifest.kept_fp32 == {"norm": "to test it", "route": "angles"}

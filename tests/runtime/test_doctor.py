@@ -1,10 +1,13 @@
 """What the machine has is reported with versions, what it lacks with cost and remedy."""
 
+from __future__ import annotations
+
 from importlib import metadata
 
 import pytest
 
 from rsvl.runtime import doctor
+from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS
 
 
 def findings() -> dict[str, doctor.Finding]:
@@ -69,3 +72,42 @@ def test_jetson_board_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     board = "NVIDIA Jetson AGX Orin Developer Kit"
     monkeypatch.setattr(doctor, "_read", lambda path: f"{board}\0" if "device-tree" in str(path) else "")
     assert findings()["nvidia device"].value == board
+
+
+CUDA = next(provider for provider in PROVIDERS if provider.name == "cuda")
+NO_KERNEL = "no kernel image is available for execution on the device"
+
+
+@pytest.mark.parametrize(
+    ("on_jetson", "remedy"), [(True, doctor._OTHER_BUILD), (False, "")], ids=["on a Jetson", "elsewhere"]
+)
+def test_listed_provider_without_code_for_the_gpu_is_missing(
+    monkeypatch: pytest.MonkeyPatch, on_jetson: bool, remedy: str
+) -> None:
+    monkeypatch.setattr(doctor, "present_providers", lambda: [CUDA, PROVIDERS[-1]])
+    monkeypatch.setattr(doctor, "why_not_started", lambda provider: NO_KERNEL if provider is CUDA else "")
+    monkeypatch.setattr(doctor, "_jetson_linux", lambda: "36.4.3" if on_jetson else "")
+    found = {finding.name: finding for finding in doctor._providers()}
+    assert found["onnxruntime providers"].value.startswith("cpu (")
+    assert found["default backend"].value.endswith("cpu (force another with --provider)")
+    cuda = found["cuda provider"]
+    assert not cuda.present and NO_KERNEL in cuda.cost and cuda.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "warned"),
+    [
+        ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64", "36.4.7", True),
+        ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64", "36.4.3", False),
+        ("", None, False),
+    ],
+)
+def test_jetson_linux_is_named_and_its_known_fault_too(
+    monkeypatch: pytest.MonkeyPatch, release: str, version: str | None, warned: bool
+) -> None:
+    monkeypatch.setattr(doctor, "_read", lambda path: release if path == "/etc/nv_tegra_release" else "")
+    found = {finding.name: finding for finding in doctor._jetson()}
+    assert ("jetson linux" in found) == (version is not None)
+    assert version is None or found["jetson linux"].value == version
+    assert ("gpu memory" in found) == warned
+    assert not warned or "error 12" in found["gpu memory"].cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import suppress
 
@@ -56,6 +57,25 @@ def test_first_image_and_the_words_are_at_hand_or_missed_by_name() -> None:
         _ = OWN.image
     with pytest.raises(UsageError, match="own takes no text"):
         _ = OWN.words
+
+
+def test_manifest_keeps_what_a_model_has_learned_from_and_reads_those_without() -> None:
+    spec = dataclasses.replace(OPTICAL, trained_side=800, trained_resolution=(0.5, 30.0), keep_aspect=True)
+    manifest = Manifest(ModelSpec("x", "other", "", (spec,), None, ()), "fp32")
+    assert Manifest.from_json(manifest.to_json()).model.image == spec
+    data = json.loads(manifest.to_json())
+    for name in ("trained_side", "trained_resolution", "keep_aspect"):
+        del data["model"]["images"][0][name]
+    assert Manifest.from_json(json.dumps(seal(data))).model.image == OPTICAL
+
+
+@pytest.mark.parametrize(
+    "more", [{"trained_side": -1}, {"trained_resolution": (1.0,)}, {"trained_resolution": (0.0, 1.0)}]
+)
+def test_manifest_with_impossible_training_images_is_refused(more: dict) -> None:
+    manifest = Manifest(ModelSpec("x", "other", "", (dataclasses.replace(OPTICAL, **more),), None, ()), "fp32")
+    with pytest.raises(BundleError, match="not a valid bundle manifest"):
+        Manifest.from_json(manifest.to_json())
 
 
 def test_no_flipped_bit_gives_another_manifest() -> None:

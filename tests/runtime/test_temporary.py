@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from rsvl.runtime.temporary import LockedFolder
+from rsvl.runtime import temporary
+from rsvl.runtime.temporary import LockedFolder, abandoned, exclusive
 
 pytest.importorskip("fcntl")
 
 _CHILD = """
 import sys, time
 from pathlib import Path
-from rsvl.runtime.temporary import LockedFolder
+from rsvl.runtime import temporary
+from rsvl.runtime.temporary import LockedFolder, abandoned, exclusive
 folder = LockedFolder("t-", Path(sys.argv[1]))
 (folder.path / "a").write_text("b")
 print("made", flush=True)
@@ -53,7 +55,8 @@ def test_forked_child_removes_nothing_of_its_parents(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from rsvl.runtime.temporary import LockedFolder
+from rsvl.runtime import temporary
+from rsvl.runtime.temporary import LockedFolder, abandoned, exclusive
 folder = LockedFolder("t-", Path(sys.argv[1]))
 child = os.fork()
 if child == 0:
@@ -62,4 +65,13 @@ os.waitpid(child, 0)
 sys.exit(0 if folder.path.is_dir() else "gone")
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert names(tmp_path) == []
+
+
+def test_exclusive_waits_for_nobody_and_nothing_is_swept_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporary, "fcntl", None)  # as on Windows
+    with LockedFolder("t-", tmp_path), exclusive(tmp_path), exclusive(tmp_path):
+        assert list(abandoned("t-", tmp_path)) == [] and len(names(tmp_path)) == 1
     assert names(tmp_path) == []

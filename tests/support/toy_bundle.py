@@ -60,7 +60,7 @@ CONSTANTS = {
 
 
 def toy_spec(graphs: tuple[GraphSpec, ...] = SPLIT) -> ModelSpec:
-    image = ImageSpec(SIZE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    image = ImageSpec(SIZE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), trained_side=80)
     return ModelSpec("toy", "referring-segmentation", "none", (image,), TextSpec(LENGTH), graphs)
 
 

@@ -62,6 +62,7 @@ from rsvl.modules.layers.rows import take_rows
 from rsvl.modules.losses.contrast import PRIOR_LOGIT
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
+from rsvl.modules.trained_images import SYNTHETIC_RESOLUTION
 from rsvl.registry import register
 from rsvl.runtime.manifest import GROUNDING, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -580,7 +581,14 @@ def _cells_of(centres: Tensor, side: int) -> Tensor:
 
 
 def _spec(name: str, p: Preset) -> ModelSpec:
-    image = ImageSpec(size=p.image_size, mean=CLIP_MEAN, std=CLIP_STD, sensors=("optical", "sar"))
+    image = ImageSpec(
+        size=p.image_size,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        sensors=("optical", "sar"),
+        trained_resolution=SYNTHETIC_RESOLUTION,
+        keep_aspect=True,
+    )
     more: Sequence[Sequence[TensorSpec]] = (
         [TensorSpec("context", ("batch", p.fusion_side**2, p.fusion))],
         [TensorSpec("phrases", ("batch", p.phrases, p.fusion))],

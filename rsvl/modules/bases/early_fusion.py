@@ -40,6 +40,7 @@ from rsvl.modules.layers.mask_decoder import MaskDecoder
 from rsvl.modules.losses.contrast import PRIOR_LOGIT, contrast_loss
 from rsvl.modules.tokenizers.bert import VOCABULARY_SIZE, bert_tokenizer_json, wordpiece_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
+from rsvl.modules.trained_images import RRSIS_D_RESOLUTION, RRSIS_D_SIDE, SYNTHETIC_RESOLUTION
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import SEGMENTATION, ImageSpec, ModelSpec, TensorSpec, TextSpec
 
@@ -53,6 +54,7 @@ class Preset:
 
     Attributes:
         image_size: side of the square input in pixels.
+        trained_side, trained_resolution: of the images of the data that it is trained on, see `ImageSpec`.
         tokens: words per sentence with start and end token.
         swin, bert: the encoders.
         decoder: channels after each block of the mask decoder, coarsest first.
@@ -60,6 +62,8 @@ class Preset:
     """
 
     image_size: int = 480
+    trained_side: int = RRSIS_D_SIDE
+    trained_resolution: tuple[float, float] = RRSIS_D_RESOLUTION
     tokens: int = 20
     swin: SwinSizes = SWIN_B
     bert: BertSizes = BERT_BASE
@@ -84,6 +88,8 @@ class Preset:
 
 TINY: Mapping[str, Any] = {
     "image_size": 256,
+    "trained_side": 0,
+    "trained_resolution": SYNTHETIC_RESOLUTION,
     "tokens": 22,
     "swin": SwinSizes(embed=36, depths=(4, 2, 2, 2), heads=(2, 4, 8, 16), window=8, mlp_ratio=2),
     "bert": BertSizes(width=96, layers=4, heads=4, vocabulary=_SMALL_VOCABULARY, positions=22, dropout=0.0),
@@ -288,7 +294,14 @@ class EarlyFusionSegmenter(ReferringSegmenter):
 
     def _spec(self, name: str) -> ModelSpec:
         p = self.preset
-        image = ImageSpec(size=p.image_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        image = ImageSpec(
+            size=p.image_size,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            trained_side=p.trained_side,
+            trained_resolution=p.trained_resolution,
+            keep_aspect=True,
+        )
         side = p.image_size // p.patch
         image_features = [TensorSpec("stage1", ("batch", side**2, p.swin.embed))]
         if p.stem:

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from rsvl.runtime.backends.backend import first_line
 from rsvl.runtime.errors import MissingComponentError
 from rsvl.runtime.extras import remedy
 
@@ -54,11 +57,11 @@ PROVIDERS = (
 )
 
 
-_IDENTITY = bytes.fromhex(
-    "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a0808011204"
-    "0a02080142040a00100d"
+_NEGATION = bytes.fromhex(
+    "080712003a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02"
+    "080142040a00100d"
 )
-"""An ONNX graph of one node, y = x, float32 [1]."""
+"""An ONNX graph of one node, y = -x, float32 [1]."""
 
 
 def onnxruntime() -> ModuleType:
@@ -97,21 +100,36 @@ def plugin_devices(provider: Provider) -> tuple[Any, ...]:
     return tuple(device for device in ort.get_ep_devices() if device.ep_name == provider.full_name)
 
 
-@cache
 def starts(provider: Provider) -> bool:
-    """Whether a provider that is present runs a graph here: what is built in may lack its libraries or its device."""
+    """Whether a provider that is present runs a kernel here."""
+    return not why_not_started(provider)
+
+
+@cache
+def why_not_started(provider: Provider) -> str:
+    """Runs a graph of one node on a provider that is present.
+
+    What is built in may lack its libraries or its device. A build for other GPUs even starts, and fails at the first
+    kernel.
+
+    Returns:
+        Empty where it ran; otherwise the reason in one phrase.
+    """
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
         if devices := plugin_devices(provider):
             options.add_provider_for_devices(list(devices), {})
-            session = ort.InferenceSession(_IDENTITY, options, enable_fallback=0)
+            session = ort.InferenceSession(_NEGATION, options, enable_fallback=0)
         else:
-            session = ort.InferenceSession(_IDENTITY, options, providers=[provider.full_name], enable_fallback=0)
-        return bool(session.get_providers()[0] == provider.full_name)
-    except Exception:  # whatever its libraries raise
-        return False
+            session = ort.InferenceSession(_NEGATION, options, providers=[provider.full_name], enable_fallback=0)
+        if session.get_providers()[0] != provider.full_name:
+            return "its device, driver or libraries are missing"
+        (found,) = session.run(None, {"x": np.array([2], np.float32)})
+    except Exception as error:  # whatever its libraries raise
+        return first_line(error)
+    return "" if found.tolist() == [-2] else f"it computes -2 as {found.tolist()}"
 
 
 def find_provider(name: str) -> Provider | None:

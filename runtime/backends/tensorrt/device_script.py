@@ -50,10 +50,10 @@ An engine of TensorRT runs on the GPU and the TensorRT version that built it, so
 
 1. Copy the whole bundle to the device (the engines of other machines in `{engines}/` do no harm there).
 2. TensorRT there: {tensorrt}.{hardware}
-3. rsvl there needs Python 3.11 or newer with TensorRT's bindings for it. A server: `{install}`.
-   JetPack 7 has Python 3.12 with bindings: `python3 -m venv --system-site-packages`, then
-   `pip install rsvl cuda-bindings cuda-core`. JetPack 6 has Python 3.10 only: install a newer one, and the bindings'
-   wheel for it from the TensorRT archive for L4T of the same version; or do without rsvl, see below.
+3. rsvl there needs Python 3.10 or newer with TensorRT's bindings for it. A server: `{install}`.
+   JetPack has them for its own Python (6: 3.10, 7: 3.12), which a venv sees with
+   `python3 -m venv --system-site-packages`; there `pip install rsvl cuda-core`, with `'cuda-bindings<13'` on JetPack 6
+   and `cuda-bindings` on JetPack 7. Or do without rsvl, see below.
 4. `sh {path}`. It takes minutes: the builder tries kernels on the device. Run nothing else meanwhile.
 
 With rsvl the script also runs the bundle's golden test on the new engines. Without it, it falls back to `trtexec`, and

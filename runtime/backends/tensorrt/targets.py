@@ -34,17 +34,17 @@ class Target:
     before: tuple[str, ...] = ()
 
 
-_JETPACK_6 = "10.3 with JetPack 6.1 and 6.2"
-_JETPACK_7 = "10.13 with JetPack 7.0"
+_ORIN = "10.3 with JetPack 6.1 to 6.2.3, 10.16 with JetPack 7.2"
+_THOR = "10.13 with JetPack 7.0 and 7.1, 10.16 with JetPack 7.2"
 _FULL_POWER = ("sudo nvpmodel -m 0", "sudo jetson_clocks")
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("jetson-orin", "Jetson AGX Orin", "sm_87", "32 or 64", _JETPACK_6, _FULL_POWER),
-        Target("jetson-orin-nx", "Jetson Orin NX", "sm_87", "8 or 16", _JETPACK_6, _FULL_POWER),
-        Target("jetson-orin-nano", "Jetson Orin Nano", "sm_87", "4 or 8", _JETPACK_6, _FULL_POWER),
-        Target("jetson-thor", "Jetson AGX Thor", "sm_110", "128", _JETPACK_7, _FULL_POWER),
+        Target("jetson-orin", "Jetson AGX Orin", "sm_87", "32 or 64", _ORIN, _FULL_POWER),
+        Target("jetson-orin-nx", "Jetson Orin NX", "sm_87", "8 or 16", _ORIN, _FULL_POWER),
+        Target("jetson-orin-nano", "Jetson Orin Nano", "sm_87", "4 or 8", _ORIN, _FULL_POWER),
+        Target("jetson-thor", "Jetson AGX Thor", "sm_110", "128", _THOR, _FULL_POWER),
         Target("sbsa", "an Arm server with an NVIDIA GPU", "", "", "10 or 11 from pip"),
         Target("server", "an x86-64 machine with an NVIDIA GPU", "", "", "10 or 11 from pip"),
     )

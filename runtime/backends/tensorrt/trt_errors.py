@@ -10,7 +10,11 @@ from typing import Any
 
 from rsvl.runtime.errors import DeviceError, EngineError
 
-_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient.{0,20}memory|memory allocation", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient.{0,20}memory|memory allocation|NvMapMemAlloc", re.IGNORECASE)
+_OTHER_GPU = re.compile("no kernel image|NoKernelImage|NoBinaryForGpu", re.IGNORECASE)
+_OF_ANOTHER_GPU = (
+    "TensorRT or CUDA here has no code for this GPU: on a Jetson use JetPack's own TensorRT, not one from pip"
+)
 
 
 def build_failure(name: str, errors: Sequence[str]) -> EngineError:
@@ -18,8 +22,11 @@ def build_failure(name: str, errors: Sequence[str]) -> EngineError:
     reason = one_line(errors)
     if _OUT_OF_MEMORY.search(reason):
         return EngineError(
-            f"{name}: memory ran out while building: choose a smaller --max-batch or --workspace ({reason})"
+            f"{name}: memory ran out while building: choose a smaller --max-batch or --workspace, close other "
+            f"programs, or restart a Jetson, whose memory may be in pieces ({reason})"
         )
+    if _OTHER_GPU.search(reason):
+        return EngineError(f"{name}: {_OF_ANOTHER_GPU} ({reason})")
     return EngineError(f"{name}: the builder produced no engine ({reason or 'no reason given'}): use --provider cuda")
 
 
@@ -38,6 +45,8 @@ def run_failure(errors: Sequence[str]) -> DeviceError | EngineError:
     reason = one_line(errors) or "no reason given"
     if _OUT_OF_MEMORY.search(reason):
         return DeviceError(f"the GPU is out of memory ({reason}): use a smaller batch or --tile")
+    if _OTHER_GPU.search(reason):
+        return DeviceError(f"{_OF_ANOTHER_GPU} ({reason})")
     if "cuda" in reason.lower():
         return DeviceError(f"the GPU failed ({reason}): load the bundle again in a new process, or use --provider cpu")
     return EngineError(f"the engine did not start ({reason}): build it again with rsvl engine --rebuild")

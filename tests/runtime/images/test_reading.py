@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rsvl.runtime.errors import BundleError, InputError
-from rsvl.runtime.images.preprocess import preprocess
+from rsvl.runtime.images.preprocess import preprocess, squared
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ImageSpec
 
@@ -186,3 +186,13 @@ def test_preprocess_gives_a_one_channel_model_the_brightness() -> None:
     tensor = preprocess(gray.repeat(3, axis=2), ImageSpec(8, (0.25,), (0.5,), channels=1))
     assert tensor.shape == (1, 8, 8)
     np.testing.assert_allclose(tensor[0], (gray[..., 0] / 255 - 0.25) / 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (9, 9), (7, 8)])
+def test_square_holds_the_image_undistorted(shape: tuple[int, int]) -> None:
+    image = RNG.integers(0, 256, (*shape, 3), np.uint8)
+    square, inner = squared(image, SPEC)
+    assert square.shape == (max(shape),) * 2 + (3,) and np.array_equal(square[inner.slices], image)
+    around = np.ones(square.shape[:2], bool)
+    around[inner.slices] = False
+    assert np.abs(square[around] / 255 - SPEC.mean).max(initial=0) < 1 / 255  # nothing, to the model

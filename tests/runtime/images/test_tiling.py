@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rsvl.runtime.images.tiling import Axis, Grid, Window
+from rsvl.runtime.images.tiling import Axis, Grid, Window, plan_tiles, told_of_resolution, usual_side
+from rsvl.runtime.manifest import ImageSpec
 
 CASES = [
     (100, 32, 8),
@@ -68,3 +69,53 @@ def test_final_rows_are_those_that_no_later_tile_touches() -> None:
 def test_window_slices_select_its_pixels() -> None:
     values = np.arange(30).reshape(5, 6)
     assert np.array_equal(values[Window(1, 2, 3, 2).slices], values[1:4, 2:4])
+
+
+SPEC = ImageSpec(256, (0.5,) * 3, (0.5,) * 3)
+LEARNED = ImageSpec(480, (0.5,) * 3, (0.5,) * 3, trained_side=800, trained_resolution=(0.5, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "spec", "tiles", "side"),
+    [
+        (256, 256, SPEC, 1, 256),
+        (100, 200, SPEC, 1, 200),
+        (257, 256, SPEC, 2, 256),
+        (256, 640, SPEC, 3, 256),
+        (256, 641, SPEC, 4, 256),
+        (512, 512, SPEC, 9, 256),
+        (800, 800, LEARNED, 1, 800),
+        (801, 400, LEARNED, 2, 800),
+    ],
+)
+def test_scene_larger_than_what_was_learned_is_cut_into_tiles_of_it(
+    height: int, width: int, spec: ImageSpec, tiles: int, side: int
+) -> None:
+    grid = plan_tiles(height, width, spec, "auto", 0.25)
+    assert len(grid) == tiles
+    assert max(grid.window(0, 0)[2:]) == side
+
+
+@pytest.mark.parametrize(
+    ("resolution", "side"),
+    [
+        (None, 800),
+        (0.5, 800),
+        (1.0, 800),
+        (2.0, 800),
+        (0.25, 1600),
+        (0.1, 4000),
+        (4.0, 400),
+        (300.0, 800),
+        (0.001, 12800),
+    ],
+)
+def test_tile_covers_the_ground_that_was_learned(resolution: float | None, side: int) -> None:
+    assert usual_side(LEARNED, resolution) == side
+    assert usual_side(SPEC, resolution) == 256  # nothing is known of what it has learned
+
+
+@pytest.mark.parametrize(("resolution", "told"), [(None, False), (8.0, False), (300.0, True), (0.05, True)])
+def test_resolution_far_from_what_was_learned_is_told(resolution: float | None, told: bool) -> None:
+    assert bool(told_of_resolution(LEARNED, resolution)) == told
+    assert not told_of_resolution(SPEC, resolution)

@@ -18,6 +18,7 @@ from rsvl.runtime.results import geojson
 from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.tasks.boxes import pairwise_iou, pairwise_overlap, suppress
 from rsvl.runtime.tasks.grounding import _in_scene
+from tests.support.installed import needs
 from tests.support.toy_tasks import QUARTERS, SCALE, SIDE, write_task_bundle
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -141,6 +142,7 @@ def made(georeference: Georeference | None = None) -> Grounding:
     return Grounding("ship", boxes, np.array([0.9, 0.6]), (20, 30), 0.5, georeference, scene)
 
 
+@needs("rasterio")
 def test_geojson_has_a_feature_per_box() -> None:
     features = geojson.projected([made(UTM)])["features"]
     assert [feature["properties"]["score"] for feature in features] == [0.9, 0.6]

@@ -12,6 +12,8 @@ from PIL import Image
 from rsvl.runtime import Answerer, load
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import VQA
+from tests.support.installed import needs
+from tests.support.rasters import write_raster
 from tests.support.toy_tasks import SCALE, write_task_bundle
 
 RED = np.zeros((20, 30, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
@@ -59,6 +61,21 @@ def test_many_questions_encode_the_images_once(answerer: Answerer, runs: list[st
 
 def test_words_that_the_model_does_not_know_are_a_warning(answerer: Answerer) -> None:
     assert answerer.answer("the purple square", RED, DARK).warning == "the model does not know the words purple"
+
+
+@needs("rasterio")
+@pytest.mark.parametrize(("east", "shared"), [(0, True), (140, True), (160, False), (100_000, False)])
+def test_pair_of_places_that_do_not_overlap_is_refused(
+    answerer: Answerer, tmp_path: Path, east: float, shared: bool
+) -> None:
+    optical = write_raster(tmp_path / "optical.tif", RED, "EPSG:32618")
+    moved = (10.0, 0.0, 500_000.0 + east, 0.0, -10.0, 4_000_000.0)
+    sar = write_raster(tmp_path / "sar.tif", BRIGHT, "EPSG:32618", moved)  # 300 m wide
+    if shared:
+        assert answerer.answer("red", optical, sar).sensors == ("optical", "sar")
+    else:
+        with pytest.raises(InputError, match="a pair must show the same place"):
+            answerer.answer("red", optical, sar)
 
 
 def test_pair_of_different_sizes_is_refused(answerer: Answerer) -> None:

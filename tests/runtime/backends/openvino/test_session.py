@@ -155,7 +155,7 @@ def linear(tmp_path: Path) -> Path:
     onnx.save(
         helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8), folder / "linear.onnx"
     )
-    write_manifest(folder, Manifest(replace(toy_spec(), task="own", graphs=(LINEAR,)), "fp32"))
+    write_manifest(folder, Manifest(replace(toy_spec(), task="own", images=(), text=None, graphs=(LINEAR,)), "fp32"))
     return folder
 
 

@@ -122,9 +122,21 @@ def test_rtx_runs_no_plugins(rtx: TensorRTApi, whole_bundle: Path) -> None:
         rtx.build(whole_bundle / "head.onnx", {}, plugins=("RotatedConv2d",))
 
 
-@pytest.mark.parametrize("reason", ["Error Code 2: OutOfMemory (Requested size was 9 GB)", "Insufficient memory for"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Error Code 2: OutOfMemory (Requested size was 9 GB)",
+        "Insufficient memory for",
+        "NvMapMemAllocInternalTagged: 1075072515 error 12",
+    ],
+)
 def test_memory_that_runs_out_while_building_names_a_smaller_batch(reason: str) -> None:
     assert "--max-batch" in str(build_failure("head.onnx", [reason]))
+
+
+def test_builder_without_code_for_the_gpu_is_named() -> None:
+    reason = "Error Code 1: Cuda Runtime (no kernel image is available for execution on the device)"
+    assert "JetPack's own TensorRT" in str(build_failure("head.onnx", [reason]))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +144,8 @@ def test_memory_that_runs_out_while_building_names_a_smaller_batch(reason: str) 
     [
         ("Error Code 2: OutOfMemory", DeviceError, "--tile"),
         ("Error Code 1: Cuda Runtime (unspecified launch failure)", DeviceError, "--provider cpu"),
+        ("Error Code 1: Cuda Runtime (no kernel image is available for execution)", DeviceError, "JetPack's own"),
+        ("NvMapMemAllocInternalTagged: 1075072515 error 12", DeviceError, "--tile"),
         ("Error Code 3: API Usage Error", EngineError, "--rebuild"),
     ],
 )
