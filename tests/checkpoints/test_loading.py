@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -210,11 +211,15 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"old")
 
-    def full_disk(file: Path, data: bytes) -> None:
-        file.open("wb").write(data[:9])
+    opened = Path.open
+
+    def full_disk(file: Path, mode: str = "r", *args: Any) -> Any:
+        if mode != "wb":
+            return opened(file, mode, *args)
+        file.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(Path, "open", full_disk)
     with pytest.raises(OutputError, match="No space left"):
         save_weights(nn.Linear(2, 2), path)
     assert path.read_bytes() == b"old"
