@@ -108,7 +108,7 @@ def test_published_optisar_makes_a_bundle_that_answers(
 
     # The same by PyTorch: 96 × 48 pixels of the image between two borders of 24 rows.
     network = rsvl.load("optisar-net++", weights, encoder_weights=text)
-    (found,) = Grounder.open(bundle).ground(noise, ["a ship"], limit=1)
+    (found,) = Grounder.open(bundle).ground(noise, ["a ship"], limit=1, tile="whole")
     pixels = np.full((96, 96, 3), 114, np.uint8)
     pixels[24:72] = cv2.resize(noise, (96, 48), interpolation=cv2.INTER_LINEAR)
     tokens = torch.from_numpy(Tokenizer.from_file(network.tokenizer_json(), network.spec.words)(["a ship"]))

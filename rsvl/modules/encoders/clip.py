@@ -63,7 +63,7 @@ def text_config(size: Size, tokens: int, vocabulary: int, activation: str = "qui
     return config
 
 
-_KIND = "a CLIP with a vision transformer (of OpenAI, open_clip or Hugging Face)"
+_KIND = "a CLIP with a vision transformer or a CLIP's text tower (of OpenAI, open_clip, Hugging Face or Apple)"
 
 
 class CLIPImageEncoder(nn.Module):
@@ -138,7 +138,7 @@ class CLIPTextEncoder(nn.Module):
         embed_dim: width of the space shared with the image.
     """
 
-    kind: ClassVar[str] = "a CLIP, or its text tower (of OpenAI, open_clip, Hugging Face or Apple)"
+    kind: ClassVar[str] = _KIND
 
     def __init__(self, config: CLIPTextConfig, embed_dim: int) -> None:
         super().__init__()
