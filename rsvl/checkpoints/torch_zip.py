@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import pickletools
 import sys
 import zipfile
 from collections import OrderedDict
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rsvl.checkpoints.torchscript import STORAGE_DTYPES
+from rsvl.checkpoints.torchscript import STORAGE_DTYPES, check_memo
 
 MAX_PICKLE = 256 << 20
 """Most bytes of the pickle beside the tensors; published checkpoints have under a megabyte."""
@@ -50,7 +49,7 @@ def read_torch_zip(path: Path) -> Any:
         if entry.file_size > MAX_PICKLE:
             raise pickle.UnpicklingError(f"its pickle has {entry.file_size >> 20} MiB")
         data = archive.read(entry)
-        _check_memo(data)
+        check_memo(data)
         with archive.open(entry) as stream:
             return _Unpickler(stream, path, entry.filename.removesuffix("data.pkl") + "data/").load()
 
@@ -251,10 +250,3 @@ _REBUILT: dict[tuple[str, str], Any] = {
 def _pickle_entry(path: Path) -> zipfile.ZipInfo | None:
     with zipfile.ZipFile(path) as archive:
         return next((info for info in archive.infolist() if info.filename.endswith("/data.pkl")), None)
-
-
-def _check_memo(data: bytes) -> None:
-    """Refuses a memo index beyond the file's length: the reader allocates that many slots, whatever the file's size."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in {"PUT", "BINPUT", "LONG_BINPUT"} and int(argument or 0) > len(data):
-            raise pickle.UnpicklingError(f"memo index {argument} in {len(data)} bytes")

@@ -56,7 +56,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         if any(entry.compress_type != zipfile.ZIP_STORED and _is_data(entry, root) for entry in archive.infolist()):
             raise pickle.UnpicklingError("its tensors are compressed, which PyTorch never does")
         program = archive.read(f"{root}/data.pkl")
-        _check_memo(program)
+        check_memo(program)
         module = _ModuleUnpickler(io.BytesIO(program), archive, f"{root}/data").load()
     if not isinstance(module, _Module):
         raise pickle.UnpicklingError(f"the archive holds a {type(module).__name__}, not a module")
@@ -67,10 +67,14 @@ def _is_data(entry: zipfile.ZipInfo, root: str) -> bool:
     return entry.filename.startswith(f"{root}/data")
 
 
-def _check_memo(program: bytes) -> None:
-    """Refuses a pickle that asks for a memo of gigabytes: its places are counted from 0, one per object."""
+def check_memo(program: bytes) -> None:
+    """Refuses a pickle that asks for a memo of gigabytes: its places are counted from 0, one per object.
+
+    Raises:
+        pickle.UnpicklingError: it does.
+    """
     for opcode, argument, _ in pickletools.genops(program):
-        if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(program):
+        if opcode.name in {"PUT", "BINPUT", "LONG_BINPUT"} and int(argument or 0) > len(program):
             raise pickle.UnpicklingError(f"its pickle wants {argument} places")
 
 
