@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 _ROOT12 = 12**0.5  # uniform numbers of this width have variance 1
-_BERT_GAINS = ((r".query.", 2.0), (".key.", 2.0), (".attention.", 0.3))  # its words must stay unlike each other
+_BERT_GAINS = ((".query.", 2.0), (".key.", 2.0), (".attention.", 0.3))  # its words must stay unlike each other
 _GATES = ("res_gate", "_gate", "gating")
 
 
@@ -35,32 +35,44 @@ def weights(oracle: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
 
 def image(seed: int, size: int = 480) -> np.ndarray:
     """A normalised image float32 [1, 3, size, size]: noise on patches of 12 and of 48 pixels."""
-    total = 0.7 * _standard("noise", 3 * size * size, seed).reshape(3, size, size)
-    for side, share in ((48, 0.9), (12, 0.5)):
+    return noise_on_patches(seed, size, 0.7, {48: 0.9, 12: 0.5})[None].astype(np.float32)
+
+
+def noise_on_patches(seed: int, size: int, noise: float, patches: Mapping[int, float]) -> np.ndarray:
+    """An image float64 [3, size, size] around 0.
+
+    Args:
+        seed: of the numbers.
+        size: pixels of a side.
+        noise: deviation of each pixel.
+        patches: the deviation of square patches, by their side in pixels.
+    """
+    total = noise * standard("noise", 3 * size * size, seed).reshape(3, size, size)
+    for side, share in patches.items():
         cells = size // side
-        patches = _standard(f"patches of {side}", 3 * cells * cells, seed).reshape(3, cells, cells)
-        total = total + share * patches.repeat(side, axis=1).repeat(side, axis=2)
-    return total[None].astype(np.float32)
+        coarse = standard(f"patches of {side}", 3 * cells * cells, seed).reshape(3, cells, cells)
+        total = total + share * coarse.repeat(side, axis=1).repeat(side, axis=2)
+    return total
 
 
-def _uniform(name: str, count: int, seed: int) -> np.ndarray:
-    """float64 in [0, 1), in multiples of 2^-53."""
+def uniform(name: str, count: int, seed: int) -> np.ndarray:
+    """Numbers float64 in [0, 1), in multiples of 2^-53."""
     bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])).random_raw(count)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _standard(name: str, count: int, seed: int) -> np.ndarray:
+def standard(name: str, count: int, seed: int) -> np.ndarray:
     """Uniform float64 of mean 0 and variance 1."""
-    return (_uniform(name, count, seed) - 0.5) * _ROOT12
+    return (uniform(name, count, seed) - 0.5) * _ROOT12
 
 
 def _drawn(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """A weight or a running statistic, float32."""
     count = int(np.prod(shape, dtype=np.int64))
     if name.endswith("running_var"):
-        value = 0.5 + _uniform(name, count, seed)
+        value = 0.5 + uniform(name, count, seed)
     else:
-        value = _standard(name, count, seed)
+        value = standard(name, count, seed)
         if name.endswith("running_mean"):
             value *= 0.2
         elif len(shape) == 1:

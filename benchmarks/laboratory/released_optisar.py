@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +23,7 @@ import torch
 import typer
 
 from rsvl import registry
+from rsvl.benchmarks.laboratory.oracle_recipe import noise_on_patches, standard, uniform
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.checkpoints import load_weights
 
@@ -116,13 +116,13 @@ def weights(oracle: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         elif last == "running_mean":
             value = np.array([next(means) for _ in range(count)])
         elif last == "running_var":
-            drawn = 0.5 + _uniform(name, count, int(oracle["weight_seed"]))
+            drawn = 0.5 + uniform(name, count, int(oracle["weight_seed"]))
             value = drawn.astype(np.float32) * next(deviations) ** 2
         elif name.endswith("dfl.conv.weight"):  # the bins, which no training changes
             value = np.arange(count, dtype=np.float32).reshape(shape)
         else:
             mean, spread = _distribution(name, tuple(shape))
-            value = mean + spread * _standard(name, count, int(oracle["weight_seed"]))
+            value = mean + spread * standard(name, count, int(oracle["weight_seed"]))
             value = value.reshape(shape).astype(np.float32)
         yield name, value
 
@@ -153,23 +153,8 @@ def _gain(name: str) -> float:
 
 def image_of(seed: int, size: int = 640) -> np.ndarray:
     """An image of RGB in 0…1, float32 [1, 3, size, size]: patches of 64, 16 and 4 pixels, and noise."""
-    total = 0.3 * _standard("noise", 3 * size * size, seed).reshape(3, size, size)
-    for side, share in ((64, 0.9), (16, 0.7), (4, 0.5)):
-        cells = size // side
-        patches = _standard(f"patches of {side}", 3 * cells * cells, seed).reshape(3, cells, cells)
-        total = total + share * patches.repeat(side, axis=1).repeat(side, axis=2)
+    total = noise_on_patches(seed, size, 0.3, {64: 0.9, 16: 0.7, 4: 0.5})
     return np.clip(0.5 + 0.22 * total, 0, 1)[None].astype(np.float32)
-
-
-def _uniform(name: str, count: int, seed: int) -> np.ndarray:
-    """float64 in [0, 1), in multiples of 2^-53, from PCG64's raw output, which NumPy keeps the same in all versions."""
-    bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])).random_raw(count)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _standard(name: str, count: int, seed: int) -> np.ndarray:
-    """Uniform float64 of mean 0 and variance 1."""
-    return (_uniform(name, count, seed) - 0.5) * 12**0.5
 
 
 if __name__ == "__main__":
