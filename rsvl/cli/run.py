@@ -67,7 +67,12 @@ def run(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="At most N boxes per sentence, the best. Default: all."),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="At most N boxes per sentence, the best; or N classes, the likeliest. Default: all boxes, 5 classes.",
+        ),
     ] = None,
     tile: Annotated[
         str,
@@ -84,7 +89,7 @@ def run(
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers and labels are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
     """
     side = _tile(tile)
     places = _places(images or [], sar or [])

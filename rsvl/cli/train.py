@@ -32,10 +32,19 @@ class Optimizer(str, Enum):
 
     ADAMW = "adamw"
     MUON = "muon"
+    SGD = "sgd"
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes."""
+
+    COSINE = "cosine"
+    ONE_CYCLE = "one-cycle"
 
 
 _PRECISION = Precision(_DEFAULT.precision)
 _OPTIMIZER = Optimizer(_DEFAULT.optimizer)
+_SCHEDULE = Schedule(_DEFAULT.schedule)
 
 
 def train(
@@ -71,14 +80,32 @@ def train(
     ] = _DEFAULT.encoder_rate,
     optimizer: Annotated[
         Optimizer,
-        typer.Option("--optimizer", help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest."),
+        typer.Option(
+            "--optimizer",
+            help="AdamW; Muon for the matrices of linear layers and AdamW for the rest; SGD with Nesterov's momentum.",
+        ),
     ] = _OPTIMIZER,
     weight_decay: Annotated[
         float, typer.Option("--weight-decay", metavar="RATE", min=0, help="Weight decay, weight matrices only.")
     ] = _DEFAULT.weight_decay,
     warmup: Annotated[
-        int, typer.Option("--warmup", metavar="N", min=0, help="Steps of linear warm-up.")
+        int, typer.Option("--warmup", metavar="N", min=0, help="Steps in which the learning rate rises.")
     ] = _DEFAULT.warmup,
+    schedule: Annotated[
+        Schedule,
+        typer.Option("--schedule", help="Linear warm-up and a cosine to zero, or one cycle of two half cosines."),
+    ] = _SCHEDULE,
+    clip: Annotated[
+        float, typer.Option("--clip", metavar="NORM", min=0, help="Maximum norm of the gradient; 0 for no limit.")
+    ] = _DEFAULT.clip,
+    augment: Annotated[
+        str,
+        typer.Option(
+            "--augment",
+            metavar="NAMES",
+            help="Vary the training images at random: symmetries,shift,colour (scene classification).",
+        ),
+    ] = _DEFAULT.augment,
     precision: Annotated[Precision, typer.Option("--precision", help="Mixed precision.")] = _PRECISION,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=0, help="Processes that load data.")
@@ -135,6 +162,9 @@ def train(
         optimizer=optimizer.value,
         weight_decay=weight_decay,
         warmup=warmup,
+        schedule=schedule.value,
+        clip=clip,
+        augment=augment,
         precision=precision.value,
         workers=workers,
         epoch_images=epoch_images,
