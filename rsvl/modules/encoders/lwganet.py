@@ -1,13 +1,12 @@
 """LWGANet's encoder: blocks whose channels are split among four ranges of interaction.
 
-"LWGANet: Addressing Spatial and Channel Redundancy in Remote Sensing Visual Tasks with Light-Weight Grouped Attention",
-arXiv 2501.10040 (AAAI 2026). A stem of one convolution, four stages at strides 4, 8, 16 and 32, and between them a
+"LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks", arXiv 2501.10040 (AAAI 2026). A stem of one convolution, four stages at strides 4, 8, 16 and 32, and between them a
 down-sampler. In a block the channels fall into four groups in order: point, local, medium-range and global interaction.
 
 Two of its parts are computed otherwise than in the released code, with the same results, so that every runtime
 takes them. The four strips of the medium range, two of them on sheared maps, are one 13×13 kernel per channel, for maps
-of any proportions; an export folds its weights into one. And what was pooled returns to its place by the four phases of
-a map, where the released code asks the pooling for indices.
+of any proportions; an export folds its weights into one. And what was pooled returns to its place by comparing the map
+with its maxima, where the released code asks the pooling for indices.
 """
 
 from __future__ import annotations
@@ -223,28 +222,28 @@ def _diagonal() -> Tensor:
 
 
 def maxima(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The maxima of 2×2 windows, and where in their windows they lie.
+    """The maxima of 2×2 windows, and where they lie.
 
     Args:
         x: [B, C, 2·H, 2·W].
 
     Returns:
-        The maxima [B, C, H, W], and bool [B, C, 4, H, W], true for the one of the window's four places, row by row,
-        that holds it; of equal ones the first.
+        The maxima [B, C, H, W], and bool [B, C, 2·H, 2·W], true at one place of each window, that which holds its
+        maximum; of several the first, row by row.
     """
     pooled = F.max_pool2d(x, 2)
-    places, taken = [], torch.zeros_like(pooled, dtype=torch.bool)
-    for row in range(2):
-        for column in range(2):
-            equal = x[:, :, row::2, column::2] == pooled
-            places.append(equal & ~taken)
-            taken = taken | equal
-    return pooled, torch.stack(places, 2)
+    ranks = x.new_tensor([[4.0, 3.0], [2.0, 1.0]]).repeat(x.shape[2] // 2, x.shape[3] // 2)
+    rank = (x == _repeated(pooled)) * ranks  # zero where the maximum is not
+    return pooled, rank == _repeated(F.max_pool2d(rank, 2))
 
 
 def unpool(x: Tensor, places: Tensor) -> Tensor:
     """Puts values [B, C, H, W] where `maxima` found theirs, zeros elsewhere: [B, C, 2·H, 2·W]."""
-    return F.pixel_shuffle((x.unsqueeze(2) * places.to(x.dtype)).flatten(1, 2), 2)
+    return torch.where(places, _repeated(x), 0.0)
+
+
+def _repeated(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 class SparseKernels(nn.Module):

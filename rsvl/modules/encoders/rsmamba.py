@@ -77,7 +77,7 @@ class RSMambaEncoder(nn.Module):
         self.last_norm = nn.LayerNorm(width, _EPSILON)
         for name in ("orders", "places"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int64), persistent=False)
-        self.set_orders(_orders(sizes.layers, self.side**2))
+        self.set_orders(fixed_orders(sizes.layers, self.side**2))
         nn.init.kaiming_normal_(self.patches.weight)
         nn.init.normal_(self.positions, std=0.02)
 
@@ -160,7 +160,8 @@ class Layer(nn.Module):
         return tokens + self.mixer.out_proj((paths * gates[:, :, None, None]).sum(1))
 
 
-def _orders(layers: int, tokens: int) -> Tensor:
+def fixed_orders(layers: int, tokens: int) -> Tensor:
+    """A shuffle of so many tokens for each layer, int64 [layers, tokens], the same in every process."""
     generator = torch.Generator().manual_seed(_ORDERS_SEED)
     return torch.stack([torch.randperm(tokens, generator=generator, device="cpu") for _ in range(layers)])
 
