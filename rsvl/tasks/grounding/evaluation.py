@@ -52,7 +52,8 @@ def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions =
     metrics = GroundingMetrics()
     for record, queries in queries_by_image(dataset, options):
         if queries:
-            _add(metrics, predict, dataset, record, queries, options.on_sample)
+            with options.image(record.path):
+                _add(metrics, predict, dataset, record, queries, options.on_sample)
     return metrics.compute()
 
 
