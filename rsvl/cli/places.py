@@ -11,10 +11,12 @@ from pathlib import Path
 
 from rsvl.runtime.errors import InputError, UsageError
 
-_SUFFIXES = frozenset(
-    (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".vrt", ".ntf", ".nitf", ".img", ".webp", ".bmp")
-    + (".gif", ".ppm", ".pgm", ".pnm")
-)
+# fmt: off
+_SUFFIXES = frozenset((
+    ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".vrt", ".ntf", ".nitf", ".img", ".webp", ".bmp", ".gif",
+    ".ppm", ".pgm", ".pnm",
+))
+# fmt: on
 """Of the files that are taken from a folder."""
 
 _RESULTS = ("-overlay.png", "-masks.tif", "-probability.tif")

@@ -295,9 +295,8 @@ def compare(
         near = found >= found.max() - limit
         ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
         differences.append(abs(best - found.max()))
-        others.append(
-            _candidates_iou(*((each[BOXES][row], sigmoid(each[SCORES][row])) for each in (expected, actual)), limit)
-        )
+        wanted, given = ((each[BOXES][row], sigmoid(each[SCORES][row])) for each in (expected, actual))
+        others.append(_candidates_iou(wanted, given, limit))
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
