@@ -54,7 +54,8 @@ def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions =
     for record, queries in queries_by_image(dataset, options):
         of_one = [query for query in queries if len(query.referring.boxes) < 2]
         if of_one:
-            _add(metrics, predict, dataset, record, of_one, options.on_sample)
+            with options.image(record.path):
+                _add(metrics, predict, dataset, record, of_one, options.on_sample)
     return metrics.compute()
 
 
