@@ -34,7 +34,7 @@ SEGMENTATION = "referring-segmentation"
 GROUNDING = "visual-grounding"
 VQA = "visual-question-answering"
 MATCHING = "image-text-matching"
-CLASSIFICATION = "scene-classification"
+CLASSIFICATION = "classification"
 
 
 @dataclass(frozen=True)

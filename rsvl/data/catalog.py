@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
+from rsvl.data.coco_objects import COCOObjects
 from rsvl.data.dior_rsvg import DIORRSVGDataset
 from rsvl.data.image_folder import open_image_folder
 from rsvl.data.optsar_rsvg import OptSARRSVGDataset
@@ -76,6 +77,10 @@ def _open_optsar_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
     return (DIORRSVGDataset if (folder / "Annotations").is_dir() else OptSARRSVGDataset)(name, folder, split)
 
 
+def _coco_objects(weak_masks: bool) -> Callable[[str, Path, str], ReferringDataset]:
+    return lambda name, root, split: COCOObjects(name, root, split, weak_masks)
+
+
 def _unpacked(root: Path, *folders: str) -> Path:
     """The folder that an archive was packed with, where it stands between."""
     return next((root / folder for folder in folders if (root / folder).is_dir()), root)
@@ -103,6 +108,7 @@ _WITHOUT_SPLITS = {
     "nwpu-resisc45": "NWPU-RESISC45",
 }
 """Sets of scene classes that were published without a split."""
+_COCO = "annotations.json and the images it names; split all, FIELD=VALUE, or a name as in train.json"
 _TABLES = "_split_{train,val,test}_{images,questions,answers}.json"
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -140,6 +146,13 @@ DATASETS: dict[str, DatasetInfo] = {
             f"or {_DIOR_RSVG}, with <sensor>optical or sar</sensor>",
             _open_optsar_rsvg,
             masks=False,
+        ),
+        DatasetInfo("coco", "your own boxes and polygons, with sentences from the labels", _COCO, _coco_objects(False)),
+        DatasetInfo(
+            "coco-weak-masks",
+            "the same, with the ellipse in each box where there is no polygon",
+            _COCO,
+            _coco_objects(True),
         ),
         DatasetInfo(
             "rsvqa-lr",

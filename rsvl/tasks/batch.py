@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rsvl.runtime.errors import UsageError
-
 Some = TypeVar("Some", bound="Batch")
 Item = TypeVar("Item")
 
@@ -60,11 +58,11 @@ class TrainingSet(Dataset, ABC):
 
     Attributes:
         epoch: which epoch the next batches are for; the loop counts it on.
-        augmentations: names of the ways in which `augmented` can vary the images.
+        can_augment: whether `augmented` varies the images.
     """
 
     epoch: int = 0
-    augmentations: ClassVar[tuple[str, ...]] = ()
+    can_augment: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -74,28 +72,14 @@ class TrainingSet(Dataset, ABC):
     def __getitem__(self, index: int) -> Batch:
         """A batch of one image."""
 
-    def check_augmentations(self, names: Sequence[str]) -> None:
-        """Checks that the task has ways of varying images.
-
-        Raises:
-            UsageError: it lacks one.
-        """
-        if lacking := [name for name in names if name not in self.augmentations]:
-            known = ", ".join(self.augmentations)
-            raise UsageError(
-                f"--augment {lacking[0]}: "
-                + (f"choose from {known}" if known else "the images of this task are not varied, leave it out")
-            )
-
-    def augmented(self, batch: Any, names: Sequence[str], generator: torch.Generator) -> Any:
-        """A batch with its images varied at random.
+    def augmented(self, batch: Any, generator: torch.Generator) -> Any:
+        """A batch with its images varied at random; as it is where the task has no way for that.
 
         Args:
             batch: several images' batches, joined.
-            names: some of `augmentations`.
             generator: where the randomness comes from.
         """
-        raise NotImplementedError
+        return batch
 
 
 def draw(items: Sequence[Item], count: int, *seed: int) -> list[Item]:

@@ -21,7 +21,7 @@ class TrainConfig:
         warmup: steps in which the learning rate rises.
         schedule: ``cosine``: a linear warm-up, then a cosine to zero; or ``one-cycle``, see `rsvl.train.schedules`.
         clip: maximum gradient norm; 0 for no limit.
-        augment: how training images are varied, names separated by commas, as the task has them; empty for not at all.
+        augment: whether training images are varied, by a task that has ways for that (`TrainingSet.augmented`).
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
         workers: data-loading processes.
         epoch_images: training images per epoch, resampled each time; None for all.
@@ -39,7 +39,7 @@ class TrainConfig:
     warmup: int = 200
     schedule: str = "cosine"
     clip: float = 1.0
-    augment: str = ""
+    augment: bool = False
     precision: str = "no"
     workers: int = 2
     epoch_images: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +15,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from rsvl.checkpoints import save_weights
+from rsvl.data.mixtures import Mixture
 from rsvl.data.records import Split
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.atomic import replacing, write_text
@@ -25,7 +26,7 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.progress import Progress, silent
 from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.batch import Batch, join
-from rsvl.tasks.contract import EvalOptions, EvalReport
+from rsvl.tasks.contract import EvalOptions
 from rsvl.train.config import TrainConfig
 from rsvl.train.schedules import factor
 
@@ -50,7 +51,7 @@ OnEpoch = Callable[[dict[str, Any]], None]
 def train(
     model: ExportableModel,
     train_set: Split[Any],
-    val_set: Split[Any],
+    val_set: Split[Any] | Sequence[Split[Any]],
     output: Path,
     config: TrainConfig,
     resume: bool = False,
@@ -61,8 +62,8 @@ def train(
 
     Args:
         model: a model of the registry, of any task in `rsvl.tasks`.
-        train_set: images to train on.
-        val_set: images that choose the best epoch.
+        train_set: images to train on; those of a `Mixture` are drawn by its weights.
+        val_set: images that choose the best epoch; of several sets, by the mean of their primary metrics.
         output: folder of the run; created if missing.
         config: the hyperparameters.
         resume: resume from `last.pt` if there is one; a killed run loses at most one epoch.
@@ -99,7 +100,7 @@ class _Run:
         self,
         model: ExportableModel,
         train_set: Split[Any],
-        val_set: Split[Any],
+        val_set: Split[Any] | Sequence[Split[Any]],
         output: Path,
         config: TrainConfig,
         progress: Progress,
@@ -109,10 +110,11 @@ class _Run:
         self.progress, self.on_epoch = progress, on_epoch
         self.training, self.evaluation = training_of(model.spec.task), evaluation_of(model.spec.task)
         self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
-        self.augment = [name.strip() for name in config.augment.split(",") if name.strip()]
-        self.sampler.check_augmentations(self.augment)
-        self.val_set, self.name = val_set, model.spec.name
+        if config.augment and not self.sampler.can_augment:
+            raise UsageError("--augment: the images of this task are not varied, leave it out")
         self.trained_on = f"{train_set.name} {train_set.split}"
+        self.val_sets = [val_set] if isinstance(val_set, Split) else list(val_set)
+        self.name = model.spec.name
         self.state = State()
         self.last = output / LAST
         output.mkdir(parents=True, exist_ok=True)
@@ -122,7 +124,7 @@ class _Run:
         loader = DataLoader(
             self.sampler,
             batch_size=config.batch,
-            sampler=RandomSampler(self.sampler, num_samples=images, generator=self.order),
+            sampler=self._drawn(train_set, images),
             drop_last=images > config.batch,
             num_workers=config.workers,
             collate_fn=join,
@@ -142,6 +144,12 @@ class _Run:
             for optimizer in self.optimizers
         ]
 
+    def _drawn(self, train_set: Split[Any], images: int) -> Sampler[int]:
+        """The order of an epoch's images."""
+        if isinstance(train_set, Mixture):
+            return WeightedRandomSampler(train_set.draws.tolist(), images, generator=self.order)
+        return RandomSampler(self.sampler, num_samples=images, generator=self.order)
+
     def train_epoch(self) -> None:
         self.model.train()
         self.sampler.epoch = self.state.epoch
@@ -151,7 +159,7 @@ class _Run:
         self.variation.manual_seed(seed * 1009 + self.accelerator.process_index)
         self.started, smoothed = time.monotonic(), None
         for step, batch in enumerate(self.loader, 1):
-            varied = self.sampler.augmented(batch, self.augment, self.variation) if self.augment else batch
+            varied = self.sampler.augmented(batch, self.variation) if self.config.augment else batch
             loss = float(self._step(varied.to(self.accelerator.device)))
             smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             if not math.isfinite(loss):
@@ -182,7 +190,7 @@ class _Run:
         """Validates on the main process, then writes the best weights, the state and the history."""
         self.state.epoch += 1
         if self.accelerator.is_main_process:
-            report = self._validate().to_dict()
+            report = self._validate()
             row = {
                 "epoch": self.state.epoch,
                 "loss": self.smoothed,
@@ -207,14 +215,21 @@ class _Run:
                 self.on_epoch(row)
         self.accelerator.wait_for_everyone()
 
-    def _validate(self) -> EvalReport:
+    def _validate(self) -> dict[str, Any]:
+        """The report of the validation set; of several, each one's by name and the mean of their primary metrics."""
         model = self.accelerator.unwrap_model(self.model).eval()
+        options, primary = EvalOptions(self.config.val_limit), self.evaluation.PRIMARY_METRIC
         calibrate = getattr(self.training, "calibrate", None)  # few tasks have anything to calibrate
         with self.accelerator.autocast():
             if calibrate is not None:
-                calibrate(model, self.val_set)
-            options = EvalOptions(self.config.val_limit)
-            return self.evaluation.evaluate(self.training.torch_predictor(model), self.val_set, options)
+                calibrate(model, self.val_sets)
+            predict = self.training.torch_predictor(model)
+            reports = [self.evaluation.evaluate(predict, each, options).to_dict() for each in self.val_sets]
+        if len(reports) == 1:
+            return dict(reports[0])
+        mean = sum(report[primary] or 0.0 for report in reports) / len(reports)
+        names = [f"{index}: {each.name}" for index, each in enumerate(self.val_sets, 1)]
+        return {primary: mean, "sets": dict(zip(names, reports, strict=True))}
 
     def _save(self) -> None:
         content = {

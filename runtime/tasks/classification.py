@@ -124,8 +124,9 @@ class Classifier(Runner):
 
         Examples:
             >>> classifier = Classifier.open("classifier.bundle")
-            >>> [found.label for found in classifier.classify_tiles("quarters.png", tile=16)]
-            ['red', 'green', 'blue', 'red']
+            >>> upper_left, *_, lower_right = classifier.classify_tiles("squares.png", tile=16)
+            >>> upper_left.label, lower_right.label
+            ('red', 'blue')
         """
         spec = self.image_for(sensor)
         scene = open_scene(image, spec, ReadOptions(sensor=sensor))

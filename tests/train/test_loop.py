@@ -13,6 +13,7 @@ import torch
 
 from rsvl.checkpoints import load_weights
 from rsvl.data import ReferringDataset, open_dataset
+from rsvl.data.mixtures import Augmented, Mixture
 from rsvl.data.synth import write
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.errors import InputError, UsageError
@@ -22,6 +23,7 @@ from rsvl.tasks.segmentation.training import SegmentationSampler
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import State, optimizers, train
 from rsvl.train.schedules import one_cycle, warmup_cosine
+from tests.support.coco_file import write as write_coco
 
 SMALL = replace(
     TINY,
@@ -230,8 +232,8 @@ def test_run_of_a_version_without_an_option_is_resumed(sets, tmp_path):
 
 
 def test_augmentation_that_the_task_lacks_is_refused(sets, tmp_path):
-    with pytest.raises(UsageError, match="--augment symmetries: the images of this task are not varied"):
-        train(small(), *sets, tmp_path, replace(CONFIG, augment="symmetries"))
+    with pytest.raises(UsageError, match="--augment: the images of this task are not varied"):
+        train(small(), *sets, tmp_path, replace(CONFIG, augment=True))
 
 
 def test_sampler_gives_sentences_with_their_own_masks(sets):
@@ -282,3 +284,20 @@ def test_class_masks_unite_what_is_said_of_each_class(sets):
             masks = [train_set.mask(record, r) for r in record.referrings if r.category == name and not r.no_target]
             shares = [m.reshape(32, 2, 32, 2).mean(axis=(1, 3)) for m in masks]
             np.testing.assert_allclose(plane.numpy(), np.max([np.zeros((32, 32)), *shares], axis=0), atol=1e-6)
+
+
+def test_mixture_validates_on_each_set_and_knows_only_its_own_classes(sets, tmp_path):
+    own = open_dataset("coco-weak-masks", write_coco(tmp_path / "own"), "all")
+    mixture = Mixture([sets[0], Augmented(own)], [1, 2])
+    state = train(small(), mixture, [sets[1], own], tmp_path / "run", replace(CONFIG, epochs=1, epoch_images=6))
+    (row,) = state.history
+    each = [report["mIoU"] for report in row["sets"].values()]
+    assert list(row["sets"]) == ["1: rrsis-d", "2: coco-weak-masks"] and row["mIoU"] == pytest.approx(np.mean(each))
+    model = small()
+    sampler = SegmentationSampler(
+        mixture, model.spec, Tokenizer.from_file(model.tokenizer_json(), model.spec.text), sentences=2, seed=0
+    )
+    for index, part in ((0, sets[0]), (len(mixture) - 3, own)):
+        planes = sampler[index].class_masks[0].flatten(1)
+        known = [name for name, plane in zip(mixture.categories, planes, strict=True) if (plane >= 0).all()]
+        assert known == list(part.categories) and ((planes == -1).all(1) | (planes >= 0).all(1)).all()

@@ -6,8 +6,6 @@ beyond the image's edge; light and haze change brightness and colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -46,17 +44,8 @@ def colour(images: Tensor, generator: torch.Generator) -> Tensor:
     return images * gain + offset
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "symmetries": symmetries,
-    "shift": shift,
-    "colour": colour,
-}
-"""By the names that `rsvl train --augment` takes, in the order in which they are applied."""
-
-
-def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Varies normalised images float [B, C, S, S] in each of the named ways."""
-    for name, vary in AUGMENTATIONS.items():
-        if name in names:
-            images = vary(images, generator)
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Varies normalised images float [B, C, S, S] in all of these ways."""
+    for vary in (symmetries, shift, colour):
+        images = vary(images, generator)
     return images

@@ -12,7 +12,7 @@ import numpy as np
 
 from rsvl.data.records import ClassificationDataset, LabelledImage
 from rsvl.metrics.classification import ClassificationMetrics, ClassificationReport
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.tasks.classification import Classifier
 from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, SampleRecord, image_name
 
@@ -70,9 +70,7 @@ def evaluate(
     check_known(dataset, predict.classes)
     metrics, count = ClassificationMetrics(predict.classes), options.count(dataset)
     for start, records in _batches(dataset, count):
-        with one_colour_is_usual():
-            probabilities = predict([record.path for record in records])
-        for record, found in zip(records, probabilities, strict=True):
+        for record, found in _predicted(predict, records, options):
             sample = metrics.update(found, record.label)
             if options.on_sample is not None:
                 best = predict.classes[int(found.argmax())]
@@ -126,6 +124,21 @@ def remarks(report: ClassificationReport) -> list[str]:
 def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     """Accuracy, Cohen's κ, mean F1 and calibration error."""
     return {name: row[name] for name in ("top-1", "kappa", "mean F1", "ECE")}
+
+
+def _predicted(
+    predict: Predict, records: list[LabelledImage], options: EvalOptions
+) -> list[tuple[LabelledImage, np.ndarray]]:
+    """The images that can be used, with the probabilities of each."""
+    with one_colour_is_usual():
+        try:
+            return list(zip(records, predict([record.path for record in records]), strict=True))
+        except InputError:  # one of them cannot be used: one by one
+            found = []
+            for record in records:
+                with options.image(record.path):
+                    found.append((record, predict([record.path])[0]))
+            return found
 
 
 def _batches(dataset: ClassificationDataset, count: int) -> Iterator[tuple[int, list[LabelledImage]]]:

@@ -20,7 +20,7 @@ from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.tasks.classification import calibrated, unnamed
 from rsvl.tasks.batch import Batch, TrainingSet
-from rsvl.tasks.classification.augmentation import AUGMENTATIONS, augment
+from rsvl.tasks.classification.augmentation import augment
 from rsvl.tasks.classification.evaluation import Predict, check_known, one_colour_is_usual
 
 _KEPT_BYTES = 2 << 30
@@ -50,7 +50,7 @@ def training_set(model: Any, dataset: ClassificationDataset, sentences: int, see
 class ClassificationSampler(TrainingSet):
     """Each image with its class; kept decoded in the model's size where memory allows."""
 
-    augmentations: ClassVar[tuple[str, ...]] = tuple(AUGMENTATIONS)
+    can_augment: ClassVar[bool] = True
 
     def __init__(self, dataset: ClassificationDataset, spec: ImageSpec) -> None:
         """Decodes the images, unless they are too many.
@@ -75,11 +75,9 @@ class ClassificationSampler(TrainingSet):
         image = torch.from_numpy(normalise(pixels, self.spec))[None]
         return ClassificationBatch(image, torch.tensor([self.labels[index]]))
 
-    def augmented(
-        self, batch: ClassificationBatch, names: Sequence[str], generator: torch.Generator
-    ) -> ClassificationBatch:
+    def augmented(self, batch: ClassificationBatch, generator: torch.Generator) -> ClassificationBatch:
         """See `rsvl.tasks.batch.TrainingSet`."""
-        return replace(batch, images=augment(batch.images, names, generator))
+        return replace(batch, images=augment(batch.images, generator))
 
     def _read(self, index: int) -> np.ndarray:
         return fit(_image(self.dataset[index].path, self.spec), self.spec)
@@ -106,14 +104,16 @@ class _TorchPredictor:
         return calibrated(_logits(self._model, images), self._model.spec.temperature)
 
 
-def calibrate(model: Any, dataset: ClassificationDataset) -> None:
+def calibrate(model: Any, datasets: Sequence[ClassificationDataset]) -> None:
     """Fits the temperature of a model's probabilities to images that it has not learned from."""
-    check_known(dataset, model.spec.classes)
+    for dataset in datasets:
+        check_known(dataset, model.spec.classes)
+    records = [record for dataset in datasets for record in dataset]
     model.eval()
-    parts = [dataset[start : start + _BATCH] for start in range(0, len(dataset), _BATCH)]
     with one_colour_is_usual():
+        parts = [records[start : start + _BATCH] for start in range(0, len(records), _BATCH)]
         logits = [_logits(model, [record.path for record in part]) for part in parts]
-    labels = [model.spec.classes.index(record.label) for record in dataset]
+    labels = [model.spec.classes.index(record.label) for record in records]
     model.set_temperature(round(fit_temperature(np.concatenate(logits), np.array(labels)), 4) if labels else 1.0)
 
 

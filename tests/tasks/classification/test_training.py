@@ -13,11 +13,11 @@ from PIL import Image
 
 from rsvl.checkpoints import load_weights
 from rsvl.data import ClassificationDataset, LabelledImage
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.manifest import CLASSIFICATION
 from rsvl.tasks import EvalOptions, evaluation_of, open_split, training_of
 from rsvl.tasks.batch import join
-from rsvl.tasks.classification.augmentation import augment
+from rsvl.tasks.classification.augmentation import colour, shift, symmetries
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import train
 from tests.modules.bases.test_classification import SIDE, small
@@ -30,10 +30,10 @@ EVALUATION, TRAINING = evaluation_of(CLASSIFICATION), training_of(CLASSIFICATION
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty noisy pictures of each of three classes, and three times as many of the last."""
     folder, rng = tmp_path_factory.mktemp("classes"), np.random.default_rng(0)
-    for name, colour in COLOURS.items():
+    for name, mean in COLOURS.items():
         (folder / name).mkdir()
         for k in range(60 if name == "town" else 20):
-            noisy = np.clip(np.array(colour) + rng.normal(0, 40, 3) + rng.normal(0, 9, (12, 12, 3)), 0, 255)
+            noisy = np.clip(np.array(mean) + rng.normal(0, 40, 3) + rng.normal(0, 9, (12, 12, 3)), 0, 255)
             Image.fromarray(noisy.astype(np.uint8)).save(folder / name / f"{k}.png")
     return folder
 
@@ -58,7 +58,7 @@ def test_symmetries_are_the_eight_of_the_square() -> None:
     image = torch.arange(2 * 16.0).reshape(1, 2, 4, 4)
     turned = {(k, flip): np.rot90(image[0].numpy(), k, (1, 2)) for k, flip in product(range(4), (False, True))}
     wanted = {(each[:, :, ::-1] if flip else each).tobytes() for (_, flip), each in turned.items()}
-    found = augment(image.expand(200, -1, -1, -1), ["symmetries"], torch.Generator().manual_seed(0))
+    found = symmetries(image.expand(200, -1, -1, -1), torch.Generator().manual_seed(0))
     assert {each.numpy().tobytes() for each in found} == wanted and len(wanted) == 8
 
 
@@ -68,7 +68,7 @@ def test_shift_moves_the_image_within_its_reflection() -> None:
     generator = torch.Generator().manual_seed(1)
     places = set()
     for _ in range(30):
-        found = augment(image, ["shift"], generator).numpy()
+        found = shift(image, generator).numpy()
         places |= {
             (r, c) for r in range(5) for c in range(5) if np.array_equal(padded[:, :, r : r + 20, c : c + 20], found)
         }
@@ -77,7 +77,7 @@ def test_shift_moves_the_image_within_its_reflection() -> None:
 
 def test_colour_changes_contrast_and_brightness_and_nothing_else() -> None:
     image = torch.randn(400, 3, 6, 6)
-    found = augment(image, ["colour"], torch.Generator().manual_seed(2))
+    found = colour(image, torch.Generator().manual_seed(2))
     flat, varied = image.flatten(2).double(), found.flatten(2).double()
     gain = (varied.std(2) / flat.std(2)).mean(1)
     offset = varied.mean(2) - gain[:, None] * flat.mean(2)
@@ -87,7 +87,7 @@ def test_colour_changes_contrast_and_brightness_and_nothing_else() -> None:
 
 def test_training_learns_and_calibrates_and_keeps_the_names(dataset: ClassificationDataset, tmp_path: Path) -> None:
     config = TrainConfig(
-        epochs=6, batch=10, lr=0.3, warmup=6, optimizer="sgd", schedule="one-cycle", augment="symmetries,colour",
+        epochs=6, batch=10, lr=0.3, warmup=6, optimizer="sgd", schedule="one-cycle", augment=True,
         weight_decay=0.0, workers=0,
     )  # fmt: skip
     state = train(small(5), dataset, dataset, tmp_path / "run", config)
@@ -140,3 +140,15 @@ def test_report_shows_what_is_confused_with_what(count: int) -> None:
     rows = EVALUATION.groups(report)
     assert rows["all"]["top-1"] == 0.6 and rows["kind 0"]["recall"] == pytest.approx(1 / 3)
     assert json.loads(json.dumps(report.to_dict()))["confusion"]["matrix"][0][:2] == [1, 2]
+
+
+def test_damaged_image_is_left_out_where_that_is_asked_for(dataset: ClassificationDataset, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    images = [*dataset[:3], LabelledImage(tmp_path / "bad.png", "river")]
+    data, model, failed = ClassificationDataset("some", "all", images, COLOURS), small(3), list[str]()
+    model.name_classes(list(COLOURS))
+    options = EvalOptions(on_failure=lambda name, error: failed.append(name))
+    assert EVALUATION.evaluate(TRAINING.torch_predictor(model), data, options).count == 3
+    assert failed == [f"{tmp_path.name}/bad.png"]
+    with pytest.raises(InputError, match=r"bad\.png"):
+        EVALUATION.evaluate(TRAINING.torch_predictor(model), data)
