@@ -1,15 +1,15 @@
 """AFM-Net as its code has it: a CNN beside Mamba, fused level by level, and a classifier of experts.
 
 "AFM-Net: Advanced Fusing Hierarchical CNN Visual Priors with Global Sequence Modeling for Remote Sensing Image Scene
-Classification", arXiv 2510.27155. A ResNet-50 sees textures, Mamba's mixer the whole image in three orders. Maps of three
-depths of both are brought to one grid, enhanced, and fused pair by pair; of the means, side by side, six of 64 experts
-and a shared one make the features that are classified.
+Classification", arXiv 2510.27155. A ResNet-50 sees textures, Mamba's mixer the whole image in three orders. Maps of
+three depths of both are brought to one grid, enhanced, and fused pair by pair; of the means, side by side, six of 64
+experts and a shared one make the features that are classified.
 
 What the code does and the paper does not say is kept: the rotary positions go by the place in an order, not by the
-patch; the probabilities of the six experts do not sum to one. The shuffles, which the code draws anew at every call, are
-fixed in evaluation (`rsvl.modules.encoders.rsmamba`). Sizes of the mixture and the number of classes come from a
-checkpoint's shapes; how many experts an image uses does not show there and stays the preset's. Published: F1 of 96.81 on
-UC Merced, 93.71 on AID and 95.52 % on RESISC45.
+patch; the probabilities of the six experts do not sum to one. The shuffles, which the code draws anew at every call,
+are fixed in evaluation (`rsvl.modules.encoders.rsmamba`). Sizes of the mixture and the number of classes come from a
+checkpoint's shapes; how many experts an image uses does not show there and stays the preset's. Published: F1 of 96.81
+on UC Merced, 93.71 on AID and 95.52 % on RESISC45.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """LWGANet as a scene classifier: light grouped attention from scratch.
 
-"LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks", arXiv 2501.10040 (AAAI 2026). The encoder (`rsvl.modules.encoders.lwganet`), the mean of its last map, one hidden layer.
-Training, published: 300 epochs on 224×224, AdamW with 5e-4 and weight decay 0.05, cosine; 95.49 (L0), 95.70 (L1)
-and 96.17 % (L2) on NWPU-RESISC45.
+"LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks", arXiv 2501.10040 (AAAI 2026). The
+encoder (`rsvl.modules.encoders.lwganet`), the mean of its last map, one hidden layer. Training, published: 300 epochs
+on 224×224, AdamW with 5e-4 and weight decay 0.05, cosine; 95.49 (L0), 95.70 (L1) and 96.17 % (L2) on NWPU-RESISC45.
 
 The full presets are of the published sizes with RESISC45's 45 classes; a checkpoint of ImageNet's 1000 brings those.
 The tiny one takes EuroSAT's 64×64 images, in patches of 2×2 so that its maps stay large enough to blur.

@@ -1,7 +1,8 @@
 """LWGANet's encoder: blocks whose channels are split among four ranges of interaction.
 
-"LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks", arXiv 2501.10040 (AAAI 2026). A stem of one convolution, four stages at strides 4, 8, 16 and 32, and between them a
-down-sampler. In a block the channels fall into four groups in order: point, local, medium-range and global interaction.
+"LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks", arXiv 2501.10040 (AAAI 2026). A stem
+of one convolution, four stages at strides 4, 8, 16 and 32, and between them a down-sampler. In a block the channels
+fall into four groups in order: point, local, medium-range and global interaction.
 
 Two of its parts are computed otherwise than in the released code, with the same results, so that every runtime
 takes them. The four strips of the medium range, two of them on sheared maps, are one 13×13 kernel per channel, for maps
@@ -106,11 +107,9 @@ class LWGANetEncoder(nn.Module):
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The encoder's weights from a checkpoint of the authors' or of an encoder like this; None for any other."""
         if is_lwganet(state):
-            return {
-                renamed(key, _RENAMES): value
-                for key, value in state.items()
-                if key.startswith(("Stem.", "stages.")) and not key.endswith(".max_m2.filt")  # a constant: the blur
-            }
+            own = (key for key in state if key.startswith(("Stem.", "stages.")))
+            found = {renamed(key, _RENAMES): state[key] for key in own if not key.endswith(_CONSTANT)}
+            return {key: value[..., None, None] if _LINEAR.search(key) else value for key, value in found.items()}
         return dict(state) if "stages.0.0.medium.vertical_sheared" in state else None
 
 
@@ -284,17 +283,16 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
-        self.out = nn.Linear(channels, channels, bias=False)
+        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.out = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        tokens = x.flatten(2).transpose(1, 2)
-        mixed = self.query_key_value(tokens).unflatten(2, (3, -1, self.head))  # [B, N, 3, heads, 4]
-        query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = (query * self.head**-0.5) @ key.transpose(2, 3)
-        read = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-        return self.out(read).transpose(1, 2).unflatten(2, x.shape[2:])
+        mixed = self.query_key_value(x).flatten(2).unflatten(1, (3, -1, self.head))  # [B, 3, heads, 4, N]
+        query, key, value = mixed.unbind(1)
+        scores = (query * self.head**-0.5).transpose(2, 3) @ key
+        read = value @ scores.softmax(-1).transpose(2, 3)
+        return self.out(read.flatten(1, 2).unflatten(2, x.shape[2:]))
 
 
 class SparseAttention(nn.Module):
@@ -341,6 +339,8 @@ class DownSampler(nn.Module):
         return self.fuse(torch.cat((self.shrink(x), self.pool(x)), 1))
 
 
+_CONSTANT = ".max_m2.filt"  # the blur
+_LINEAR = re.compile(r"\.attention\.(query_key_value|out)\.weight$")
 _RENAMES: Rules = (
     (r"^Stem\.proj\.", "stem.0."),
     (r"^Stem\.norm\.", "stem.1."),
