@@ -32,10 +32,19 @@ class Optimizer(str, Enum):
 
     ADAMW = "adamw"
     MUON = "muon"
+    SGD = "sgd"
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes."""
+
+    COSINE = "cosine"
+    ONE_CYCLE = "one-cycle"
 
 
 _PRECISION = Precision(_DEFAULT.precision)
 _OPTIMIZER = Optimizer(_DEFAULT.optimizer)
+_SCHEDULE = Schedule(_DEFAULT.schedule)
 
 
 def train(
@@ -81,14 +90,24 @@ def train(
     ] = _DEFAULT.encoder_rate,
     optimizer: Annotated[
         Optimizer,
-        typer.Option("--optimizer", help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest."),
+        typer.Option(
+            "--optimizer",
+            help="AdamW; Muon for the matrices of linear layers and AdamW for the rest; SGD with Nesterov's momentum.",
+        ),
     ] = _OPTIMIZER,
     weight_decay: Annotated[
         float, typer.Option("--weight-decay", metavar="RATE", min=0, help="Weight decay, weight matrices only.")
     ] = _DEFAULT.weight_decay,
     warmup: Annotated[
-        int, typer.Option("--warmup", metavar="N", min=0, help="Steps of linear warm-up.")
+        int, typer.Option("--warmup", metavar="N", min=0, help="Steps in which the learning rate rises.")
     ] = _DEFAULT.warmup,
+    schedule: Annotated[
+        Schedule,
+        typer.Option("--schedule", help="Linear warm-up and a cosine to zero, or one cycle of two half cosines."),
+    ] = _SCHEDULE,
+    clip: Annotated[
+        float, typer.Option("--clip", metavar="NORM", min=0, help="Maximum norm of the gradient; 0 for no limit.")
+    ] = _DEFAULT.clip,
     precision: Annotated[Precision, typer.Option("--precision", help="Mixed precision.")] = _PRECISION,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=0, help="Processes that load data.")
@@ -124,7 +143,8 @@ def train(
         bool,
         typer.Option(
             "--augment",
-            help="Vary the images: light; where the dataset makes its sentences (coco), also parts, turns, resolution.",
+            help="Vary the images: light; where the dataset makes its sentences (coco), also parts, turns, resolution; "
+            "of scene classes also symmetries and shifts.",
         ),
     ] = False,
     train_split: Annotated[str, typer.Option("--train-split", metavar="SPLIT", help="Split to train on.")] = "train",
@@ -140,10 +160,19 @@ def train(
     import torch
 
     from rsvl.checkpoints import load
+    from rsvl.data import ReferringDataset
     from rsvl.tasks import evaluation_of
     from rsvl.tasks.mixing import Ingredient, open_mixture, read_mixture
     from rsvl.train.loop import train as run
 
+    check_can_be_folder(output, "-o")
+    if weights is None and not encoder_weights:
+        warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
+    torch.manual_seed(seed)  # before weights are drawn
+    network = load(model, weights or "random", encoder_weights, tokenizer, ema)
+    task = network.spec.task
+    listed = read_mixture(Path(data)) if data.endswith(".json") else [Ingredient(data, ".", train_split, val_split)]
+    train_set, val_sets = open_mixture(task, listed, root, augment)
     config = TrainConfig(
         epochs=epochs,
         batch=batch_size,
@@ -153,20 +182,15 @@ def train(
         optimizer=optimizer.value,
         weight_decay=weight_decay,
         warmup=warmup,
+        schedule=schedule.value,
+        clip=clip,
+        augment=augment and not isinstance(train_set, ReferringDataset),
         precision=precision.value,
         workers=workers,
         epoch_images=epoch_images,
         val_limit=val_limit,
         seed=seed,
     )
-    check_can_be_folder(output, "-o")
-    if weights is None and not encoder_weights:
-        warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
-    torch.manual_seed(seed)  # before weights are drawn
-    network = load(model, weights or "random", encoder_weights, tokenizer, ema)
-    task = network.spec.task
-    listed = read_mixture(Path(data)) if data.endswith(".json") else [Ingredient(data, ".", train_split, val_split)]
-    train_set, val_sets = open_mixture(task, listed, root, augment)
     evaluation = evaluation_of(task)
     validated = " + ".join(str(len(each)) for each in val_sets)
     print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {validated}")

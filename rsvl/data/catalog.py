@@ -96,7 +96,19 @@ def _captions(captions: str, *images: str) -> Callable[[str, Path, str], Caption
     return lambda name, root, split: open_captions(name, root, split, captions, images)
 
 
+def _scenes(name: str, root: Path, split: str) -> ClassificationDataset:
+    return open_image_folder(name, root, split, draws=True)
+
+
 _DIOR_RSVG = "Annotations/*.xml, JPEGImages/, {train,val,test}.txt of running object numbers"
+_SPLITS = "SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE"
+_WITHOUT_SPLITS = {
+    "eurosat": "EuroSAT",
+    "ucmerced": "UC Merced Land Use",
+    "aid": "AID",
+    "nwpu-resisc45": "NWPU-RESISC45",
+}
+"""Sets of scene classes that were published without a split."""
 _COCO = "annotations.json and the images it names; split all, FIELD=VALUE, or a name as in train.json"
 _TABLES = "_split_{train,val,test}_{images,questions,answers}.json"
 
@@ -173,10 +185,20 @@ DATASETS: dict[str, DatasetInfo] = {
         ),
         DatasetInfo(
             "scenes",
-            "one folder per class: AID, EuroSAT, UC Merced, NWPU-RESISC45, and what `rsvl synth` writes",
-            "CLASS/*.{jpg,png,tif} as split all; for others SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE",
+            "one folder per class: any such set, and what `rsvl synth` writes",
+            f"CLASS/*.{{jpg,png,tif}} as split all; for others {_SPLITS}",
             open_image_folder,
             ClassificationDataset,
+        ),
+        *(
+            DatasetInfo(
+                name,
+                f"{title}, one folder per class",
+                f"CLASS/*.{{jpg,png,tif}}; splits are drawn at random, or {_SPLITS}",
+                _scenes,
+                ClassificationDataset,
+            )
+            for name, title in _WITHOUT_SPLITS.items()
         ),
         DatasetInfo(
             "rsicd",

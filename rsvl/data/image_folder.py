@@ -6,8 +6,9 @@ it can stand in a sentence. The class folders lie under the root or under its on
 
 - ``all``: every image;
 - otherwise a folder of class folders of that name (``<root>/train/<class>/…``), or a text file of that name
-  (``<root>/train.txt``) whose lines are images as ``<class>/<file>``. The public sets have neither: their papers draw
-  training shares at random, so write the lists of the shares that you compare with.
+  (``<root>/train.txt``) whose lines are images as ``<class>/<file>``;
+- where there is neither, drawn at random (`rsvl.data.random_split`), for the public sets that have no split of their
+  own and whose papers draw training shares at random.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rsvl.data.files import inside, read_lines
+from rsvl.data.random_split import drawn, parse
 from rsvl.data.records import ClassificationDataset, LabelledImage
 from rsvl.runtime.errors import DatasetError
 
@@ -30,8 +32,15 @@ _COMPOUNDS = {
 }  # fmt: skip
 
 
-def open_image_folder(name: str, root: Path, split: str) -> ClassificationDataset:
+def open_image_folder(name: str, root: Path, split: str, draws: bool = False) -> ClassificationDataset:
     """Lists one split's images; none is opened.
+
+    Args:
+        name: the dataset's.
+        root: the folder of its files.
+        split: the split's name; of one that is drawn with its seed, as ``train@1``.
+        draws: whether ``train``, ``val`` and ``test`` are drawn at random where nothing says what they are. With a seed
+            they are drawn in any case.
 
     Raises:
         DatasetError: no class folders, no such split, or a list that names a missing file.
@@ -48,10 +57,13 @@ def open_image_folder(name: str, root: Path, split: str) -> ClassificationDatase
         images = list(_labelled(top / split))
     elif (listed := _list(root, top, split)) is not None:
         images = list(_listed(listed, top))
+    elif (seed := parse(split)) is not None and (draws or "@" in split):
+        images = drawn(name, [image for home in homes for image in _labelled(home)], split.partition("@")[0], seed)
     else:
         there = ", ".join(["all", *(folder.name for folder in divided)])
         raise DatasetError(
-            f"{name}: {root} has no split {split!r}: it has {there}; or list its images in {split}.txt as CLASS/FILE"
+            f"{name}: {root} has no split {split!r}: it has {there}; or list its images in {split}.txt as CLASS/FILE, "
+            "or draw train@SEED, val@SEED and test@SEED at random"
         )
     return ClassificationDataset(name, split, images, classes)
 

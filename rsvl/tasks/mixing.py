@@ -76,20 +76,21 @@ def open_mixture(
         task: the model's task.
         mixture: the datasets.
         root: the folder that their roots are relative to.
-        augment: whether the images to train on vary (`rsvl.data.mixtures.Augmented`).
+        augment: whether the images of expressions vary (`rsvl.data.mixtures.Augmented`); those of other datasets are
+            varied by the training, if at all (`TrainConfig.augment`).
 
     Raises:
-        UsageError: datasets that cannot be mixed or augmented, or none to validate on.
+        UsageError: datasets that cannot be mixed, or none to validate on.
         DatasetError: a missing or damaged file or split.
     """
     parts = [open_split(task, each.data, root / each.root, each.train) for each in mixture]
     val = [open_split(task, each.data, root / each.root, each.val) for each in mixture if each.val]
     if not val:
         raise UsageError("none of the datasets has a split to validate on: give one of them val")
-    if not augment and len(parts) == 1:
+    if len(parts) == 1 and not (augment and isinstance(parts[0], ReferringDataset)):
         return parts[0], val
     referring = [part for part in parts if isinstance(part, ReferringDataset)]
     if len(referring) < len(parts):
-        raise UsageError("only datasets of expressions can be mixed or augmented: train on one as it is")
+        raise UsageError("only datasets of expressions can be mixed: train on one of the others alone")
     varied = [Augmented(part) for part in referring] if augment else referring
     return (varied[0] if len(varied) == 1 else Mixture(varied, [each.weight for each in mixture])), val

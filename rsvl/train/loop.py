@@ -28,6 +28,7 @@ from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.batch import Batch, join
 from rsvl.tasks.contract import EvalOptions
 from rsvl.train.config import TrainConfig
+from rsvl.train.schedules import factor
 
 BEST, LAST, HISTORY = "best.safetensors", "last.pt", "history.json"
 ENCODERS = ("image_encoder.", "text_encoder.")
@@ -109,6 +110,9 @@ class _Run:
         self.progress, self.on_epoch = progress, on_epoch
         self.training, self.evaluation = training_of(model.spec.task), evaluation_of(model.spec.task)
         self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
+        if config.augment and not self.sampler.can_augment:
+            raise UsageError("--augment: the images of this task are not varied, leave it out")
+        self.trained_on = f"{train_set.name} {train_set.split}"
         self.val_sets = [val_set] if isinstance(val_set, Split) else list(val_set)
         self.name = model.spec.name
         self.state = State()
@@ -116,7 +120,7 @@ class _Run:
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         images = min(config.epoch_images or len(train_set), len(train_set))
-        self.order = torch.Generator()
+        self.order, self.variation = torch.Generator(), torch.Generator()
         loader = DataLoader(
             self.sampler,
             batch_size=config.batch,
@@ -134,7 +138,9 @@ class _Run:
         self.loader = self.accelerator.prepare_data_loader(loader, device_placement=False)
         steps = len(self.loader) * config.epochs
         self.schedulers = [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, config.warmup, steps))
+            torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: factor(config.schedule, step, config.warmup, steps)
+            )
             for optimizer in self.optimizers
         ]
 
@@ -148,10 +154,13 @@ class _Run:
         self.model.train()
         self.sampler.epoch = self.state.epoch
         self.loader.set_epoch(self.state.epoch)
-        self.order.manual_seed(self.config.seed * 100_003 + self.state.epoch)
+        seed = self.config.seed * 100_003 + self.state.epoch
+        self.order.manual_seed(seed)
+        self.variation.manual_seed(seed * 1009 + self.accelerator.process_index)
         self.started, smoothed = time.monotonic(), None
         for step, batch in enumerate(self.loader, 1):
-            loss = float(self._step(batch.to(self.accelerator.device)))
+            varied = self.sampler.augmented(batch, self.variation) if self.config.augment else batch
+            loss = float(self._step(varied.to(self.accelerator.device)))
             smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             if not math.isfinite(loss):
                 raise InputError(f"the loss is {loss} in epoch {self.state.epoch}: lower --lr or train in float32")
@@ -169,7 +178,8 @@ class _Run:
         with self.accelerator.autocast(), attention_for_training(self.accelerator.device):
             loss = self.model(**batch.arguments())
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step()
             scheduler.step()
@@ -194,7 +204,11 @@ class _Run:
                 save_weights(
                     self.accelerator.unwrap_model(self.model),
                     self.output / BEST,
-                    {"epoch": str(self.state.epoch), f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}"},
+                    {
+                        "data": self.trained_on,
+                        "epoch": str(self.state.epoch),
+                        f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}",
+                    },
                 )
             self._save()
             if self.on_epoch is not None:
@@ -205,7 +219,10 @@ class _Run:
         """The report of the validation set; of several, each one's by name and the mean of their primary metrics."""
         model = self.accelerator.unwrap_model(self.model).eval()
         options, primary = EvalOptions(self.config.val_limit), self.evaluation.PRIMARY_METRIC
+        calibrate = getattr(self.training, "calibrate", None)  # few tasks have anything to calibrate
         with self.accelerator.autocast():
+            if calibrate is not None:
+                calibrate(model, self.val_sets)
             predict = self.training.torch_predictor(model)
             reports = [self.evaluation.evaluate(predict, each, options).to_dict() for each in self.val_sets]
         if len(reports) == 1:
@@ -234,6 +251,7 @@ class _Run:
         name, config = content["name"], content["config"]
         if name != self.name:
             raise InputError(f"{self.last} is a run of {name}, not of {self.name}: name that model or another folder")
+        config = {**asdict(TrainConfig()), **config}  # a run of an earlier version lacks what was not there to choose
         if config != asdict(self.config):
             changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
             raise InputError(
@@ -265,15 +283,18 @@ class _Run:
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices of linear layers and AdamW for the rest.
+    """AdamW or SGD for everything, or Muon for the matrices of linear layers and AdamW for the rest.
 
     Muon's steps are scaled to AdamW's, so that one learning rate serves both.
 
     Raises:
         UsageError: an unknown optimizer, or a model that Muon has nothing to do for.
     """
-    if config.optimizer not in ("adamw", "muon"):
-        raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw or muon")
+    if config.optimizer not in ("adamw", "muon", "sgd"):
+        raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw, muon or sgd")
+    if config.optimizer == "sgd":
+        groups = parameter_groups(model.named_parameters(), config)
+        return [torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)]
     if config.optimizer == "adamw":
         return [torch.optim.AdamW(parameter_groups(model.named_parameters(), config), fused=True)]
     named = dict(model.named_parameters())
@@ -312,10 +333,3 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], config: TrainCon
 def attention_for_training(device: torch.device) -> AbstractContextManager[None]:
     """On CPUs plain matrix products: for the short sequences here they train faster than the fused kernel."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """The learning rate's factor: linear from 0 to 1 over `warmup` steps, then a cosine to 0 at `steps`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

@@ -21,7 +21,8 @@ from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import join
 from rsvl.tasks.segmentation.training import SegmentationSampler
 from rsvl.train.config import TrainConfig
-from rsvl.train.loop import State, optimizers, train, warmup_cosine
+from rsvl.train.loop import State, optimizers, train
+from rsvl.train.schedules import one_cycle, warmup_cosine
 from tests.support.coco_file import write as write_coco
 
 SMALL = replace(
@@ -197,6 +198,42 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert factors[60] == pytest.approx(0.5)  # half of the cosine
     assert factors[110] == pytest.approx(0.0)
     assert factors[10:] == sorted(factors[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(15, 100), (4, 20)])
+def test_one_cycle_is_pytorchs(warmup, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    shape = {"pct_start": (warmup + 1) / steps, "div_factor": 10, "final_div_factor": 1000}
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, cycle_momentum=False, **shape)
+    for step in range(steps):
+        assert one_cycle(step, warmup, steps) == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            reference.step()
+
+
+def test_sgd_has_momentum_and_decays_matrices_only():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    (found,) = optimizers(layers, replace(CONFIG, optimizer="sgd", weight_decay=5e-4))
+    assert isinstance(found, torch.optim.SGD) and found.defaults["nesterov"] and found.defaults["momentum"] == 0.9
+    decays = {tuple(p.shape): group["weight_decay"] for group in found.param_groups for p in group["params"]}
+    assert decays == {(4, 3, 3, 3): 5e-4, (4,): 0.0}
+
+
+def test_run_of_a_version_without_an_option_is_resumed(sets, tmp_path):
+    train(small(), *sets, tmp_path, replace(CONFIG, epochs=1, val_limit=1, epoch_images=4))
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content["config"]["schedule"], content["config"]["augment"]
+    torch.save(content, tmp_path / "last.pt")
+    config = replace(CONFIG, epochs=1, val_limit=1, epoch_images=4)
+    assert train(small(), *sets, tmp_path, config, resume=True).epoch == 1
+    with pytest.raises(InputError, match="other schedule"):
+        train(small(), *sets, tmp_path, replace(config, schedule="one-cycle"), resume=True)
+
+
+def test_augmentation_that_the_task_lacks_is_refused(sets, tmp_path):
+    with pytest.raises(UsageError, match="--augment: the images of this task are not varied"):
+        train(small(), *sets, tmp_path, replace(CONFIG, augment=True))
 
 
 def test_sampler_gives_sentences_with_their_own_masks(sets):
