@@ -16,8 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rsvl.checkpoints.configuration import read_configuration
 from rsvl.checkpoints.torch_zip import StoredTensor, is_module, is_torch_zip, read_torch_zip, state_dict_of
 from rsvl.checkpoints.torchscript import is_torchscript, read_torchscript
+from rsvl.modules.encoders.published import Configuration
 from rsvl.runtime.errors import CheckpointError
 
 # What a Hugging Face directory holds, best first; an index names the shards.
@@ -54,11 +56,13 @@ class Checkpoint:
         path: its file or directory.
         tensors: by the names that it gives them.
         metadata: the strings saved beside them (`read_metadata`).
+        configuration: what its publishers say of the model in files beside it.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
+    configuration: Configuration = field(default_factory=lambda: Configuration(Path()))
 
     def __str__(self) -> str:
         written_for = self.metadata.get("rsvl_model")
@@ -89,7 +93,14 @@ def read_checkpoint(path: str | Path, ema: bool = False) -> Checkpoint:
         data, beside = _read_file(file)
         tensors.update(_plain_tensors(data, file, ema))
         metadata.update(beside)
-    return Checkpoint(Path(path), tensors, metadata)
+    return Checkpoint(Path(path), tensors, metadata, _configuration(Path(path)))
+
+
+def _configuration(path: Path) -> Configuration:
+    """What lies beside weights that are a folder, or a file by the name that it has in one."""
+    if path.is_dir():
+        return read_configuration(path)
+    return read_configuration(path.parent) if path.name in _DIRECTORY_FILES else Configuration(path.parent)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
