@@ -263,7 +263,8 @@ class _Run:
             raise InputError(
                 f"{self.last} is a run with other {', '.join(changed)}: give the options it was started with"
             )
-        kept = content.get(_EXTRA, {})
+        kept = content.get(_EXTRA)
+        kept = kept if isinstance(kept, dict) else {}
         changed = [key for key, value in self._extra_state().items() if kept.get(key, value) != value]
         if changed:
             raise InputError(
