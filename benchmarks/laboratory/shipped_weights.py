@@ -1,6 +1,7 @@
 """Retrains the shipped weights from the recipes beside them: `make train-tiny`, hours per model.
 
-A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are read, the hyperparameters.
+A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are read, the hyperparameters. Some go on
+with real images, which do not ship: docs/training.md says where they are from.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.progress import Progress, silent
 from rsvl.tasks import evaluation_of, open_split, training_of
 from rsvl.tasks.contract import EvalOptions
+from rsvl.tasks.mixing import Ingredient, ingredients, open_mixture
 from rsvl.train.config import TrainConfig
 from rsvl.train.loop import train
 
@@ -34,12 +36,20 @@ class TrainingRecipe:
         scenes: arguments of `rsvl.data.synth.write`.
         train: the hyperparameters.
         start: the shipped model whose weights, as far as names and shapes agree, training starts from; none for random.
+        real: real datasets that the scenes are mixed with; training on the scenes alone comes before.
+        mixed: the hyperparameters of that second training.
+        weight: how often a scene is drawn then, relative to the weights of `real`.
+        notes: what else is to be said of the weights, such as whose images they learned from.
     """
 
     data: str
     scenes: dict[str, Any]
     train: TrainConfig
     start: str | None = None
+    real: tuple[Ingredient, ...] = ()
+    mixed: TrainConfig | None = None
+    weight: float = 1.0
+    notes: tuple[str, ...] = ()
 
 
 def recipes() -> list[str]:
@@ -56,10 +66,14 @@ def recipe(name: str) -> TrainingRecipe:
     if name not in recipes():
         raise UsageError(f"{name} ships no recipe: choose one of {', '.join(recipes())}")
     content = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
-    return TrainingRecipe(**{**content, "train": TrainConfig(**content["train"])})
+    real = tuple(ingredients(content["real"], name)) if "real" in content else ()
+    configs = {stage: TrainConfig(**content[stage]) for stage in ("train", "mixed") if stage in content}
+    return TrainingRecipe(**{**content, **configs, "real": real, "notes": tuple(content.get("notes", ()))})
 
 
-def retrain(name: str, recipe: TrainingRecipe, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def retrain(
+    name: str, recipe: TrainingRecipe, folder: Path, progress: Progress = silent, real: Path | None = None
+) -> dict[str, Any]:
     """Makes the scenes, trains, and writes `NAME.safetensors` in half precision and its metrics as `NAME.json`.
 
     What is in the folder already is used: a killed run is resumed.
@@ -69,13 +83,22 @@ def retrain(name: str, recipe: TrainingRecipe, folder: Path, progress: Progress 
         recipe: its recipe.
         folder: where all of it goes.
         progress: called as scenes, training and evaluation go on.
+        real: the folder of the real datasets; None where the recipe has none.
 
     Returns:
-        The metrics of the test split in PyTorch.
+        The metrics of the scenes' test split in PyTorch.
+
+    Raises:
+        UsageError: the recipe needs real datasets, and `real` is not given.
     """
+    if recipe.real and real is None:
+        folders = ", ".join(each.root for each in recipe.real)
+        raise UsageError(f"{name} learns from real images, too: name the folder with {folders} (docs/training.md)")
     torch.manual_seed(recipe.train.seed)
     model = load(name, "random")
-    _train_by(recipe, model, folder, name, progress)
+    _train_by(recipe, model, folder, f"{name}-scenes" if recipe.real else name, progress)
+    if recipe.real and real is not None:
+        _go_on_with(recipe, model, folder, name, progress, real)
     shipped = folder / f"{name}.safetensors"
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
     load_weights(model, shipped)
@@ -114,6 +137,15 @@ def _train_by(recipe: TrainingRecipe, model: Any, folder: Path, run: str, progre
     root, task = _scenes(recipe, folder, progress), model.spec.task
     train_set, val_set = (open_split(task, recipe.data, root, split) for split in ("train", "val"))
     train(model, train_set, val_set, folder / run, recipe.train, resume=True, progress=progress)
+    load_weights(model, folder / run / "best.safetensors")
+
+
+def _go_on_with(recipe: TrainingRecipe, model: Any, folder: Path, run: str, progress: Progress, real: Path) -> None:
+    """Trains a model that knows the scenes on a mixture of them and real images."""
+    root = _scenes(recipe, folder, progress).resolve()
+    mixture = [Ingredient(recipe.data, str(root), weight=recipe.weight), *recipe.real]
+    train_set, val_sets = open_mixture(model.spec.task, mixture, real, augment=True)
+    train(model, train_set, val_sets, folder / run, recipe.mixed or recipe.train, resume=True, progress=progress)
     load_weights(model, folder / run / "best.safetensors")
 
 

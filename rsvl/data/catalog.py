@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from rsvl.data.captions import open_captions
 from rsvl.data.coco_objects import COCOObjects
 from rsvl.data.dior_rsvg import DIORRSVGDataset
+from rsvl.data.floodnet import open_floodnet
 from rsvl.data.image_folder import open_image_folder
 from rsvl.data.optsar_rsvg import OptSARRSVGDataset
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
@@ -166,6 +167,13 @@ DATASETS: dict[str, DatasetInfo] = {
             "RSVQA, high resolution (second test split: test_phili)",
             f"USGS{_TABLES}, Data/*.tif",
             _questions("USGS_split_{split}_{table}.json", "Data"),
+            QuestionDataset,
+        ),
+        DatasetInfo(
+            "floodnet-vqa",
+            "FloodNet's questions (Track 2)",
+            "Question.json, Images/*.JPG; split all, train or val",
+            open_floodnet,
             QuestionDataset,
         ),
         DatasetInfo(

@@ -13,7 +13,9 @@ from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
+from rsvl.tasks.mixing import Ingredient
 from rsvl.train.config import TrainConfig
+from tests.support.coco_file import write as write_coco
 
 SMALL = TrainingRecipe(
     data="osvqa",
@@ -84,3 +86,22 @@ def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
 def test_model_without_ablations_is_refused(tmp_path):
     with pytest.raises(UsageError, match="tgfnet-tiny has no ablations"):
         ablate("tgfnet-tiny", SMALL, tmp_path)
+
+
+def test_retraining_goes_on_with_real_images(tmp_path):
+    torch.set_num_threads(1)
+    scenes = {"task": "referring-segmentation", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
+    still = TrainConfig(epochs=1, batch=1, sentences=1, lr=0.0, workers=0)
+    mixed = TrainConfig(epochs=1, batch=2, sentences=1, epoch_images=4, workers=0, seed=2)
+    own = Ingredient("coco-weak-masks", "own", "site=B", "site=A")
+    found = TrainingRecipe("rrsis-d", scenes, still, "cd2fsan-tiny", (own,), mixed)
+    with pytest.raises(UsageError, match="name the folder with own"):
+        retrain("cd2fsan-tiny", found, tmp_path)
+    write_coco(tmp_path / "own")
+    retrain("cd2fsan-tiny", found, tmp_path, real=tmp_path)
+    history = json.loads((tmp_path / "cd2fsan-tiny" / "history.json").read_text())["epochs"]
+    assert list(history[0]["sets"]) == ["1: rrsis-d", "2: coco-weak-masks"]
+    before, after = (
+        read_state_dict(tmp_path / run / "best.safetensors") for run in ("cd2fsan-tiny-scenes", "cd2fsan-tiny")
+    )
+    assert any(not torch.equal(before[name], after[name]) for name in before)
