@@ -42,6 +42,8 @@ def what_it_is(path: Path) -> str | None:
         return f"zeros, which a download that has stopped leaves: {_AGAIN}"
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
         return "a web page, such as that of a login or an error, not the file behind it: open the link in a browser"
+    if begin.startswith(b"version ") and b"\noid sha256:" in begin:
+        return "a Git LFS pointer, not the file that it stands for: run git lfs pull"
     for magic, named in _BEGINNINGS:
         if begin.startswith(magic):
             return named
