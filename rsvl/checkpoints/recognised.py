@@ -8,10 +8,7 @@ import zipfile
 from pathlib import Path
 
 _BEGINNINGS = (
-    (
-        b"version https://git-lfs.github.com/spec",
-        "a Git LFS pointer, not the file that it stands for: run git lfs pull",
-    ),
+    (b"version https:", "a Git LFS pointer and not the file itself: fetch it with git lfs pull"),
     (b"GGUF", "a GGUF file: give the safetensors or PyTorch file that it was made from"),
     (b"\x89HDF", "an HDF5 file: give a PyTorch or safetensors file of the model"),
     (b"\x1f\x8b", "a gzip archive: unpack it, and give the checkpoint in it"),
@@ -42,8 +39,6 @@ def what_it_is(path: Path) -> str | None:
         return f"zeros, which a download that has stopped leaves: {_AGAIN}"
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
         return "a web page, such as that of a login or an error, not the file behind it: open the link in a browser"
-    if begin.startswith(b"version ") and b"\noid sha256:" in begin:
-        return "a Git LFS pointer, not the file that it stands for: run git lfs pull"
     for magic, named in _BEGINNINGS:
         if begin.startswith(magic):
             return named

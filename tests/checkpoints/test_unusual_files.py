@@ -106,7 +106,7 @@ def write_bundle(path: Path) -> None:
         archive.writestr("manifest.json", "{}")
 
 
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 605247071\n"
+POINTER = "version https://git-lfs.example/spec/v1\noid sha256:4d7a\nsize 605247071\n"
 NAMED: dict[str, tuple[Callable[[Path], object], str]] = {
     "lfs": (lambda path: path.write_text(POINTER), "a Git LFS pointer.*git lfs pull"),
     "page": (lambda path: path.write_text("\n<!DOCTYPE html><html><title>Sign in</title></html>"), "a web page"),
