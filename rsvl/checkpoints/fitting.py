@@ -69,6 +69,16 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], sourc
         for key, value in given.items()
         if key in expected and value.shape != expected[key].shape
     ]
+    coded = [
+        f"{key} as {str(value.dtype).removeprefix('torch.')}"
+        for key, value in given.items()
+        if key in expected and expected[key].is_floating_point() and not _is_plain(value)
+    ]
+    if coded:
+        raise CheckpointError(
+            f"{source} holds quantized weights without what their numbers mean ({some_of(coded)}): "
+            "give the floating-point weights that they were made from"
+        )
     parts = [
         ("other shapes", differing),
         ("missing", [key for key in expected if key not in given and not key.endswith(COUNTER)]),
@@ -77,6 +87,11 @@ def check_fit(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], sourc
     report = "; ".join(f"{what}: {some_of(names)}" for what, names in parts if names)
     if report:
         raise CheckpointError(f"{source} does not fit {target} ({report}): give a checkpoint of the same architecture")
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor's numbers are what they say: floating-point of 16 bits or more."""
+    return value.is_floating_point() and value.dtype.itemsize >= 2
 
 
 def check_finite(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

@@ -18,6 +18,7 @@ import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.fitting import COUNTER, adapted, check_finite, check_fit, name_of, some_of
 from rsvl.checkpoints.following import told_by
+from rsvl.checkpoints.parts import part_of, without_losses
 from rsvl.checkpoints.state_dicts import Checkpoint, read_checkpoint, weight_files
 from rsvl.modules.bases.exportable import ENCODERS, ExportableModel
 from rsvl.modules.encoders.published import PublishedEncoder
@@ -106,15 +107,23 @@ def load_weights(model: nn.Module, path: str | Path, ema: bool = False, without_
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
         UsageError: it has all encoders although `without_encoders` says that it lacks some.
     """
-    checkpoint = read_checkpoint(path, ema)
+    _fill_whole(model, read_checkpoint(path, ema), without_encoders)
+
+
+def _fill_whole(model: nn.Module, checkpoint: Checkpoint, without_encoders: bool) -> None:
+    """Fills a model from a checkpoint of it, see `load_weights`."""
+    path, own = checkpoint.path, model.state_dict()
     state = _published(model, checkpoint.tensors)
     if state is not None:
         _fill_published(model, checkpoint, state, without_encoders)
-    elif not checkpoint.tensors.keys().isdisjoint(model.state_dict()):
+    elif not checkpoint.tensors.keys().isdisjoint(own):
+        checkpoint = without_losses(checkpoint, own)
         _fill(model, checkpoint, checkpoint.tensors, _given_apart(model, checkpoint.tensors, without_encoders))
     elif encoders := _published_encoders(model, checkpoint.tensors):
         _fill_encoders(model, checkpoint, encoders)
-        warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
+        warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=3)
+    elif part := part_of(checkpoint, lambda tensors: _is_of(model, tensors)):
+        _fill_whole(model, part, without_encoders)
     elif others := registry.readers(checkpoint.tensors):
         raise CheckpointError(
             f"{path} is a checkpoint of {' or '.join(others)}, not of {name_of(model)}: use --model {others[0]}"
@@ -140,8 +149,12 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
         CheckpointError: unreadable, not of the encoders' kind, of another architecture (patch size, width, layers), or
             the model has no such encoders; the model is then unchanged.
     """
-    checkpoint = read_checkpoint(path)
-    state = _published(model, checkpoint.tensors)
+    _fill_from_encoders(model, read_checkpoint(path))
+
+
+def _fill_from_encoders(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Fills a model's encoders, see `load_encoder_weights`."""
+    path, state = checkpoint.path, _published(model, checkpoint.tensors)
     if state is not None:
         _fill_published(model, checkpoint, state)
         return
@@ -149,6 +162,10 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     if not kinds:
         raise CheckpointError(f"{name_of(model)} has no encoders that are published: give weights of the whole model")
     encoders = _published_encoders(model, checkpoint.tensors, of_rsvl=True)
+    part = None if encoders else part_of(checkpoint, lambda tensors: bool(_published_encoders(model, tensors)))
+    if part is not None:
+        _fill_from_encoders(model, part)
+        return
     if not encoders:
         what = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {next(iter(kinds))}"
         raise CheckpointError(
@@ -198,6 +215,12 @@ def _write_in_order(path: Path, data: bytes) -> None:
 
 def _published(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     return model.published(state) if isinstance(model, ExportableModel) else None
+
+
+def _is_of(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are a model's: in a layout that others publish, or at least half of its own."""
+    own = model.state_dict().keys()
+    return _published(model, state) is not None or 2 * len(own & state.keys()) >= len(own) > 0
 
 
 def _encoders(model: nn.Module) -> dict[str, PublishedEncoder]:

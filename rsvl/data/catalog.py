@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
-from rsvl.data.coco_objects import COCOObjects
 from rsvl.data.dior_rsvg import DIORRSVGDataset
+from rsvl.data.floodnet import open_floodnet
 from rsvl.data.image_folder import open_image_folder
 from rsvl.data.optsar_rsvg import OptSARRSVGDataset
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
@@ -78,7 +78,12 @@ def _open_optsar_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
 
 
 def _coco_objects(weak_masks: bool) -> Callable[[str, Path, str], ReferringDataset]:
-    return lambda name, root, split: COCOObjects(name, root, split, weak_masks)
+    def opened(name: str, root: Path, split: str) -> ReferringDataset:
+        from rsvl.data.coco_objects import COCOObjects  # its sentences need OpenCV, the other datasets do not
+
+        return COCOObjects(name, root, split, weak_masks)
+
+    return opened
 
 
 def _unpacked(root: Path, *folders: str) -> Path:
@@ -166,6 +171,13 @@ DATASETS: dict[str, DatasetInfo] = {
             "RSVQA, high resolution (second test split: test_phili)",
             f"USGS{_TABLES}, Data/*.tif",
             _questions("USGS_split_{split}_{table}.json", "Data"),
+            QuestionDataset,
+        ),
+        DatasetInfo(
+            "floodnet-vqa",
+            "FloodNet's questions (Track 2)",
+            "Question.json, Images/*.JPG; split all, train or val",
+            open_floodnet,
             QuestionDataset,
         ),
         DatasetInfo(

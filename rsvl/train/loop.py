@@ -33,6 +33,7 @@ from rsvl.train.schedules import factor
 BEST, LAST, HISTORY = "best.safetensors", "last.pt", "history.json"
 ENCODERS = ("image_encoder.", "text_encoder.")
 _KEPT = {"model", "optimizers", "schedulers", "state", "config", "name"}
+_EXTRA = "extra"  # the model's extra state, which runs of an earlier version have not kept
 
 
 @dataclass
@@ -240,11 +241,16 @@ class _Run:
             "config": asdict(self.config),
             "name": self.name,
         }
+        content[_EXTRA] = self._extra_state()
         # Through a file object: torch.save to a path hides a full disk behind a RuntimeError.
         with replacing(self.last) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
         history = {"config": asdict(self.config), "epochs": self.state.history}
         write_text(self.output / HISTORY, json.dumps(history, indent=1))
+
+    def _extra_state(self) -> dict[str, str]:
+        model = self.accelerator.unwrap_model(self.model)
+        return model.extra_state() if isinstance(model, ExportableModel) else {}
 
     def restore(self) -> None:
         content = self._read_last()
@@ -256,6 +262,13 @@ class _Run:
             changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
             raise InputError(
                 f"{self.last} is a run with other {', '.join(changed)}: give the options it was started with"
+            )
+        kept = content.get(_EXTRA)
+        kept = kept if isinstance(kept, dict) else {}
+        changed = [key for key, value in self._extra_state().items() if kept.get(key, value) != value]
+        if changed:
+            raise InputError(
+                f"{self.last} is a run with other {', '.join(changed)}: give the weights and data it was started with"
             )
         try:
             self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
@@ -272,7 +285,7 @@ class _Run:
                 content = torch.load(file, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file can raise almost anything, with advice to trust it
                 raise self._unusable("it is damaged or of another type") from error
-        if not isinstance(content, dict) or content.keys() != _KEPT:
+        if not isinstance(content, dict) or content.keys() - {_EXTRA} != _KEPT:
             raise self._unusable("it was not written by rsvl train")
         return content
 

@@ -231,6 +231,19 @@ def test_run_of_a_version_without_an_option_is_resumed(sets, tmp_path):
         train(small(), *sets, tmp_path, replace(config, schedule="one-cycle"), resume=True)
 
 
+def test_what_the_weights_do_not_tell_is_kept_in_the_state_to_resume_from(sets, tmp_path):
+    config = replace(CONFIG, epochs=1, val_limit=1, epoch_images=4)
+    model, same, again = small(), small(), small()
+    for each in (model, same):
+        each.load_extra_state({"image_encoder.heads": "2", "image_mean": "0.5, 0.5, 0.5"})
+    train(model, *sets, tmp_path, config)
+    load_weights(again, tmp_path / "last.pt")
+    assert again.extra_state() == model.extra_state()
+    assert train(same, *sets, tmp_path, config, resume=True).epoch == 1
+    with pytest.raises(InputError, match=r"a run with other image_encoder\.heads, image_mean: give the weights"):
+        train(small(), *sets, tmp_path, config, resume=True)
+
+
 def test_augmentation_that_the_task_lacks_is_refused(sets, tmp_path):
     with pytest.raises(UsageError, match="--augment: the images of this task are not varied"):
         train(small(), *sets, tmp_path, replace(CONFIG, augment=True))
