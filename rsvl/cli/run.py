@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsvl.cli import options, reading
+from rsvl.cli import options, reading, scenes
 from rsvl.cli.batch import check_all_done, run_batch
 from rsvl.cli.console import print_json, print_line, progress
 from rsvl.cli.outputs import make_folder
@@ -26,6 +26,7 @@ def run(
         list[str] | None,
         typer.Option("--text", "-t", metavar="TEXT", help="What to find or answer, or a label; repeatable."),
     ] = None,
+    texts: scenes.Texts = None,
     mark: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,12 +66,18 @@ def run(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="At most N boxes per sentence, the best. Default: all."),
+        typer.Option("--limit", metavar="N", min=1, help="At most N objects per sentence, the best. Default: all."),
     ] = None,
+    min_score: scenes.MinScore = None,
+    min_area: scenes.MinArea = None,
+    probability: scenes.Probability = False,
     tile: Annotated[
         str,
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
+    overlap: scenes.Overlap = None,
+    aoi: scenes.Aoi = None,
+    workers: scenes.Workers = None,
     bands: reading.Bands = None,
     stretch: reading.Stretch = None,
     nodata: reading.NoData = None,
@@ -92,20 +99,24 @@ def run(
     side = _tile(tile)
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
+    sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
+    about = scenes.options_of(bundle, threads, aoi, workers, min_score, min_area, limit, probability)
     _prepare(places, output, geotiff)
     from rsvl.runtime import Query, load
 
     runner = load(bundle, provider, threads)
     flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
+    flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
+    flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
-    sentences = _marked(text or [], mark or [])
+    share = Query.overlap if overlap is None else overlap
 
     def work(place: Place) -> dict[str, Any]:
         with progress(f"running on {place.stem}") as report:
-            query = Query(place.images, sentences, threshold, side, report, read_as, limit)
-            found = dispatch(runner, query, output, place.stem, given)
+            query = Query(place.images, sentences, threshold, side, report, read_as, limit, None, share)
+            found = dispatch(runner, query, output, place.stem, given, about)
         if not (json or json_lines):
             print_line(f"{place.name} ({found.size}on {runner.provider})")
             for line in found.lines():

@@ -63,7 +63,7 @@ def _save_spatial(
 ) -> list[Path]:
     masks = [result.mask for result in results if result.mask is not None]
     suffixes = ["masks.tif"] if masks and (geotiff or results[0].georeference is not None) else []
-    suffixes += [f"{'outlines' if masks else 'boxes'}{form}" for form in _vectors(results, geojson, projected)]
+    suffixes += [f"{results[0].shapes}{form}" for form in _vectors(results, geojson, projected)]
     files = [folder / f"{stem}-{suffix}" for suffix in suffixes]
     for file in files:
         save(results, file)

@@ -50,7 +50,8 @@ def save(results: Sequence[SpatialResult], path: str | Path) -> None:
         masks = [result.mask for result in results if result.mask is not None]
         if len(masks) != len(results):
             raise UsageError(f"{path}: boxes are no masks: write them to .geojson or an image file")
-        geotiff.write_masks(path, masks, [result.text for result in results], results[0].georeference)
+        texts, scene = [getattr(result.text, "name", "") or result.text for result in results], results[0].scene
+        geotiff.write_masks(path, masks, texts, results[0].georeference, None if scene is None else scene.valid())
     elif suffix in _VECTORS:
         geojson.write(path, results)
     else:

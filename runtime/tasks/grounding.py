@@ -69,7 +69,7 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
+    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "aoi"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
@@ -77,6 +77,7 @@ class Grounder(Runner):
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
         options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        options["overlap"] = query.overlap
         return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
