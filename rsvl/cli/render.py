@@ -89,7 +89,7 @@ def dispatch(
     """
     from rsvl.runtime.results.image_files import save_all
 
-    forms = {name: name in given for name in ("geotiff", "geojson", "projected", "mask")}
+    forms = {name: name in given for name in ("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask")}
     if "geojson" not in runner.options:  # results that lie in no image
         results = runner.ask(query)
         return RunOutput(results, save_all(results, folder, stem, **forms))

@@ -53,6 +53,8 @@ def run(
     projected: Annotated[
         bool, typer.Option("--projected", help="Write them in the image's own coordinate system, too.")
     ] = False,
+    gpkg: Annotated[bool, typer.Option("--gpkg", help="Write them as a GeoPackage, too.")] = False,
+    geoparquet: Annotated[bool, typer.Option("--geoparquet", help="Write them as GeoParquet, too.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write one mask per sentence as a PNG, 255 inside.")] = False,
     threshold: Annotated[
         float | None,
@@ -101,11 +103,12 @@ def run(
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
     about = scenes.options_of(bundle, threads, aoi, workers, min_score, min_area, limit, probability)
-    _prepare(places, output, geotiff)
+    _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
     runner = load(bundle, provider, threads)
     flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
+    flags |= {"gpkg": gpkg, "geoparquet": geoparquet}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
@@ -157,14 +160,17 @@ def _marked(sentences: list[str], marks: list[str]) -> list[str]:
     return [MarkedText(text, **found) if found else text for text, found in zip(sentences, phrases, strict=True)]
 
 
-def _prepare(places: list[Place], output: Path, geotiff: bool) -> None:
+def _prepare(places: list[Place], output: Path, geotiff: bool, modules: list[str]) -> None:
     """Finds before the long work what would fail after it."""
     from rsvl.runtime.images import raster
     from rsvl.runtime.images.formats import existing_file
+    from rsvl.runtime.results.tables import import_component
 
     if len(places) == 1:
         for path in places[0].images.values():
             existing_file(path)
     if geotiff:
         raster.rasterio()
+    for module in modules:
+        import_component(module)
     make_folder(output, "-o")

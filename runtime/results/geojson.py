@@ -70,7 +70,17 @@ def collection(results: Sequence[SpatialResult]) -> dict[str, Any]:
     Raises:
         UsageError: it is not known where on Earth the image lies.
     """
-    return {**_head(results), "features": list(_features(results))}
+    return {**_head(results), "features": list(features(results))}
+
+
+def features(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
+    """The features of `collection`, one after the other.
+
+    Raises:
+        UsageError: it is not known where on Earth the image lies.
+    """
+    _head(results)
+    return _features(results)
 
 
 def projected(results: Sequence[SpatialResult]) -> dict[str, Any]:

@@ -95,6 +95,9 @@ class ObjectCollector:
             mask: bool [h, w].
             values: unsigned integers [P], probabilities in 1/65535 of the mask's pixels in row-major order.
         """
+        if not mask.any():
+            self._join(window, {})
+            return
         found = components(mask)
         sizes, sums, largest = found.totals(values)
         self.area, self._sum = self.area + int(sizes.sum()), self._sum + int(sums.sum())
@@ -134,7 +137,7 @@ class ObjectCollector:
         return sides
 
     def _join(self, window: Window, sides: dict[str, np.ndarray]) -> None:
-        """Notes which pieces continue those of the windows above and to the left."""
+        """Notes which pieces continue those of the windows above and to the left; none of a window without a mask."""
         columns = slice(window.column, window.column + window.width)
         for name, before in (("top", self._above[columns]), ("left", self._left)):
             if name in sides:

@@ -69,7 +69,7 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "aoi"})
+    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:

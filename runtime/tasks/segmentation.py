@@ -57,7 +57,7 @@ class Segmenter(Runner):
     options = frozenset(
         (
             *("threshold", "tile", "overlap", "limit", "min-score", "min-area", "aoi", "workers"),
-            *("geotiff", "geojson", "projected", "mask", "probability"),
+            *("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask", "probability"),
         )
     )
     purpose = "gives masks"
