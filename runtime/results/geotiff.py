@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +25,9 @@ NODATA = 255
 #: Side of the files' own tiles: windows on multiples of it are written once.
 TILE = 512
 _UNFINISHED = ".rsvl-raster-"
+#: From so many values on a copy takes seconds.
+_LONG = 1 << 26
+_COPY = "import json, sys, rasterio.shutil as r; r.copy(sys.argv[1], sys.argv[2], **json.loads(sys.argv[3]))"
 
 
 class RasterWriter:
@@ -71,7 +77,8 @@ def open_writer(
     profile |= {"compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True}
     if georeference is not None and georeference.transform is not None:
         profile |= {"crs": georeference.crs or None, "transform": module.Affine(*georeference.transform)}
-    options = {"compress": "DEFLATE", "blocksize": TILE, "overview_resampling": "NEAREST", "bigtiff": "IF_SAFER"}
+    options = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff": "IF_SAFER"}
+    options |= {"overview_resampling": "NEAREST"}
     with replacing(path) as temporary, writable_name(temporary) as name, warnings.catch_warnings():
         warnings.simplefilter("ignore", module.errors.NotGeoreferencedWarning)
         with (
@@ -84,9 +91,31 @@ def open_writer(
                     for band, description in enumerate(names, start=1):
                         dataset.set_band_description(band, description)
                     yield RasterWriter(dataset)
-                module.shutil.copy(unfinished, name, driver="COG", **options)
+                if size[0] * size[1] * len(names) > _LONG:
+                    _copy_in_process(unfinished, name, options)
+                else:
+                    module.shutil.copy(unfinished, name, **options)
             except (module.errors.RasterioError, module._err.CPLE_BaseError) as error:
                 raise OutputError(f"{path}: cannot be written ({error}): check folder and free space") from error
+
+
+def _copy_in_process(source: str, target: str, options: dict[str, Any]) -> None:
+    """Copies a raster in a process of its own, which ends with this one: GDAL does not stop for a signal.
+
+    Raises:
+        OutputError: it fails.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _COPY, source, target, json.dumps(options)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _, errors = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        reason = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise OutputError(f"{target}: cannot be written ({reason}): check folder and free space")
 
 
 def write_masks(

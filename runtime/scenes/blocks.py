@@ -12,6 +12,8 @@ from rsvl.runtime.images.tiling import Axis, Grid, Window
 
 #: The most pixels of a block, and pixels times sentences: so many floats are kept at once.
 PIXELS, SUMS = 1 << 22, 1 << 25
+#: The most tiles along a block's side: so many are lost when a run is killed.
+TILES = 8
 
 
 class Span(NamedTuple):
@@ -108,7 +110,7 @@ def relative(window: Window, origin: Window) -> tuple[slice, slice]:
 
 def _tiles_in(side: int, axis: Axis) -> int:
     step = axis.starts[1] - axis.starts[0] if len(axis.starts) > 1 else axis.extent
-    return max(1, (side - axis.extent) // step + 1)
+    return min(TILES, max(1, (side - axis.extent) // step + 1))
 
 
 def _spans(axis: Axis, count: int) -> list[Span]:

@@ -92,7 +92,7 @@ class BlockWorker:
         return self.blocks.tile_count(pixels.block)
 
     def pixels(self, blocks: Sequence[int]) -> Iterator[Pixels]:
-        """Reads one block after the other, each while the one before it is done."""
+        """Reads one block after the other, each while the one before it is run."""
         return _ahead(self.read(block) for block in blocks)
 
     def read(self, block: int) -> Pixels:

@@ -234,13 +234,18 @@ def test_filter_is_of_objects_and_counts(scene: Path, segmenter: Segmenter, tmp_
     assert min(each["area"] for each in about["objects"]) >= 300
 
 
-@pytest.mark.parametrize("size", [(20, 30), (512, 512), (700, 1300)])
-def test_masks_are_cloud_optimized_at_every_size(size: tuple[int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "long"), [((20, 30), 1 << 26), ((512, 512), 1 << 26), ((700, 1300), 1 << 26), ((700, 1300), 1)]
+)
+def test_masks_are_cloud_optimized_at_every_size(
+    size: tuple[int, int], long: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import rasterio
 
     from rsvl.runtime.results.geotiff import write_masks
 
+    monkeypatch.setattr("rsvl.runtime.results.geotiff._LONG", long)  # from here on by a process of its own
     write_masks(tmp_path / "m.tif", [np.ones(size, bool), np.zeros(size, bool)], ["a", "b"], None)
     with rasterio.open(tmp_path / "m.tif") as masks:
         assert masks.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and masks.block_shapes[0] == (512, 512)
-        assert bool(masks.overviews(1)) == (max(size) > 512)
+        assert bool(masks.overviews(1)) == (max(size) > 512) and masks.read().sum() == size[0] * size[1]
