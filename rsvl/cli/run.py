@@ -68,7 +68,12 @@ def run(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="At most N objects per sentence, the best. Default: all."),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="At most N objects or boxes per sentence, the best; or N classes, the likeliest. Default: all, 5 classes.",
+        ),
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
@@ -94,7 +99,7 @@ def run(
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers and labels are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")

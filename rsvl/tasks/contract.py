@@ -178,3 +178,6 @@ class Training(Protocol):
 
     def torch_predictor(self, model: nn.Module) -> Any:
         """Wraps a PyTorch model as the `predict` that `Evaluation.evaluate` calls; puts it into evaluation mode."""
+
+    # A task may also have `calibrate(model, datasets)`, called before each validation: what a model learns of the
+    # validation images beside its weights, such as a temperature.

@@ -27,7 +27,8 @@ class Query:
         overlap: see there.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
-        limit: the most boxes of a sentence, the best ones; None for all.
+        limit: the most boxes or objects of a sentence, the best ones, or the most classes that a result shows; None for
+            all boxes and objects and the usual number of classes.
         keep: which of the masks' objects are given; None drops those that the model cannot tell.
     """
 
