@@ -72,7 +72,7 @@ def run(
             "--limit",
             metavar="N",
             min=1,
-            help="At most N objects or boxes per sentence, the best; or N classes, the likeliest. Default: all, 5 classes.",
+            help="At most N objects or boxes per sentence, the best, or N classes. Default: all, and 5 classes.",
         ),
     ] = None,
     min_score: scenes.MinScore = None,
