@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsvl.cli.outputs import check_free_space
+from rsvl.cli.scenes import SceneOptions, run_by_blocks
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from rsvl.runtime import Query, Runner
+    from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.base import Result
+
+_OVERLAY_PIXELS = 2048**2
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,24 @@ class RunOutput:
         return lines + [f"wrote {file}" for file in self.files]
 
 
-def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Collection[str]) -> RunOutput:
+def check_options(runner: Runner, options: Collection[str]) -> None:
+    """Refuses options that have no effect on a bundle's task.
+
+    Args:
+        runner: the bundle.
+        options: the names of those that were given and that only some tasks have (`Runner.options`).
+
+    Raises:
+        UsageError: some have none.
+    """
+    unused = [f"--{name}" for name in options if name not in runner.options]
+    if unused:
+        raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+
+
+def dispatch(
+    runner: Runner, query: Query, folder: Path, stem: str, given: Collection[str], options: SceneOptions
+) -> RunOutput:
     """Asks a loaded bundle and writes what belongs to the results.
 
     Args:
@@ -57,19 +79,54 @@ def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Col
         query: what is asked.
         folder: where the files go.
         stem: what their names begin with.
-        options: names of those that were given and that only some tasks have (`Runner.options`).
+        given: names of the options that were given and that only some tasks have.
+        options: what is asked of scenes.
 
     Raises:
-        UsageError: options that do not go with the task, or no text for one that needs it.
+        UsageError: no text for a task that needs it.
         InputError: an image or file that cannot be used.
-        OutputError: a result cannot be written.
+        OutputError: a result cannot be written, or there is no room for them.
     """
     from rsvl.runtime.results.image_files import save_all
 
-    unused = [f"--{name}" for name in options if name not in runner.options]
-    if unused:
-        raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+    forms = {name: name in given for name in ("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask")}
+    if "geojson" not in runner.options:  # results that lie in no image
+        results = runner.ask(query)
+        return RunOutput(results, save_all(results, folder, stem, **forms))
+    (sensor, _), sentences = query.only_image, query.sentences
+    scene = _open(runner, query, options)
+    check_free_space(folder, _room(scene, len(sentences), runner, options), "-o")
+    by_blocks = None
+    if "workers" in runner.options:
+        by_blocks = run_by_blocks(runner, query, scene, folder, stem, given, options)  # type: ignore[arg-type]
+    if by_blocks is not None:
+        found, rasters = by_blocks
+        return RunOutput(found, [*rasters, *save_all(found, folder, stem, **forms)])
+    query = replace(query, images={sensor: scene})
+    if options.filters and "min-area" in runner.options:
+        from rsvl.runtime.tasks.tiles import plan_scene
+
+        grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
+        query = replace(query, keep=options.filter(scene, runner.cell_area(grid)))  # type: ignore[attr-defined]
     results = runner.ask(query)
-    forms = {name: name in options for name in ("geotiff", "geojson", "projected", "mask")}
-    files = save_all(results, folder, stem, **forms)
-    return RunOutput(results, files)
+    return RunOutput(results, save_all(results, folder, stem, **forms))
+
+
+def _open(runner: Runner, query: Query, options: SceneOptions) -> Scene:
+    """The image of a query, in the area that is asked for."""
+    from rsvl.runtime.images.area import AreaScene, to_pixels
+
+    sensor, source = query.only_image
+    scene = query.open(sensor, runner.image_for(sensor))
+    if options.area is None:
+        return scene
+    return AreaScene(scene, to_pixels(options.area, scene.georeference, str(source)))
+
+
+def _room(scene: Scene, sentences: int, runner: Runner, options: SceneOptions) -> int:
+    """Bytes that the results may take: a bit per pixel of each mask, what is kept on the way, and an overlay."""
+    pixels = scene.height * scene.width
+    each = 0.125 if "mask" in runner.options else 0.0
+    if pixels > _OVERLAY_PIXELS and each:
+        each += 4.0 if options.probability else 0.5
+    return int(sentences * pixels * each) + 3 * min(pixels, _OVERLAY_PIXELS)

@@ -2,7 +2,7 @@
 
 Two outputs agree by the IoU of the best box and by its probability. Two candidates of almost the same score may change
 places: the expected best box is looked for among all candidates whose probability is within the limit of the best
-one's.
+one's. All other candidates count by the IoU with what stands for them in the other output, weighted by probability.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.area import AreaScene
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
@@ -34,6 +35,9 @@ if TYPE_CHECKING:  # from 3.11 on it is in typing
 SCORES, BOXES = "scores", "found_boxes"
 MIN_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
 MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+MIN_CANDIDATES_IOU = {"fp32": 0.98, "fp16": 0.9, "bf16": 0.8, "int8": 0.6}
+_COMPARED = 256
+"""Candidates of a sample that are compared, the best ones."""
 
 REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
 
@@ -66,7 +70,7 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
+    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
@@ -74,6 +78,7 @@ class Grounder(Runner):
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
         options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        options["overlap"] = query.overlap
         return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
@@ -225,7 +230,8 @@ class Grounder(Runner):
                 if view.pixels is not None:
                     for kept, (shown, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
                         boxes = _in_window(shown, view)
-                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
+                        rows = _in_scene(boxes, scores, threshold, view.window, scene, spec)
+                        kept.append(_in_area(rows, scene, view.window))
         finally:
             scene.close()
         tiled = len(grid) > 1
@@ -280,23 +286,50 @@ def _in_scene(
     return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)
 
 
+def _in_area(rows: np.ndarray, scene: Scene, window: Window) -> np.ndarray:
+    """Of a tile's rows those whose boxes have their centres in the scene's area, if it is limited to one."""
+    if not isinstance(scene, AreaScene):
+        return rows
+    columns, lines = ((rows[:, i] + rows[:, i + 2]) / 2 for i in (0, 1))
+    x = np.clip(columns - window.column, 0, window.width - 1).astype(np.int64)
+    y = np.clip(lines - window.row, 0, window.height - 1).astype(np.int64)
+    return rows[scene.inside(window)[y, x]]
+
+
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The minimum IoU of the best boxes over the samples, and the maximum difference of the best probabilities."""
+    """The minimum IoU of the best boxes and of all candidates, and the maximum difference of the best probabilities."""
     limit = allowed(MAX_DIFFERENCE, precision)
-    ious, differences = [], []
+    ious, differences, others = [], [], []
     for row in range(len(expected[SCORES])):
         best, found = sigmoid(expected[SCORES][row]).max(), sigmoid(actual[SCORES][row])
         box = expected[BOXES][row, expected[SCORES][row].argmax()]
         near = found >= found.max() - limit
         ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
         differences.append(abs(best - found.max()))
+        wanted, given = ((each[BOXES][row], sigmoid(each[SCORES][row])) for each in (expected, actual))
+        others.append(_candidates_iou(wanted, given, limit))
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
+        Measure("candidates' IoU", float(min(others)), allowed(MIN_CANDIDATES_IOU, precision), at_least=True),
         *_vocabulary_measures(expected, actual, precision),
     )
+
+
+def _candidates_iou(expected: Candidates, actual: Candidates, limit: float) -> float:
+    """The mean IoU, weighted by probability, of a sample's candidates with those of almost the same probability."""
+    (boxes, scores), (others, found) = (_best(*each, count) for each, count in ((expected, 1), (actual, 2)))
+    iou = pairwise_iou(boxes, others)
+    iou[(boxes[:, None] == others[None]).all(axis=2)] = 1  # of two that are empty it would be 0
+    iou[np.abs(scores[:, None] - found[None]) > limit] = 0
+    return float((iou.max(axis=1) * scores).sum() / max(scores.sum(), 1e-9))
+
+
+def _best(boxes: np.ndarray, scores: np.ndarray, factor: int) -> Candidates:
+    order = np.argsort(-scores, kind="stable")[: factor * _COMPARED]
+    return boxes[order], scores[order]
 
 
 def _vocabulary_measures(
