@@ -18,10 +18,10 @@ import numpy as np
 import typer
 
 from rsvl.checkpoints import load
-from rsvl.data import ReferringDataset
+from rsvl.data import ReferringDataset, open_dataset
 from rsvl.data.records import ImageRecord
 from rsvl.runtime.errors import RsvlError
-from rsvl.tasks import open_split, training_of
+from rsvl.tasks import training_of
 
 _DRAWS = 2000
 
@@ -102,7 +102,7 @@ def main(
     """Measure and print one JSON object a class."""
     try:
         network = load(model, weights)
-        dataset = open_split(network.spec.task, data, root, split)
+        dataset = open_dataset(data, root, split, masks=True)
         predict = training_of(network.spec.task).torch_predictor(network)
         shown = {r.category for record in dataset for r in record.referrings if not r.no_target}
         for category in [None] if every else sorted(shown):

@@ -1,7 +1,7 @@
 """Retrains the shipped weights from the recipes beside them: `make train-tiny`, hours per model.
 
 A recipe is `rsvl/models/weights/NAME.json`: the synthetic scenes, how they are read, the hyperparameters. Some go on
-with real images, which do not ship: docs/training.md says where they are from.
+with real images, or learn from these alone; they do not ship: docs/training.md says where they are from.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class TrainingRecipe:
 
     Attributes:
         data: the dataset's name in `rsvl.data.DATASETS`.
-        scenes: arguments of `rsvl.data.synth.write`.
+        scenes: arguments of `rsvl.data.synth.write`; empty for a model that learns from real images alone.
         train: the hyperparameters.
         start: the shipped model whose weights, as far as names and shapes agree, training starts from; none for random.
-        real: real datasets that the scenes are mixed with; training on the scenes alone comes before.
+        real: real datasets that the scenes are mixed with; training on the scenes alone comes before. Without scenes,
+            the one that is trained and tested on.
         mixed: the hyperparameters of that second training.
         weight: how often a scene is drawn then, relative to the weights of `real`.
         notes: what else is to be said of the weights, such as whose images they learned from.
@@ -86,7 +87,7 @@ def retrain(
         real: the folder of the real datasets; None where the recipe has none.
 
     Returns:
-        The metrics of the scenes' test split in PyTorch.
+        The metrics of the scenes' test split in PyTorch; without scenes, of the real one's.
 
     Raises:
         UsageError: the recipe needs real datasets, and `real` is not given.
@@ -96,13 +97,14 @@ def retrain(
         raise UsageError(f"{name} learns from real images, too: name the folder with {folders} (docs/training.md)")
     torch.manual_seed(recipe.train.seed)
     model = load(name, "random")
-    _train_by(recipe, model, folder, f"{name}-scenes" if recipe.real else name, progress)
+    if recipe.scenes:
+        _train_by(recipe, model, folder, f"{name}-scenes" if recipe.real else name, progress)
     if recipe.real and real is not None:
         _go_on_with(recipe, model, folder, name, progress, real)
     shipped = folder / f"{name}.safetensors"
     save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
     load_weights(model, shipped)
-    found = _tested(recipe, model, folder, progress)
+    found = _tested(recipe, model, folder, progress, real)
     write_text(folder / f"{name}.json", json.dumps(found, indent=1))
     return found
 
@@ -141,18 +143,26 @@ def _train_by(recipe: TrainingRecipe, model: Any, folder: Path, run: str, progre
 
 
 def _go_on_with(recipe: TrainingRecipe, model: Any, folder: Path, run: str, progress: Progress, real: Path) -> None:
-    """Trains a model that knows the scenes on a mixture of them and real images."""
-    root = _scenes(recipe, folder, progress).resolve()
-    mixture = [Ingredient(recipe.data, str(root), weight=recipe.weight), *recipe.real]
+    """Trains a model on a mixture of the scenes, which it knows, and real images; without scenes, on these alone."""
+    mixture = list(recipe.real)
+    if recipe.scenes:
+        root = _scenes(recipe, folder, progress).resolve()
+        mixture.insert(0, Ingredient(recipe.data, str(root), weight=recipe.weight))
     train_set, val_sets = open_mixture(model.spec.task, mixture, real, augment=True)
     train(model, train_set, val_sets, folder / run, recipe.mixed or recipe.train, resume=True, progress=progress)
     load_weights(model, folder / run / "best.safetensors")
 
 
-def _tested(recipe: TrainingRecipe, model: Any, folder: Path, progress: Progress) -> dict[str, Any]:
-    """The metrics of a model in PyTorch on the test split of a recipe's scenes."""
+def _tested(
+    recipe: TrainingRecipe, model: Any, folder: Path, progress: Progress, real: Path | None = None
+) -> dict[str, Any]:
+    """The metrics of a model in PyTorch on the test split of a recipe's scenes; without scenes, of its real images."""
     task = model.spec.task
-    test = open_split(task, recipe.data, _scenes(recipe, folder, progress), "test")
+    if recipe.scenes or real is None:
+        test = open_split(task, recipe.data, _scenes(recipe, folder, progress), "test")
+    else:
+        (only,) = recipe.real
+        test = open_split(task, only.data, real / only.root, only.test)
     progress(0, len(test), "evaluating on the test split")
     predict, options = training_of(task).torch_predictor(model), EvalOptions(progress=progress)
     return dict(evaluation_of(task).evaluate(predict, test, options).to_dict())

@@ -30,7 +30,9 @@ def parse(split: str) -> int | None:
 
 
 def drawn(name: str, images: Sequence[LabelledImage], split: str, seed: int) -> list[LabelledImage]:
-    """The images of one of the three splits, in the order of their names, with a warning that says how it was drawn.
+    """The images of one of the three splits, with a warning that says how it was drawn.
+
+    They are in random order, so that the first so many of them are of all classes.
 
     Args:
         name: the dataset's.
@@ -51,5 +53,5 @@ def drawn(name: str, images: Sequence[LabelledImage], split: str, seed: int) -> 
         order = np.random.default_rng((seed, number)).permutation(len(same))
         test, val = (max(1, round(share * len(same))) if len(same) >= 3 else 0 for share in (TEST, VAL))
         part = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}[split]
-        chosen += [same[index] for index in sorted(part.tolist())]
-    return chosen
+        chosen += [same[index] for index in part]
+    return [chosen[index] for index in np.random.default_rng(seed).permutation(len(chosen))]

@@ -67,7 +67,8 @@ class BAMTA(ClassificationModel):
         )
         stem, *widths = preset.widths
         self.stem = nn.Sequential(_convolution(3, stem, 1), nn.ReLU(), _convolution(stem, stem, 2), nn.ReLU())
-        drops = torch.linspace(*preset.drop, len(widths)).tolist()
+        first, last = preset.drop
+        drops = [first + (last - first) * index / (len(widths) - 1) for index in range(len(widths))]
         inputs = (stem, *widths[:-1])
         self.blocks = nn.Sequential(
             *(
@@ -114,11 +115,13 @@ class BalancedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         share = self.balance.sigmoid()
-        return share * self.spatial(x) + (1 - share) * self.spectral(x)
+        rows, columns = self.spatial(x)
+        # One weight per pixel: the small gates are mixed before they meet the map.
+        return x * (share * rows * columns + (1 - share) * self.spectral(x))
 
 
 class CoordinateAttention(nn.Module):
-    """Weighs each row and each column of each channel, from the means along them (Hou et al., 2021)."""
+    """Weights of each row [B, C, H, 1] and column [B, C, 1, W] of each channel, from their means (Hou et al., 2021)."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -127,16 +130,16 @@ class CoordinateAttention(nn.Module):
         self.rows = nn.Conv2d(bottleneck, channels, 1)
         self.columns = nn.Conv2d(bottleneck, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         height = x.shape[2]
         means = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], 2)
         squeezed = F.hardswish(self.squeeze(means))
         rows, columns = squeezed[:, :, :height], squeezed[:, :, height:].transpose(2, 3)
-        return x * self.rows(rows).sigmoid() * self.columns(columns).sigmoid()
+        return self.rows(rows).sigmoid(), self.columns(columns).sigmoid()
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs each channel, from the means of all (Hu et al., 2018)."""
+    """Weights of each channel [B, C, 1, 1], from the means of all (Hu et al., 2018)."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -144,8 +147,7 @@ class SqueezeExcitation(nn.Module):
         self.squeeze, self.excite = nn.Linear(channels, bottleneck), nn.Linear(bottleneck, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.excite(F.relu(self.squeeze(x.mean((2, 3))))).sigmoid()
-        return x * weights[:, :, None, None]
+        return self.excite(F.relu(self.squeeze(x.mean((2, 3))))).sigmoid()[:, :, None, None]
 
 
 class DropBlock(nn.Module):
@@ -158,13 +160,18 @@ class DropBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return x
-        height, width = x.shape[2:]
+        batch, channels, height, width = x.shape
         side = min(self.side, height, width)
         places = (height - side + 1, width - side + 1)
         rate = self.probability * height * width / (side**2 * places[0] * places[1])
-        corners = (torch.rand(*x.shape[:2], *places, device=x.device) < rate).to(x.dtype)
-        kept = 1 - F.max_pool2d(F.pad(corners, [side - 1] * 4), side, 1)
-        return x * kept * (kept.numel() / kept.sum().clamp(min=1))
+        corners = torch.empty(batch, *places, channels, dtype=torch.uint8, device=x.device).bernoulli_(rate)
+        dropped = torch.zeros(batch, height, width, channels, dtype=torch.uint8, device=x.device)
+        for row in range(side):  # much faster than a max pool over the corners
+            for column in range(side):
+                dropped[:, row : row + places[0], column : column + places[1]] |= corners
+        kept = 1 - dropped.permute(0, 3, 1, 2)
+        share = kept.sum(dtype=torch.float32).clamp(min=1) / kept.numel()
+        return x * (kept / share).to(x.dtype)
 
 
 def _convolution(inputs: int, width: int, stride: int) -> nn.Sequential:

@@ -46,6 +46,11 @@ def test_seed_chooses_the_split(root: Path) -> None:
     assert list(opened(root, "val@2", "scenes")) == list(opened(root, "val@2", "nwpu-resisc45"))
 
 
+@pytest.mark.filterwarnings("ignore:.*published without splits")
+def test_first_images_are_of_several_classes(root: Path) -> None:
+    assert len({record.label for record in opened(root, "train")[:12]}) > 1
+
+
 def test_drawing_is_said_in_one_line(root: Path) -> None:
     with pytest.warns(UserWarning, match=r"\(85%, 5%, 10% of each class\) are drawn at random by seed 7; neighbouring"):
         opened(root, "train@7")

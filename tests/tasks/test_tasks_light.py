@@ -11,7 +11,8 @@ for name in ("torch", "onnx", "transformers", "accelerate", "cv2", "pycocotools"
     sys.modules[name] = None  # importing it fails as if it were not installed
 from rsvl.runtime.manifest import CLASSIFICATION, VQA, GROUNDING, MATCHING, SEGMENTATION
 from rsvl.tasks import evaluation_of
-print(*[evaluation_of(task).PRIMARY_METRIC for task in (SEGMENTATION, GROUNDING, VQA, MATCHING, CLASSIFICATION)], sep="; ")
+tasks = (SEGMENTATION, GROUNDING, VQA, MATCHING, CLASSIFICATION)
+print(*[evaluation_of(task).PRIMARY_METRIC for task in tasks], sep="; ")
 """
 
 

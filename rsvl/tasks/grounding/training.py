@@ -87,9 +87,9 @@ class GroundingSampler(TrainingSet):
 def _of_one_box(record: ImageRecord) -> list[Referring]:
     """What to train on: a reference to several objects has no one box, and is taken only where there is no other."""
     single = [referring for referring in record.referrings if len(referring.boxes) < 2]
-    if single:
+    if any(not referring.no_target for referring in single):
         return single
-    return [replace(referring, bbox=box) for referring in record.referrings[:1] for box in referring.boxes]
+    return single + [replace(each, bbox=box) for each in record.referrings[:1] for box in each.boxes]
 
 
 def torch_predictor(model: Any) -> Predict:

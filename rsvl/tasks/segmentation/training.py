@@ -50,7 +50,10 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
         UsageError: the dataset has boxes only.
     """
     if not dataset.has_masks:
-        raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another dataset")
+        raise UsageError(
+            f"{dataset.name} has boxes without masks: train {model.spec.name} on another dataset, or on coco-weak-masks "
+            "where they are your own"
+        )
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
 
