@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
@@ -164,7 +165,9 @@ class Segmenter(Runner):
         image = self._features.encode_image(tile.pixels, self.spec.image)
         for sentence, accumulator in zip(sentences, accumulators, strict=True):
             (logits,) = self._features.run_head({**image, **sentence}, MASK)
-            probability = _sigmoid_in_place(_resized(logits[0, 0], tile.pixels.shape[:2])[tile.inner.slices])
+            probability = _sigmoid_in_place(
+                logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)[tile.inner.slices]
+            )
             if tile.valid is not None:
                 probability = probability * tile.valid
             accumulator.add(tile.window, probability, weight)
@@ -177,13 +180,23 @@ def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
     return np.reciprocal(probability, out=probability)
 
 
-def _resized(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The logits [h, w] at the size [H, W] of what was shown, float32, bilinear as in PyTorch's `interpolate`."""
+def logits_at(logits: np.ndarray, shape: tuple[int, ...], spec: ModelSpec) -> np.ndarray:
+    """A model's logits at the pixels of the image that it was shown, without a letterbox's border.
+
+    Args:
+        logits: [h, w], of the model's whole square input.
+        shape: the image's [H, W].
+        spec: the model's declaration.
+
+    Returns:
+        float32 [H, W], bilinear as in PyTorch's `interpolate`.
+    """
     logits = np.ascontiguousarray(logits, np.float32)
-    if logits.shape == shape:
+    height, width = shape[:2]
+    box = placement(height, width, spec.image).in_map(len(logits), spec.align_corners)
+    if logits.shape == shape and box == (0, 0, width, height):
         return logits
-    size = (shape[1], shape[0])
-    return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR, box))
 
 
 def compare(
