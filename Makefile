@@ -61,8 +61,9 @@ gpu: rooms
 	PYTHONPATH=$(CURDIR)/build/rooms $(PYTHON) benchmarks/laboratory/gpu
 
 # The weights that ship, from nothing by their recipes: hours for each on two cores. One of them: MODELS=tgfnet-tiny.
+# REAL names the folder of the real datasets, which some need (docs/training.md).
 train-tiny: $(READY)
-	$(BIN)/python -m rsvl.benchmarks.laboratory.train_shipped -o build/train-tiny $(MODELS)
+	$(BIN)/python -m rsvl.benchmarks.laboratory.train_shipped -o build/train-tiny $(REAL:%=--real %) $(MODELS)
 
 # Every shipped model's other precisions against its float32, two models at a time; the reports are in build/gate.
 gate: $(READY)

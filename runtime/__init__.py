@@ -19,10 +19,12 @@ from rsvl.runtime.errors import RsvlError
 if TYPE_CHECKING:
     from rsvl.runtime.loading import load
     from rsvl.runtime.results.base import Result
+    from rsvl.runtime.results.classification import Classification
     from rsvl.runtime.results.grounding import Grounding
-    from rsvl.runtime.results.matching import Classification, Match
+    from rsvl.runtime.results.matching import Match
     from rsvl.runtime.results.segmentation import Segmentation
     from rsvl.runtime.results.vqa import Answer
+    from rsvl.runtime.tasks.classification import Classifier
     from rsvl.runtime.tasks.grounding import Grounder
     from rsvl.runtime.tasks.marked_text import MarkedText
     from rsvl.runtime.tasks.matching import Matcher
@@ -36,6 +38,7 @@ __all__ = [
     "Answer",
     "Answerer",
     "Classification",
+    "Classifier",
     "Grounder",
     "Grounding",
     "MarkedText",
@@ -54,7 +57,8 @@ __all__ = [
 _HOMES = {
     "Answer": "rsvl.runtime.results.vqa",
     "Answerer": "rsvl.runtime.tasks.vqa",
-    "Classification": "rsvl.runtime.results.matching",
+    "Classification": "rsvl.runtime.results.classification",
+    "Classifier": "rsvl.runtime.tasks.classification",
     "Grounder": "rsvl.runtime.tasks.grounding",
     "Grounding": "rsvl.runtime.results.grounding",
     "MarkedText": "rsvl.runtime.tasks.marked_text",

@@ -31,6 +31,7 @@ _BLOCK = 1 << 20
 _MAX_MANIFEST = 16 << 20
 _MAX_ENTRIES = 10_000
 """Files of a packed bundle; the largest that is known has a few dozen."""
+_LONGEST_NAME = 255
 
 
 class Bundle:
@@ -160,9 +161,11 @@ def safe_name(name: str, source: str | Path) -> PurePosixPath:
     """A file name from a bundle as a relative path that cannot climb out of it.
 
     Raises:
-        BundleError: empty, absolute, with ``..``, a backslash, a drive or a NUL.
+        BundleError: empty, absolute, with ``..``, a backslash, a drive or a NUL, or longer than a file's name may be.
     """
     path = PurePosixPath(name)
+    if any(len(part) > _LONGEST_NAME for part in path.parts):
+        raise BundleError(f"{source}: a file name of {len(name)} letters: do not use this bundle")
     if not path.parts or path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
         raise BundleError(f"{source}: the path {name!r} leaves the bundle: do not use this bundle")
     return path

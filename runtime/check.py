@@ -18,9 +18,9 @@ from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import GOLDEN, GOLDEN_INPUTS, Bundle
 from rsvl.runtime.errors import BundleError
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.manifest import TensorSpec
-from rsvl.runtime.tasks import compare, coverage
-from rsvl.runtime.tasks.agreement import Measure
+from rsvl.runtime.manifest import ModelSpec, TensorSpec
+from rsvl.runtime.tasks import compare, coverage, find_task
+from rsvl.runtime.tasks.agreement import DIFFERING, Measure, differing
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 _MAX_GOLDEN = 1 << 30
@@ -85,6 +85,7 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
     """
     opened = Bundle(bundle, check=True)
     manifest = opened.manifest
+    find_task(manifest.model.task).runner.check_outputs(opened)
     inputs, expected = read_golden(opened)
     session = Session(opened, provider, threads)
     started = time.perf_counter()
@@ -107,12 +108,22 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
         samples=len(next(iter(inputs.values()))),
         measures=(
             *compare(manifest.model, expected, found, session.precision),
+            *_alive(manifest.model, found),
             *(compare_inputs(opened) if GOLDEN_INPUTS in manifest.files else ()),
         ),
         coverage=seen.values,
         lack=seen.lack,
         seconds=seconds,
     )
+
+
+def _alive(model: ModelSpec, found: Mapping[str, np.ndarray]) -> tuple[Measure, ...]:
+    """That the outputs of the golden test's samples are not all the same, where they have to differ to mean anything.
+
+    A constant output agrees with itself: no comparison finds a dead model.
+    """
+    share = differing(model, found).values.get(DIFFERING, 1.0)  # a single sample has nothing to differ from
+    return () if share > 0 else (Measure(DIFFERING, share, 1 / len(next(iter(found.values()))), at_least=True),)
 
 
 def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -49,6 +49,10 @@ class OutputError(RsvlError):
     """The result could not be written: disk full, no permission. Exit code 1."""
 
 
+class IncompleteError(RsvlError):
+    """Some of several images failed and were reported one by one; what belongs to the others is whole. Exit code 1."""
+
+
 class DeviceError(RsvlError):
     """The GPU failed: none is there, it is out of memory, it stopped answering. Exit code 1."""
 

@@ -16,8 +16,9 @@ from typing import Any
 from rsvl.runtime.errors import BundleError, UsageError
 from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 3
-"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox`, `ModelSpec.align_corners` and the manifest's own SHA-256.
+SCHEMA_VERSION = 4
+"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256. 4: `ModelSpec.classes`,
+`ModelSpec.align_corners`, a letterbox of a colour.
 
 A bundle of an earlier version has none and is read as before.
 """
@@ -34,6 +35,7 @@ SEGMENTATION = "referring-segmentation"
 GROUNDING = "visual-grounding"
 VQA = "visual-question-answering"
 MATCHING = "image-text-matching"
+CLASSIFICATION = "classification"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,10 @@ class ModelSpec:
         graphs: the graphs to export, in the order in which they run.
         threshold: probability above which a pixel belongs to the mask, or a box counts as found.
         answers: the answer vocabulary of a model that answers questions, in the order of its logits.
+        classes: the class names of a scene classifier, in the order of its logits; empty where nobody named them.
+        temperature: what its logits are divided by before they become probabilities, above 0: fitted on validation
+            images, so that a probability is about the share of right answers (Guo et al., "On Calibration of Modern
+            Neural Networks", 2017, section 4.2).
         align_corners: whether the corner pixels of mask logits lie on the input's corner pixels (their centres, as
             PyTorch's ``align_corners=True``) and not the corners of the whole map on those of the whole input.
     """
@@ -149,6 +155,8 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...]
     threshold: float = 0.5
     answers: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    temperature: float = 1.0
     align_corners: bool = False
 
     @property
@@ -288,6 +296,10 @@ def _model(data: dict[str, Any]) -> ModelSpec:
     spec = _read_model(data)
     if not 0 < spec.threshold < 1:
         raise ValueError(f"threshold {spec.threshold} is not between 0 and 1")
+    if not 0 < spec.temperature < math.inf:
+        raise ValueError(f"temperature {spec.temperature} is not above 0")
+    if len(set(spec.classes)) != len(spec.classes):
+        raise ValueError("two classes have the same name")
     if not spec.graphs:
         return spec  # a declaration, not yet exported
     _check_order(spec)
@@ -330,6 +342,8 @@ def _read_model(data: dict[str, Any]) -> ModelSpec:
             "graphs": tuple(_graph(g) for g in data["graphs"]),
             "threshold": float(data["threshold"]),
             "answers": tuple(str(answer) for answer in data["answers"]),
+            "classes": tuple(str(name) for name in data.get("classes", ())),
+            "temperature": float(data.get("temperature", 1.0)),
             "align_corners": bool(data.get("align_corners", False)),
         }
     )

@@ -23,6 +23,7 @@ from rsvl.cli import main
 from rsvl.data.synth import write
 from rsvl.runtime.backends.cuda.cuda_device import find_device
 from rsvl.runtime.cache import CACHE
+from tests.support.coco_file import write as write_coco
 from tests.support.stand_ins import StandIn, put_stand_ins, write_clip
 from tests.test_house import DOCUMENTS, ROOT
 
@@ -77,6 +78,8 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 PLACES = [*DOCUMENTS, ROOT / "Makefile", *sorted((ROOT / "examples").glob("*.md")), ROOT / "examples/scene_moe.py"]
+MIXTURE = re.search(r"```json\n(.*?)```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+"""The list of datasets that the documentation mixes."""
 COMMANDS = {path: list(command_lines(path.read_text(encoding="utf-8"))) for path in PLACES}
 
 
@@ -116,6 +119,9 @@ def folder(
         shutil.copytree(bundle, tmp_path / f"{name}.bundle")
     for name in ("data/scenes", "RRSIS-D"):
         shutil.copytree(scenes, tmp_path / name)
+    for name in ("mine", "data/mine"):
+        write_coco(tmp_path / name)
+    (tmp_path / "mix.json").write_text(MIXTURE)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     for name in ("harbour.png", "harbour.jpg"):
         Image.fromarray(pixels).save(tmp_path / name)

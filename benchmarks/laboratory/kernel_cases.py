@@ -1,4 +1,4 @@
-"""Test cases for both kernels with their expected outputs, for a GPU and for the emulator."""
+"""Test cases for the kernels with their expected outputs, for a GPU and for the emulator."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import NamedTuple
 import torch
 
 from rsvl.benchmarks.laboratory.lora_moe_case import LoRAMoECase
-from rsvl.ops import lora_moe, rotated_conv2d
+from rsvl.benchmarks.laboratory.selective_scan_case import SelectiveScanCase
+from rsvl.ops import lora_moe, rotated_conv2d, selective_scan
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Operation, Tensor
 from rsvl.plugins.rotated_conv import RotatedConv2d
+from rsvl.plugins.selective_scan import SelectiveScan
 
 #: Starts an operation's kernel on inputs and gives its output.
 Start = Callable[[Operation, list[torch.Tensor]], torch.Tensor]
@@ -99,6 +101,34 @@ MOE_CASES = {
 }
 
 
+class ScanCase(NamedTuple):
+    """A call, and whether dt, A and D are float32 whatever the dtype of the others."""
+
+    sizes: SelectiveScanCase
+    wide_rates: bool = False
+
+    def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """x, dt, A, B, C and D, the same in every run."""
+        narrow = torch.float32 if self.wide_rates else dtype
+        dtypes = [dtype, narrow, narrow, dtype, dtype, narrow]
+        return [torch.from_numpy(a).to(to) for a, to in zip(self.sizes.arrays(), dtypes, strict=True)]
+
+    def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """The kernel's output, and the definition in float64, for the same inputs."""
+        inputs = self.inputs(dtype)
+        return start(SelectiveScan(), inputs), selective_scan(*(tensor.double() for tensor in inputs))
+
+
+SCAN_CASES = {
+    "odd sizes, batch": ScanCase(SelectiveScanCase(2, 5, 19, 7)),
+    "several blocks and tiles": ScanCase(SelectiveScanCase(2, 70, 50), wide_rates=True),
+    "wide steps": ScanCase(SelectiveScanCase(1, 33, 40, steps="wide"), wide_rates=True),
+    "stopped steps": ScanCase(SelectiveScanCase(1, 3, 20, steps="stopped")),
+    "one of everything": ScanCase(SelectiveScanCase(1, 1, 1, 1)),
+    "many states": ScanCase(SelectiveScanCase(1, 4, 18, 41)),
+}
+
+
 def described(tensors: list[torch.Tensor]) -> list[Tensor]:
     """The tensors' shapes and dtypes, as an operation takes them."""
     return [Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for tensor in tensors]
@@ -116,7 +146,7 @@ def error(y: torch.Tensor, expected: torch.Tensor) -> float:
     return min(found, 1e9) if found == found else 1e9
 
 
-KernelCase = ConvCase | MoeCase
+KernelCase = ConvCase | MoeCase | ScanCase
 
 CASES: dict[str, dict[str, KernelCase]] = {
     "RotatedConv2d": {
@@ -127,6 +157,10 @@ CASES: dict[str, dict[str, KernelCase]] = {
     "LoRAMoE": {
         **MOE_CASES,
         "900×768, eight experts of rank 16": MoeCase(LoRAMoECase((900,), 768, 768, 8, 16, 2)),
+    },
+    "SelectiveScan": {
+        **SCAN_CASES,
+        "three orders of 784 tokens, 384 channels": ScanCase(SelectiveScanCase(3, 384, 784, steps="wide"), True),
     },
 }
 """By operation: the cases above, and some in the models' sizes, several waves of blocks."""

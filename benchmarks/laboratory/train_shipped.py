@@ -19,6 +19,9 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Default: all that ship.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for scenes, runs and results.")] = Path("runs"),
     ablations: Annotated[bool, typer.Option("--ablations", help="Train a model's ablations in its place.")] = False,
+    real: Annotated[
+        Path | None, typer.Option("--real", metavar="DIR", help="Folder of the real datasets that a recipe names.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Fewer epochs than the recipe has.")] = None,
 ) -> None:
     """Train shipped models anew from their recipes; hours for each on a CPU."""
@@ -27,16 +30,19 @@ def main(
             found = recipe(name)
             if epochs is not None:
                 found = replace(found, train=replace(found.train, epochs=epochs))
-            (_ablate if ablations else _retrain)(name, found, output)
+            if ablations:
+                _ablate(name, found, output)
+            else:
+                _retrain(name, found, output, real)
     except RsvlError as error:
         typer.echo(error, err=True)
         raise typer.Exit(error.exit_code) from error
 
 
-def _retrain(name: str, found: TrainingRecipe, output: Path) -> None:
+def _retrain(name: str, found: TrainingRecipe, output: Path, real: Path | None) -> None:
     evaluation = _evaluation(name)
     with progress(name) as report:
-        metrics = retrain(name, found, output, report)
+        metrics = retrain(name, found, output, report, real)
     best = metrics[evaluation.PRIMARY_METRIC]
     typer.echo(f"{name}: {evaluation.PRIMARY_METRIC} {best:.4f} on the test split, {output / name}.safetensors")
 

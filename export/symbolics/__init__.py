@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from rsvl.export.nodes import every_node
-from rsvl.export.symbolics import lora_moe, rotated_conv, winograd
+from rsvl.export.symbolics import lora_moe, rotated_conv, selective_scan, winograd
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
@@ -24,6 +24,7 @@ MIN_OPSET = 18
 FUNCTIONS: dict[str, Callable[[dict[str, Any], int, bool], onnx.FunctionProto]] = {
     "LoRAMoE": lora_moe.function,
     "RotatedConv2d": rotated_conv.function,
+    "SelectiveScan": selective_scan.function,
     "WinogradConv2d": winograd.function,
 }
 

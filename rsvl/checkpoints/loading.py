@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 import rsvl.models
 from rsvl import __version__, registry
-from rsvl.checkpoints.activation import activation_of, warn_of_another_activation
 from rsvl.checkpoints.fitting import COUNTER, adapted, check_finite, check_fit, name_of, some_of
+from rsvl.checkpoints.following import told_by
+from rsvl.checkpoints.parts import part_of, without_losses
 from rsvl.checkpoints.state_dicts import Checkpoint, read_checkpoint, weight_files
-from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.modules.bases.exportable import ENCODERS, ExportableModel
 from rsvl.modules.encoders.published import PublishedEncoder
 from rsvl.modules.tokenizers.bert import holds_bert_tokenizer
 from rsvl.runtime.atomic import replacing
@@ -28,8 +29,6 @@ from rsvl.runtime.errors import CheckpointError, UsageError
 RANDOM = "random"
 SHIPPED = Path(rsvl.models.__path__[0]) / "weights"
 """Where the weights that ship lie, one `NAME.safetensors` a preset."""
-
-_ENCODERS = ("image_encoder", "text_encoder")
 
 
 def load(
@@ -108,15 +107,23 @@ def load_weights(model: nn.Module, path: str | Path, ema: bool = False, without_
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
         UsageError: it has all encoders although `without_encoders` says that it lacks some.
     """
-    checkpoint = read_checkpoint(path, ema)
+    _fill_whole(model, read_checkpoint(path, ema), without_encoders)
+
+
+def _fill_whole(model: nn.Module, checkpoint: Checkpoint, without_encoders: bool) -> None:
+    """Fills a model from a checkpoint of it, see `load_weights`."""
+    path, own = checkpoint.path, model.state_dict()
     state = _published(model, checkpoint.tensors)
     if state is not None:
         _fill_published(model, checkpoint, state, without_encoders)
-    elif not checkpoint.tensors.keys().isdisjoint(model.state_dict()):
+    elif not checkpoint.tensors.keys().isdisjoint(own):
+        checkpoint = without_losses(checkpoint, own)
         _fill(model, checkpoint, checkpoint.tensors, _given_apart(model, checkpoint.tensors, without_encoders))
     elif encoders := _published_encoders(model, checkpoint.tensors):
         _fill_encoders(model, checkpoint, encoders)
-        warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=2)
+        warnings.warn(f"{path} holds encoders only: the rest of the model stays as it was", stacklevel=3)
+    elif part := part_of(checkpoint, lambda tensors: _is_of(model, tensors)):
+        _fill_whole(model, part, without_encoders)
     elif others := registry.readers(checkpoint.tensors):
         raise CheckpointError(
             f"{path} is a checkpoint of {' or '.join(others)}, not of {name_of(model)}: use --model {others[0]}"
@@ -142,8 +149,12 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
         CheckpointError: unreadable, not of the encoders' kind, of another architecture (patch size, width, layers), or
             the model has no such encoders; the model is then unchanged.
     """
-    checkpoint = read_checkpoint(path)
-    state = _published(model, checkpoint.tensors)
+    _fill_from_encoders(model, read_checkpoint(path))
+
+
+def _fill_from_encoders(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Fills a model's encoders, see `load_encoder_weights`."""
+    path, state = checkpoint.path, _published(model, checkpoint.tensors)
     if state is not None:
         _fill_published(model, checkpoint, state)
         return
@@ -151,6 +162,10 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
     if not kinds:
         raise CheckpointError(f"{name_of(model)} has no encoders that are published: give weights of the whole model")
     encoders = _published_encoders(model, checkpoint.tensors, of_rsvl=True)
+    part = None if encoders else part_of(checkpoint, lambda tensors: bool(_published_encoders(model, tensors)))
+    if part is not None:
+        _fill_from_encoders(model, part)
+        return
     if not encoders:
         what = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {next(iter(kinds))}"
         raise CheckpointError(
@@ -202,9 +217,15 @@ def _published(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tenso
     return model.published(state) if isinstance(model, ExportableModel) else None
 
 
+def _is_of(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are a model's: in a layout that others publish, or at least half of its own."""
+    own = model.state_dict().keys()
+    return _published(model, state) is not None or 2 * len(own & state.keys()) >= len(own) > 0
+
+
 def _encoders(model: nn.Module) -> dict[str, PublishedEncoder]:
     """A model's encoders that read their own published checkpoints, by their names."""
-    found = {name: getattr(model, name, None) for name in _ENCODERS}
+    found = {name: getattr(model, name, None) for name in ENCODERS}
     return {name: encoder for name, encoder in found.items() if isinstance(encoder, PublishedEncoder)}
 
 
@@ -232,7 +253,7 @@ def _fill(
     checkpoint: Checkpoint,
     state: Mapping[str, Tensor],
     given_apart: Sequence[str] = (),
-    leave_out: bool = False,
+    published: bool = False,
 ) -> list[str]:
     """Fills a model, all or nothing, and sets the extra state that was saved with the weights.
 
@@ -241,21 +262,31 @@ def _fill(
         checkpoint: where the weights come from.
         state: the weights, in the model's names.
         given_apart: the encoders that the weights lack and that stay as they are.
-        leave_out: whether entries that have no place in the model are left out; otherwise they are an error.
+        published: whether the file is in a layout of others. What lies beside it is then followed (`told_by`), and
+            entries that have no place in the model are left out; otherwise they are an error.
 
     Returns:
         The entries that were left out.
     """
     apart = tuple(f"{name}." for name in given_apart)
-    with adapted(model, state, {**checkpoint.metadata, **_activation(checkpoint)}):
+    told = told_by(model, checkpoint, ENCODERS) if published else {}
+    with adapted(model, state, {**told, **checkpoint.metadata}) as before:
         weights = model.state_dict()
-        left = [key for key in state if leave_out and key not in weights]
+        left = [key for key in state if published and key not in weights]
         state = {key: value for key, value in state.items() if key not in left}
         expected = {key: value for key, value in weights.items() if not apart or not key.startswith(apart)}
         check_fit(state, expected, str(checkpoint), name_of(model))
         check_finite(state, expected, str(checkpoint))
     model.load_state_dict(state, strict=False)
+    _say_followed(checkpoint, told, before)
     return left
+
+
+def _say_followed(checkpoint: Checkpoint, told: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """One line of what a checkpoint and its configuration have changed in the model, if anything."""
+    changed = [f"{key} is {value}, not {before[key]}" for key, value in told.items() if before.get(key, value) != value]
+    if changed:
+        warnings.warn(f"{checkpoint.path}: followed as it says: {'; '.join(changed)}", stacklevel=4)
 
 
 def _fill_published(
@@ -268,7 +299,7 @@ def _fill_published(
         raise CheckpointError(
             f"{checkpoint} lacks the {absent[0]} of {name_of(model)}: give it with --encoder-weights ({kind})"
         )
-    left = _fill(model, checkpoint, state, _given_apart(model, state, without_encoders), leave_out=True)
+    left = _fill(model, checkpoint, state, _given_apart(model, state, without_encoders), published=True)
     unread = [key for key in left if re.match(model.unread, key)]
     unknown = [key for key in left if not re.match(model.unread, key)]
     kinds = (("that no output depends on", unread), ("unknown", unknown))
@@ -298,21 +329,15 @@ def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Ma
     """Fills some of a model's encoders, all or nothing; a BERT's directory gives the model its tokenizer, too."""
     state = {f"{name}.{key}": value for name, part in encoders.items() for key, value in part.items()}
     prefixes = tuple(f"{name}." for name in encoders)
-    activation = _activation(checkpoint)
-    with adapted(model, state, activation):
+    told = told_by(model, checkpoint, tuple(encoders))
+    with adapted(model, state, {**told, **checkpoint.metadata}) as before:
         expected = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
         check_fit(state, expected, str(checkpoint), f"{' and '.join(encoders)} of {name_of(model)}")
         check_finite(state, expected, str(checkpoint))
     model.load_state_dict(state, strict=False)
-    warn_of_another_activation(model, activation.get("activation"), checkpoint.path)
+    _say_followed(checkpoint, told, before)
     if "text_encoder" in encoders and hasattr(model, "use_tokenizer") and holds_bert_tokenizer(checkpoint.path):
         model.use_tokenizer(checkpoint.path)
-
-
-def _activation(checkpoint: Checkpoint) -> dict[str, str]:
-    """The activation that a CLIP's weights were trained with, as extra state; empty where nothing tells it."""
-    told = checkpoint.metadata.get("activation") or activation_of(checkpoint.tensors, checkpoint.path)
-    return {"activation": told} if told else {}
 
 
 def _default_weights(name: str, encoder_weights: Sequence[str | Path] | None) -> str | Path:

@@ -16,8 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rsvl.checkpoints.configuration import read_configuration
+from rsvl.checkpoints.recognised import BUNDLE, what_it_is
 from rsvl.checkpoints.torch_zip import StoredTensor, is_module, is_torch_zip, read_torch_zip, state_dict_of
 from rsvl.checkpoints.torchscript import is_torchscript, read_torchscript
+from rsvl.modules.encoders.published import Configuration
 from rsvl.runtime.errors import CheckpointError
 
 # What a Hugging Face directory holds, best first; an index names the shards.
@@ -30,7 +33,7 @@ _DIRECTORY_FILES = (
     "open_clip_pytorch_model.bin",
 )
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "params")
-_AVERAGES = ("ema", "model_ema", "ema_model", "ema_state_dict", "model_ema_state_dict", "state_dict_ema", "params_ema")
+AVERAGES = ("ema", "model_ema", "ema_model", "ema_state_dict", "model_ema_state_dict", "state_dict_ema", "params_ema")
 """Under what a moving average of the weights lies beside them, or alone."""
 
 _APART = ("bert_model",)
@@ -54,11 +57,13 @@ class Checkpoint:
         path: its file or directory.
         tensors: by the names that it gives them.
         metadata: the strings saved beside them (`read_metadata`).
+        configuration: what its publishers say of the model in files beside it.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
+    configuration: Configuration = field(default_factory=lambda: Configuration(Path()))
 
     def __str__(self) -> str:
         written_for = self.metadata.get("rsvl_model")
@@ -89,7 +94,14 @@ def read_checkpoint(path: str | Path, ema: bool = False) -> Checkpoint:
         data, beside = _read_file(file)
         tensors.update(_plain_tensors(data, file, ema))
         metadata.update(beside)
-    return Checkpoint(Path(path), tensors, metadata)
+    return Checkpoint(Path(path), tensors, metadata, _configuration(Path(path)))
+
+
+def _configuration(path: Path) -> Configuration:
+    """What lies beside weights that are a folder, or a file by the name that it has in one."""
+    if path.is_dir():
+        return read_configuration(path)
+    return read_configuration(path.parent) if path.name in _DIRECTORY_FILES else Configuration(path.parent)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -125,12 +137,24 @@ def weight_files(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: give a checkpoint file or a Hugging Face directory")
-    if not path.is_dir():
+    if path.is_file():
         return [path]
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is a pipe or device, which cannot be read as a checkpoint: give a file")
     found = next((path / name for name in _DIRECTORY_FILES if (path / name).is_file()), None)
+    if found is None and (path / "manifest.json").is_file():
+        raise CheckpointError(f"{path} is {BUNDLE}")
     if found is None:
-        raise CheckpointError(f"{path} holds no weights: expected {_DIRECTORY_FILES[0]} or {_DIRECTORY_FILES[3]} in it")
+        raise CheckpointError(
+            f"{path} holds no weights: expected {_DIRECTORY_FILES[0]} or {_DIRECTORY_FILES[3]} in it{_trained(path)}"
+        )
     return _shards(found) if found.suffix == ".json" else [found]
+
+
+def _trained(folder: Path) -> str:
+    """A hint where `rsvl train` wrote into a folder."""
+    best = folder / "best.safetensors"
+    return f"; give {best}, which rsvl train wrote" if best.is_file() else ", or the file that rsvl train wrote"
 
 
 def _shards(index: Path) -> list[Path]:
@@ -147,13 +171,20 @@ def _shards(index: Path) -> list[Path]:
 def _read_file(path: Path) -> tuple[Any, dict[str, str]]:
     """What a file holds, and the strings beside it."""
     try:
+        other = what_it_is(path)
+    except OSError as error:
+        raise _damaged(path, error) from error
+    if other is not None:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: it is {other}")
+    try:
         if _is_safetensors(path):
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         if is_torchscript(path):
             return read_torchscript(path), {}
         if is_torch_zip(path):
-            return read_torch_zip(path), {}
+            data = read_torch_zip(path)
+            return data, _saved_beside(data)
         with torch.serialization.safe_globals([argparse.Namespace]):  # a training's options: only filled, never called
             return torch.load(path, map_location="cpu", weights_only=True), {}
     except pickle.UnpicklingError as error:
@@ -165,6 +196,15 @@ def _read_file(path: Path) -> tuple[Any, dict[str, str]]:
         ) from None
     except Exception as error:  # a damaged file can make the readers raise almost anything
         raise _damaged(path, error) from error
+
+
+def _saved_beside(data: Any) -> dict[str, str]:
+    """The extra state in a `last.pt` of `rsvl train`, as it would lie beside the weights in safetensors."""
+    extra = data.get("extra") if isinstance(data, Mapping) else None
+    if not isinstance(extra, Mapping) or not isinstance(data.get("name"), str):
+        return {}
+    told = {key: value for key, value in extra.items() if isinstance(key, str) and isinstance(value, str)}
+    return {**told, "rsvl_model": data["name"]}
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -193,7 +233,7 @@ def _plain_tensors(data: Any, path: Path, ema: bool) -> dict[str, Tensor]:
 def _unwrapped(data: Any, path: Path, ema: bool) -> Mapping[Any, Any]:
     """The innermost state dict, a saved module's among them."""
     while isinstance(data, Mapping):
-        averages = [name for name in _AVERAGES if _is_state(data.get(name))]
+        averages = [name for name in AVERAGES if _is_state(data.get(name))]
         weights = [name for name in _WRAPPERS if _is_state(data.get(name))]
         if ema and not averages and not weights:
             raise CheckpointError(f"{path} holds no moving average of the weights: leave --ema out")
@@ -219,12 +259,13 @@ def _tensors_of(state: Any) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         return {}
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor | StoredTensor)}
-    return _without_prefix(tensors) if all(isinstance(key, str) for key in tensors) else {}
+    return without_wrappers(tensors) if all(isinstance(key, str) for key in tensors) else {}
 
 
-def _without_prefix(tensors: dict[str, Any]) -> dict[str, Any]:
+def without_wrappers(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Entries by the names that they had before data-parallel training, compiling, sharding and profiling."""
     plain = {_WITHIN.sub(r"\1", key): value for key, value in tensors.items() if not _COUNTERS.search(key)}
     for prefix in _PREFIXES:
         if plain and all(key.startswith(prefix) for key in plain):
-            return _without_prefix({key.removeprefix(prefix): value for key, value in plain.items()})
+            return without_wrappers({key.removeprefix(prefix): value for key, value in plain.items()})
     return plain

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_line, print_note
 from rsvl.runtime.errors import VerificationError
+
+if TYPE_CHECKING:
+    from rsvl.runtime.check import CheckReport
 
 
 def check(
@@ -30,6 +34,13 @@ def check(
     if report.lack:
         print_note(f"warning: the golden test says little: {report.lack}")
     if not report.passed:
-        raise VerificationError(
-            f"{bundle}: the golden test fails on {report.provider}: update its driver or choose another --provider"
-        )
+        raise VerificationError(f"{bundle}: the golden test fails on {report.provider}: {_remedy(report)}")
+
+
+def _remedy(report: CheckReport) -> str:
+    from rsvl.runtime.tasks.agreement import DIFFERING
+
+    failed = {measure.name for measure in report.measures if not measure.passed}
+    if failed == {DIFFERING}:
+        return "every sample gives the same output, the model is dead: train it again or export other weights"
+    return "update its driver or choose another --provider"

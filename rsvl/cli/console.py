@@ -27,7 +27,7 @@ _SECONDS_BETWEEN_LINES = 10
 
 def print_json(data: dict[str, Any]) -> None:
     """Prints a command's one JSON object; what is not finite, which JSON has no word for, becomes null."""
-    print(json.dumps(_finite(data), allow_nan=False))
+    print(json.dumps(_finite(data), allow_nan=False), flush=True)
 
 
 def _finite(value: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsvl.cli import options
-from rsvl.cli.console import print_json, print_line, print_table, progress
+from rsvl.cli.console import print_error, print_json, print_line, print_table, progress
+from rsvl.cli.error_messages import explain
 from rsvl.cli.outputs import check_folders
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import DatasetError, IncompleteError, InputError, UsageError
 
 if TYPE_CHECKING:
     from rsvl.gate import Conditions
@@ -46,7 +47,10 @@ def eval_(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a model on a dataset by its task's metrics, overall and by groups."""
+    """Measure a model on a dataset by its task's metrics, overall and by groups.
+
+    An image that cannot be used is reported and left out; the exit code is then 1.
+    """
     from rsvl.tasks import EvalOptions, evaluation_of, open_split
 
     if record is not None and shuffle_sentences:
@@ -54,28 +58,54 @@ def eval_(
     check_folders(record)
     checkpoint = {"weights": weights, "encoder_weights": encoder_weights, "tokenizer": tokenizer, "ema": ema}
     samples: list[SampleRecord] = []
+    failures = _Failures()
     with progress(f"loading {target}") as report:
         model = _load(target, checkpoint, provider, threads)
         evaluation, dataset = evaluation_of(model.spec.task), open_split(model.spec.task, data, root, split)
         report(0, len(dataset), f"evaluating {target} on {model.runs_on}")
         only = sensor.value if sensor else None
         on_sample = None if record is None else samples.append
-        settings = EvalOptions(limit, shuffle_sentences, seed, only, report, on_sample)
+        settings = EvalOptions(limit, shuffle_sentences, seed, only, report, on_sample, failures)
         found = evaluation.evaluate(model.predict, dataset, settings)
-    if record is not None:
+    if len(failures.found) == settings.count(dataset):
+        raise DatasetError(f"none of the {len(failures.found)} images can be used: the reasons are above")
+    if record is not None and not failures.found:
         from rsvl.gate import Conditions
 
         conditions = Conditions(model.spec.name, model.spec.task, data, split, limit, only)
         _write_record(record, target, model, conditions, evaluation.PRIMARY_METRIC, samples)
     if json:
         about: dict[str, Any] = {"target": target, "runs_on": model.runs_on, "data": data, "split": split}
-        about |= {"shuffled": shuffle_sentences, **({"sensor": only} if only else {})}
+        about |= {"shuffled": shuffle_sentences, **({"sensor": only} if only else {}), "failed": failures.found}
         print_json({**about, **found.to_dict()})
     else:
         title = f"{target} on {model.runs_on}, {data} {split}{', sentences shuffled' if shuffle_sentences else ''}"
         _print(evaluation.groups(found), title)
         for line in evaluation.remarks(found):
             print_line(line)
+    failures.check(record)
+
+
+class _Failures:
+    """The images that could not be evaluated; each is told as it is met."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, str]] = []
+
+    def __call__(self, image: str, error: InputError) -> None:
+        line = explain(error).line
+        self.found.append({"image": image, "error": line})
+        print_error(line if image in line else f"{image}: {line}")
+
+    def check(self, record: Path | None) -> None:
+        """Ends the command where there were any.
+
+        Raises:
+            IncompleteError: there were; what they would have distorted is not written.
+        """
+        if self.found:
+            unwritten = f", {record} is not written" if record is not None else ""
+            raise IncompleteError(f"{len(self.found)} images could not be evaluated and are left out{unwritten}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rsvl.cli import exported, options, quantize_options
+from rsvl.cli.class_names import name_classes
 from rsvl.cli.console import progress
 from rsvl.cli.quantize_options import OPTIONS, QuantizeOptions, Target
 from rsvl.cli.unused_options import refuse_unused
@@ -54,6 +55,14 @@ def export(
     metric_limit: quantize_options.MetricLimit = 60,
     metric: quantize_options.MetricKind = quantize_options.Metric.TASK,
     sensitivity: quantize_options.Sensitivity = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="Class names of a scene classifier, one per line. Default: those saved with its weights.",
+        ),
+    ] = None,
     output: options.NewBundle = None,
     pack: options.Pack = False,
     json: options.Json = False,
@@ -88,6 +97,7 @@ def export(
         from rsvl.checkpoints import load
 
         network = load(model, weights, encoder_weights, tokenizer, ema)
+        name_classes(network, classes)
         path = output or Path(f"{network.spec.name}-{written_in}.bundle")
         settings = None if target is None else asked.settings(target)
         found = write(network, path, written_in, pack=pack, quantization=settings, progress=report)

@@ -13,7 +13,7 @@ from rsvl.cli.engine import as_dict
 if TYPE_CHECKING:
     from rsvl.runtime.backends.tensorrt.store import StoredEngine
     from rsvl.runtime.bundle import Bundle
-    from rsvl.runtime.manifest import Manifest, TensorSpec
+    from rsvl.runtime.manifest import Manifest, ModelSpec, TensorSpec
 
 
 def info(bundle: options.Bundle, json: options.Json = False) -> None:
@@ -59,6 +59,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         "weights": _weights(manifest.source),
         "preprocessing": "; ".join(_preprocessing(manifest)),
         "answers": f"{len(model.answers)}" if model.answers else "",
+        "classes": _classes(model),
         "quantization": _quantization(manifest),
         "stays fp32": ", ".join(manifest.kept_fp32),
         "verification": _verification(manifest.verification),
@@ -69,6 +70,12 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     for name, value in about.items():
         if value:
             yield f"{name + ':':<15}{value}"
+
+
+def _classes(model: ModelSpec) -> str:
+    if not model.classes:
+        return ""
+    return f"{', '.join(model.classes)} ({len(model.classes)}; temperature {model.temperature:g})"
 
 
 def _weights(source: dict[str, Any]) -> str:

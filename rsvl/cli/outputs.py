@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from rsvl.runtime.errors import OutputError
@@ -41,3 +42,22 @@ def make_folder(path: Path, option: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror}): choose another folder with {option}") from error
+
+
+def check_free_space(folder: Path, needed: int, option: str) -> None:
+    """Checks that a folder has room for a command's files.
+
+    Args:
+        folder: where they go.
+        needed: bytes that they may take.
+        option: the option that chooses another folder.
+
+    Raises:
+        OutputError: it has less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder}: {free / 1e6:.1f} MB are free and the results may take {needed / 1e6:.1f} MB: free space or "
+            f"choose another folder with {option}"
+        )

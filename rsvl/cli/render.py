@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsvl.cli.outputs import check_free_space
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from rsvl.runtime import Query, Runner
+    from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.base import Result
+
+_OVERLAY_PIXELS = 2048**2
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ class RunOutput:
         return lines + [f"wrote {file}" for file in self.files]
 
 
+def check_options(runner: Runner, options: Collection[str]) -> None:
+    """Refuses options that have no effect on a bundle's task.
+
+    Args:
+        runner: the bundle.
+        options: the names of those that were given and that only some tasks have (`Runner.options`).
+
+    Raises:
+        UsageError: some have none.
+    """
+    unused = [f"--{name}" for name in options if name not in runner.options]
+    if unused:
+        raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+
+
 def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Collection[str]) -> RunOutput:
     """Asks a loaded bundle and writes what belongs to the results.
 
@@ -60,16 +79,25 @@ def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Col
         options: names of those that were given and that only some tasks have (`Runner.options`).
 
     Raises:
-        UsageError: options that do not go with the task, or no text for one that needs it.
+        UsageError: no text for a task that needs it.
         InputError: an image or file that cannot be used.
-        OutputError: a result cannot be written.
+        OutputError: a result cannot be written, or there is no room for them.
     """
     from rsvl.runtime.results.image_files import save_all
 
-    unused = [f"--{name}" for name in options if name not in runner.options]
-    if unused:
-        raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+    if "geojson" in runner.options:  # results that lie in the image
+        (sensor, _), sentences = query.only_image, query.sentences
+        scene = query.open(sensor, runner.image_for(sensor))
+        check_free_space(folder, _room(scene, len(sentences), runner), "-o")
+        query = replace(query, images={sensor: scene})
     results = runner.ask(query)
     forms = {name: name in options for name in ("geotiff", "geojson", "projected", "mask")}
     files = save_all(results, folder, stem, **forms)
     return RunOutput(results, files)
+
+
+def _room(scene: Scene, sentences: int, runner: Runner) -> int:
+    """Bytes that the results of a scene may take: a bit per pixel of each mask, and an overlay."""
+    pixels = scene.height * scene.width
+    masks = sentences * pixels // 8 if "mask" in runner.options else 0
+    return masks + 3 * min(pixels, _OVERLAY_PIXELS)

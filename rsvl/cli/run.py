@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rsvl.cli import options, reading
+from rsvl.cli.batch import check_all_done, run_batch
 from rsvl.cli.console import print_json, print_line, progress
 from rsvl.cli.outputs import make_folder
-from rsvl.cli.render import dispatch
+from rsvl.cli.places import Place, find_places
+from rsvl.cli.render import check_options, dispatch
 from rsvl.runtime.errors import UsageError
-
-_KEYS = {"optical": "image", "sar": "sar"}
-"""Where the JSON has a place's images, by sensor."""
 
 
 def run(
     bundle: options.Bundle,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="Images, GeoTIFFs, scenes of any size.")
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE", help="Images and scenes of any size; folders, patterns, @LIST of these."),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -67,7 +65,12 @@ def run(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="At most N boxes per sentence, the best. Default: all."),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="At most N boxes per sentence, the best; or N classes, the likeliest. Default: all boxes, 5 classes.",
+        ),
     ] = None,
     tile: Annotated[
         str,
@@ -80,14 +83,19 @@ def run(
     provider: options.Provider = None,
     threads: options.Threads = None,
     json: options.Json = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print one JSON object per image and line, as each is done.")
+    ] = False,
 ) -> None:
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers and labels are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
     """
+    if json and json_lines:
+        raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
     side = _tile(tile)
-    places = _places(images or [], sar or [])
+    places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     _prepare(places, output, geotiff)
     from rsvl.runtime import Query, load
@@ -96,22 +104,23 @@ def run(
     flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     given = [name for name, is_given in flags.items() if is_given]
+    check_options(runner, given)
     sentences = _marked(text or [], mark or [])
-    answers = []
-    for place in places:
-        name = " and ".join(str(path) for path in place.values())
-        first = next(iter(place.values()))
-        with progress(f"running on {first.name}") as report:
-            query = Query(place, sentences, threshold, side, report, read_as, limit)
-            found = dispatch(runner, query, output, first.stem, given)
-        paths = {_KEYS[sensor]: str(path) for sensor, path in place.items()}
-        answers.append({"image": None} | paths | found.to_dict())
-        if not json:
-            print_line(f"{name} ({found.size}on {runner.provider})")
+
+    def work(place: Place) -> dict[str, Any]:
+        with progress(f"running on {place.stem}") as report:
+            query = Query(place.images, sentences, threshold, side, report, read_as, limit)
+            found = dispatch(runner, query, output, place.stem, given)
+        if not (json or json_lines):
+            print_line(f"{place.name} ({found.size}on {runner.provider})")
             for line in found.lines():
                 print_line(f"  {line}")
+        return found.to_dict()
+
+    answers, failed = run_batch(places, work, json_lines)
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
+    check_all_done(failed, len(places))
 
 
 def _tile(value: str) -> Any:
@@ -142,31 +151,14 @@ def _marked(sentences: list[str], marks: list[str]) -> list[str]:
     return [MarkedText(text, **found) if found else text for text, found in zip(sentences, phrases, strict=True)]
 
 
-def _places(images: list[Path], sar: list[Path]) -> list[dict[str, Path]]:
-    """The images of each place, by sensor."""
-    if not images and not sar:
-        raise UsageError("no image: name an IMAGE, or a SAR image with --sar")
-    if images and sar and len(images) != len(sar):
-        raise UsageError(f"{len(images)} images and {len(sar)} of --sar: give one --sar for each image, or none")
-    pairs = zip_longest(images, sar)  # the absent ones are None
-    return [
-        {sensor: path for sensor, path in zip(("optical", "sar"), pair, strict=True) if path is not None}
-        for pair in pairs
-    ]
-
-
-def _prepare(places: list[dict[str, Path]], output: Path, geotiff: bool) -> None:
+def _prepare(places: list[Place], output: Path, geotiff: bool) -> None:
     """Finds before the long work what would fail after it."""
     from rsvl.runtime.images import raster
     from rsvl.runtime.images.formats import existing_file
 
-    for path in (path for place in places for path in place.values()):
-        existing_file(path)
-    for stem, count in Counter(next(iter(place.values())).stem for place in places).items():
-        if count > 1:
-            raise UsageError(
-                f"{count} images are called {stem}, so would be their results: run them one by one with -o"
-            )
+    if len(places) == 1:
+        for path in places[0].images.values():
+            existing_file(path)
     if geotiff:
         raster.rasterio()
     make_folder(output, "-o")

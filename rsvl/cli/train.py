@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsvl.cli import options
+from rsvl.cli import completion, options
 from rsvl.cli.console import print_json, print_line, print_note, progress
 from rsvl.cli.outputs import check_can_be_folder
 from rsvl.train.config import TrainConfig
@@ -32,15 +32,34 @@ class Optimizer(str, Enum):
 
     ADAMW = "adamw"
     MUON = "muon"
+    SGD = "sgd"
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes."""
+
+    COSINE = "cosine"
+    ONE_CYCLE = "one-cycle"
 
 
 _PRECISION = Precision(_DEFAULT.precision)
 _OPTIMIZER = Optimizer(_DEFAULT.optimizer)
+_SCHEDULE = Schedule(_DEFAULT.schedule)
 
 
 def train(
     model: options.Model,
-    data: options.Data,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATASET",
+            help="Dataset: rrsis-d (also for rsvl synth), coco, rsvqa-lr … (docs/data.md); or a .json file that lists "
+            "several to mix (docs/training.md), whose folders are under --root.",
+            autocompletion=completion.datasets,
+        ),
+    ],
     root: options.Root,
     output: Annotated[
         Path,
@@ -71,14 +90,24 @@ def train(
     ] = _DEFAULT.encoder_rate,
     optimizer: Annotated[
         Optimizer,
-        typer.Option("--optimizer", help="AdamW, or Muon for the matrices of linear layers and AdamW for the rest."),
+        typer.Option(
+            "--optimizer",
+            help="AdamW; Muon for the matrices of linear layers and AdamW for the rest; SGD with Nesterov's momentum.",
+        ),
     ] = _OPTIMIZER,
     weight_decay: Annotated[
         float, typer.Option("--weight-decay", metavar="RATE", min=0, help="Weight decay, weight matrices only.")
     ] = _DEFAULT.weight_decay,
     warmup: Annotated[
-        int, typer.Option("--warmup", metavar="N", min=0, help="Steps of linear warm-up.")
+        int, typer.Option("--warmup", metavar="N", min=0, help="Steps in which the learning rate rises.")
     ] = _DEFAULT.warmup,
+    schedule: Annotated[
+        Schedule,
+        typer.Option("--schedule", help="Linear warm-up and a cosine to zero, or one cycle of two half cosines."),
+    ] = _SCHEDULE,
+    clip: Annotated[
+        float, typer.Option("--clip", metavar="NORM", min=0, help="Maximum norm of the gradient; 0 for no limit.")
+    ] = _DEFAULT.clip,
     precision: Annotated[Precision, typer.Option("--precision", help="Mixed precision.")] = _PRECISION,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=0, help="Processes that load data.")
@@ -110,6 +139,14 @@ def train(
     encoder_weights: options.EncoderWeights = None,
     tokenizer: options.Tokenizer = None,
     ema: options.Ema = False,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="Vary the images: light; where the dataset makes its sentences (coco), also parts, turns, resolution; "
+            "of scene classes also symmetries and shifts.",
+        ),
+    ] = False,
     train_split: Annotated[str, typer.Option("--train-split", metavar="SPLIT", help="Split to train on.")] = "train",
     val_split: Annotated[
         str, typer.Option("--val-split", metavar="SPLIT", help="Split that chooses the best epoch.")
@@ -123,9 +160,19 @@ def train(
     import torch
 
     from rsvl.checkpoints import load
-    from rsvl.tasks import evaluation_of, open_split
+    from rsvl.data import ReferringDataset
+    from rsvl.tasks import evaluation_of
+    from rsvl.tasks.mixing import Ingredient, open_mixture, read_mixture
     from rsvl.train.loop import train as run
 
+    check_can_be_folder(output, "-o")
+    if weights is None and not encoder_weights:
+        warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
+    torch.manual_seed(seed)  # before weights are drawn
+    network = load(model, weights or "random", encoder_weights, tokenizer, ema)
+    task = network.spec.task
+    listed = read_mixture(Path(data)) if data.endswith(".json") else [Ingredient(data, ".", train_split, val_split)]
+    train_set, val_sets = open_mixture(task, listed, root, augment)
     config = TrainConfig(
         epochs=epochs,
         batch=batch_size,
@@ -135,24 +182,21 @@ def train(
         optimizer=optimizer.value,
         weight_decay=weight_decay,
         warmup=warmup,
+        schedule=schedule.value,
+        clip=clip,
+        augment=augment and not isinstance(train_set, ReferringDataset),
         precision=precision.value,
         workers=workers,
         epoch_images=epoch_images,
         val_limit=val_limit,
         seed=seed,
     )
-    check_can_be_folder(output, "-o")
-    if weights is None and not encoder_weights:
-        warnings.warn("no --weights and no --encoder-weights: training starts from random weights", stacklevel=1)
-    torch.manual_seed(seed)  # before weights are drawn
-    network = load(model, weights or "random", encoder_weights, tokenizer, ema)
-    task = network.spec.task
-    train_set, val_set = (open_split(task, data, root, split) for split in (train_split, val_split))
     evaluation = evaluation_of(task)
-    print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {len(val_set)}")
+    validated = " + ".join(str(len(each)) for each in val_sets)
+    print_note(f"{model} on {len(train_set)} images of {data}, the best epoch chosen on {validated}")
     with progress("training") as report:
-        table = None if json else EpochTable(evaluation.headline)
-        state = run(network, train_set, val_set, output, config, resume, report, table)
+        table = None if json else EpochTable(evaluation.headline, evaluation.PRIMARY_METRIC)
+        state = run(network, train_set, val_sets, output, config, resume, report, table)
     best = max(state.history, key=lambda row: row[evaluation.PRIMARY_METRIC] or 0, default=None)
     if json:
         print_json({"model": model, "output": str(output), "config": asdict(config), "best": best})
@@ -164,20 +208,26 @@ def train(
 
 
 class EpochTable:
-    """A table that grows by one row per epoch: the task's own headline metrics."""
+    """A table that grows by one row per epoch: the task's own headline metrics, or of several sets the primary one."""
 
-    def __init__(self, headline: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self._headline, self._headed = headline, False
+    def __init__(self, headline: Callable[[dict[str, Any]], dict[str, Any]], primary: str = "") -> None:
+        self._headline, self._primary, self._headed = headline, primary, False
 
     def __call__(self, row: dict[str, Any]) -> None:
         """See `rsvl.train.loop.OnEpoch`."""
-        values = {"epoch": row["epoch"], "loss": row["loss"], **self._headline(row), "seconds": row["seconds"]}
+        values = {"epoch": row["epoch"], "loss": row["loss"], **self._scores(row), "seconds": row["seconds"]}
         widths = [max(9, len(column) + 2) for column in values]
         if not self._headed:
             self._headed = True
             print("".join(f"{column:>{width}}" for column, width in zip(values, widths, strict=True)), flush=True)
         cells = zip(map(_cell, values.values()), widths, strict=True)
         print("".join(f"{cell:>{width}}" for cell, width in cells), flush=True)
+
+    def _scores(self, row: dict[str, Any]) -> dict[str, Any]:
+        if "sets" not in row:
+            return self._headline(row)
+        each = {name: report[self._primary] for name, report in row["sets"].items()}
+        return {self._primary: row[self._primary], **each}
 
 
 def _cell(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
 from rsvl.data.dior_rsvg import DIORRSVGDataset
+from rsvl.data.floodnet import open_floodnet
 from rsvl.data.image_folder import open_image_folder
 from rsvl.data.optsar_rsvg import OptSARRSVGDataset
 from rsvl.data.records import CaptionDataset, ClassificationDataset, QuestionDataset, ReferringDataset, Split
@@ -76,6 +77,15 @@ def _open_optsar_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
     return (DIORRSVGDataset if (folder / "Annotations").is_dir() else OptSARRSVGDataset)(name, folder, split)
 
 
+def _coco_objects(weak_masks: bool) -> Callable[[str, Path, str], ReferringDataset]:
+    def opened(name: str, root: Path, split: str) -> ReferringDataset:
+        from rsvl.data.coco_objects import COCOObjects  # its sentences need OpenCV, the other datasets do not
+
+        return COCOObjects(name, root, split, weak_masks)
+
+    return opened
+
+
 def _unpacked(root: Path, *folders: str) -> Path:
     """The folder that an archive was packed with, where it stands between."""
     return next((root / folder for folder in folders if (root / folder).is_dir()), root)
@@ -90,7 +100,20 @@ def _captions(captions: str, *images: str) -> Callable[[str, Path, str], Caption
     return lambda name, root, split: open_captions(name, root, split, captions, images)
 
 
+def _scenes(name: str, root: Path, split: str) -> ClassificationDataset:
+    return open_image_folder(name, root, split, draws=True)
+
+
 _DIOR_RSVG = "Annotations/*.xml, JPEGImages/, {train,val,test}.txt of running object numbers"
+_SPLITS = "SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE"
+_WITHOUT_SPLITS = {
+    "eurosat": "EuroSAT",
+    "ucmerced": "UC Merced Land Use",
+    "aid": "AID",
+    "nwpu-resisc45": "NWPU-RESISC45",
+}
+"""Sets of scene classes that were published without a split."""
+_COCO = "annotations.json and the images it names; split all, FIELD=VALUE, or a name as in train.json"
 _TABLES = "_split_{train,val,test}_{images,questions,answers}.json"
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -129,6 +152,13 @@ DATASETS: dict[str, DatasetInfo] = {
             _open_optsar_rsvg,
             masks=False,
         ),
+        DatasetInfo("coco", "your own boxes and polygons, with sentences from the labels", _COCO, _coco_objects(False)),
+        DatasetInfo(
+            "coco-weak-masks",
+            "the same, with the ellipse in each box where there is no polygon",
+            _COCO,
+            _coco_objects(True),
+        ),
         DatasetInfo(
             "rsvqa-lr",
             "RSVQA, low resolution",
@@ -144,6 +174,13 @@ DATASETS: dict[str, DatasetInfo] = {
             QuestionDataset,
         ),
         DatasetInfo(
+            "floodnet-vqa",
+            "FloodNet's questions (Track 2)",
+            "Question.json, Images/*.JPG; split all, train or val",
+            open_floodnet,
+            QuestionDataset,
+        ),
+        DatasetInfo(
             "osvqa",
             "RSVQA's form with optical and SAR files, for OSVQA (not public), and what `rsvl synth` writes",
             f"OSVQA{_TABLES}; images name their files as optical and sar",
@@ -152,10 +189,20 @@ DATASETS: dict[str, DatasetInfo] = {
         ),
         DatasetInfo(
             "scenes",
-            "one folder per class: AID, EuroSAT, UC Merced, NWPU-RESISC45, and what `rsvl synth` writes",
-            "CLASS/*.{jpg,png,tif} as split all; for others SPLIT/CLASS/*, or SPLIT.txt with lines of CLASS/FILE",
+            "one folder per class: any such set, and what `rsvl synth` writes",
+            f"CLASS/*.{{jpg,png,tif}} as split all; for others {_SPLITS}",
             open_image_folder,
             ClassificationDataset,
+        ),
+        *(
+            DatasetInfo(
+                name,
+                f"{title}, one folder per class",
+                f"CLASS/*.{{jpg,png,tif}}; splits are drawn at random, or {_SPLITS}",
+                _scenes,
+                ClassificationDataset,
+            )
+            for name, title in _WITHOUT_SPLITS.items()
         ),
         DatasetInfo(
             "rsicd",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
@@ -18,9 +18,12 @@ from typing import Any, Generic, TypeVar, cast, overload
 import numpy as np
 
 from rsvl.data.files import image_size
+from rsvl.data.views import View
 from rsvl.runtime.errors import DatasetError
 
 Record = TypeVar("Record")
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels of the image."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,25 @@ class Referring:
         no_target: the sentences refer to nothing in the image; the mask is empty.
         object_id: equal for two references of an image that name the same object.
         segmentation: the mask as the dataset stores it; read it through `ReferringDataset.mask`.
+        boxes: of each object, where the sentences name several; `bbox` is around all of them then.
     """
 
     ref_id: int
     sentences: tuple[str, ...]
     category: str = ""
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: Box | None = None
     no_target: bool = False
     object_id: Hashable = None
     segmentation: Any = field(default=None, repr=False, compare=False)
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
 class ImageRecord:
     """One image of a split: its file, its size in pixels and all that is referred to in it.
 
-    `sensor` says what took it: ``optical`` or ``sar``.
+    `sensor` says what took it: ``optical`` or ``sar``. With a `view`, only that of the file is seen, and sizes, boxes
+    and masks are in pixels of the view. `part` is which part of a mixture of datasets it is from.
     """
 
     path: Path
@@ -58,6 +64,8 @@ class ImageRecord:
     height: int
     referrings: tuple[Referring, ...]
     sensor: str = "optical"
+    view: View | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +170,24 @@ class ReferringDataset(Split[ImageRecord]):
     Attributes:
         categories: the class names, sorted; empty where the dataset has no classes.
         has_masks: whether there are masks, not boxes alone.
+        makes_sentences: whether `viewed` can make an image's sentences anew, so that a view may turn it and cut it.
     """
 
     categories: tuple[str, ...]
     has_masks: bool = True
+    makes_sentences: bool = False
+
+    def varied(self, index: int, rng: np.random.Generator) -> ImageRecord:
+        """An image to train on, the same for the same randomness; unless the dataset is augmented, as it is."""
+        return self[index]
+
+    def viewed(self, index: int, view: View, rng: np.random.Generator) -> ImageRecord:
+        """What a view of an image shows; only whole images, where the dataset makes no sentences."""
+        return replace(self[index], view=view)
+
+    def categories_of(self, record: ImageRecord) -> tuple[str, ...]:
+        """The classes that are labelled in an image; of others it is not known whether they are there."""
+        return self.categories
 
     @property
     def sentence_count(self) -> int:
@@ -195,7 +217,7 @@ class ReferringDataset(Split[ImageRecord]):
         """The share of the image's pixels that the mask covers, 0…1 (decodes the mask)."""
         return float(self.mask(record, referring).mean())
 
-    def box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
+    def box(self, record: ImageRecord, referring: Referring) -> Box | None:
         """What the expressions refer to as a box: `Referring.bbox`, or the mask's where the dataset gives none.
 
         Returns:

@@ -3,6 +3,7 @@
 Only NumPy is needed, so that bundles are evaluated without PyTorch.
 """
 
+from rsvl.metrics.classification import ClassificationMetrics, ClassificationReport, ClassMetrics
 from rsvl.metrics.grounding import GroundingMetrics, GroundingReport
 from rsvl.metrics.matching import (
     RetrievalReport,
@@ -23,6 +24,9 @@ __all__ = [
     "COVERAGE_BINS",
     "EMPTY_BELOW",
     "THRESHOLDS",
+    "ClassMetrics",
+    "ClassificationMetrics",
+    "ClassificationReport",
     "GroundingMetrics",
     "GroundingReport",
     "Group",

@@ -28,14 +28,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
-from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.modules.bases.exportable import ENCODERS, ExportableModel
 from rsvl.modules.encoders.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -47,12 +46,12 @@ from rsvl.modules.encoders.clip import (
 )
 from rsvl.modules.encoders.clip_keys import (
     SCALE,
-    clip_sizes,
     convert_clip,
-    fit_positions,
     image_part,
+    image_sizes,
     is_clip,
     text_part,
+    text_sizes,
 )
 from rsvl.modules.encoders.stem import ConvStem
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
@@ -63,7 +62,8 @@ from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, Ten
 
 #: The scale of cosines that CLIP's training starts from, and the largest that it allows.
 START_SCALE, MAX_SCALE = 1 / 0.07, 100.0
-_SIXTEEN_HEADS = (1280, 1408, 1664)
+_SIXTEEN_HEADS, _HEAD = (1280, 1408, 1664), 64
+_RESIZED = "-resized"
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,11 @@ class CLIP(ExportableModel):
         preset: its sizes.
     """
 
+    shows_as_encoder: ClassVar[bool] = True
+
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
+        self._heads_told = True
         self._build(name, preset)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
 
@@ -177,96 +180,118 @@ class CLIP(ExportableModel):
         similarity = self.scale() * self.encode_image(images)[0] @ self.encode_text(tokens)[0].T
         return info_nce(similarity, tokens) if contrast else similarity
 
-    def set_activation(self, activation: str) -> None:
-        """Changes the activation of both encoders' feed-forward layers to "gelu" or "quick_gelu".
-
-        Raises:
-            CheckpointError: another activation.
-        """
-        if activation not in ("gelu", "quick_gelu"):
-            raise CheckpointError(f"a CLIP with activation {activation!r} is not supported: gelu and quick_gelu are")
-        for config in (self.image_encoder.vision_model.config, self.text_encoder.text_model.config):
-            config.hidden_act = activation
-        towers = (self.image_encoder.vision_model, self.text_encoder.text_model)
-        for layer in (layer for tower in towers for layer in tower.encoder.layers):
-            layer.mlp.activation_fn = ACT2FN[activation]  # type: ignore[union-attr]
-
     @classmethod
     def reads(cls, state: Mapping[str, Tensor]) -> bool:
         """Whether these are a CLIP with a vision transformer."""
         return is_clip(state)
 
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The whole model from a published CLIP with a vision transformer.
+        """The whole model from a published CLIP with a vision transformer; its sizes are the checkpoint's (`resized`).
 
-        Positions are fitted to the model's image and sentence where all other sizes are its own. A file without a logit
-        scale leaves the model's.
+        A file without a logit scale leaves the model's.
         """
         if not self.reads(state):
             return None
         converted = convert_clip(state)
-        if _alike(self.preset, clip_sizes(converted)):
-            tokens = self.image_encoder.vision_model.embeddings.position_embedding.num_embeddings
-            converted = fit_positions(converted, tokens, self.preset.tokens)
         image = {f"image_encoder.{key}": value for key, value in image_part(converted).items()}
         text = {f"text_encoder.{key}": value for key, value in text_part(converted).items()}
         return {**image, **text, SCALE: converted.get(SCALE, self.logit_scale)}
 
     @contextmanager
     def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
-        """Becomes a CLIP of a checkpoint's sizes, with fresh encoders and a warning.
+        """Becomes a CLIP of a checkpoint's sizes, its image and sentence among them, with fresh encoders and a warning.
 
-        It becomes the preset of those sizes, where there is one. Nothing changes where they are its own but for the
-        image and the sentence, to which positions can be fitted; nor where it has a convolutional stem, which nobody
-        publishes; nor where the weights do not tell their sizes.
+        It becomes the preset of those sizes, where there is one. Nothing changes where they are its own; nor where it
+        has a convolutional stem, which nobody publishes; nor where the weights do not tell their sizes.
 
         Args:
             state: the checkpoint's weights, in the model's names.
 
         Raises:
-            CheckpointError: another vocabulary; or raised within the block, after which it is as it was.
+            CheckpointError: another vocabulary, layers or heads that rsvl's CLIP has not; or raised within the block,
+                after which it is as it was.
         """
-        sizes = clip_sizes({key.split(".", 1)[-1]: value for key, value in state.items()})
+        sizes = _sizes({key.split(".", 1)[-1]: value for key, value in state.items()})
         if not sizes or self.preset.stem or _alike(self.preset, sizes):
             yield
             return
         kept = self.preset, self.spec, self.image_encoder, self.text_encoder
+        self._heads_told = False
         self._build(*_of_sizes(self.spec.name, self.preset, sizes))
         self.to(self.logit_scale).train(kept[2].training)
-        warnings.warn(f"{kept[1].name} takes the sizes of the checkpoint: it is {self.spec.name} now", stacklevel=1)
         try:
             yield
+            self._say_resized(kept[1].name, kept[0])
         except CheckpointError:
             self.preset, self.spec, self.image_encoder, self.text_encoder = kept
             raise
 
-    def extra_state(self) -> dict[str, str]:
-        """The activation, which the weights' shapes do not tell."""
-        return {"activation": str(self.image_encoder.vision_model.config.hidden_act)}
+    def _say_resized(self, before: str, preset: Preset) -> None:
+        """One line of what the model is now, and of how many heads it has where that is a guess.
+
+        Raises:
+            CheckpointError: nothing told the heads and their usual width does not divide the encoders'.
+        """
+        p, guess = self.preset, ""
+        if not self._heads_told and self.spec.name.endswith(_RESIZED):
+            towers = (p.vision, preset.vision), (p.text, preset.text)
+            unusual = [width for (width, *_), (own, *_) in towers if width % _HEAD and width != own]
+            if unusual:
+                raise CheckpointError(
+                    f"nothing tells how many heads share the {unusual[0]} channels of this CLIP: put its config.json "
+                    "or open_clip_config.json into a folder with it, and give the folder"
+                )
+            guess = f"; nothing tells how many heads its encoders have: {p.vision[2]} and {p.text[2]} are usual"
+        warnings.warn(f"{before} takes the sizes of the checkpoint: it is {self.spec.name} now{guess}", stacklevel=2)
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
-        """Sets the activation that was saved with the weights, or that a published file tells."""
+        """See `ExportableModel`; files that rsvl wrote earlier have one `activation` for both encoders."""
         if "activation" in extra:
-            self.set_activation(extra["activation"])
+            extra = {**{f"{name}.activation": extra["activation"] for name in ENCODERS}, **extra}
+        super().load_extra_state(extra)
+        vision, text = self.image_encoder.vision_model.config, self.text_encoder.text_model.config
+        self._heads_told = "image_encoder.heads" in extra
+        self.preset = replace(
+            self.preset,
+            vision=(*self.preset.vision[:2], vision.num_attention_heads),
+            text=(*self.preset.text[:2], text.num_attention_heads),
+        )
 
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
 
 
-def _alike(preset: Preset, sizes: Mapping[str, Any]) -> bool:
-    """Whether weights of these sizes fit, once positions are fitted to the image and the sentence.
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The fields of a `Preset` that weights in transformers' names tell, of the encoders all but heads; none or all.
 
-    Args:
-        preset: the model's.
-        sizes: those that `clip_sizes` tells.
+    Raises:
+        CheckpointError: feed-forward layers that rsvl's CLIP has not.
     """
+    image, text = image_sizes(state), text_sizes(state)
+    if not image or not text:
+        return {}
+    for part in (image, text):
+        if part["feed_forward"] != 4 * part["width"]:
+            raise CheckpointError(
+                f"a CLIP whose layers of {part['width']} channels have {part['feed_forward']} within is not supported: "
+                "give one with four times as many, as all up to ViT-H/14 have"
+            )
+    towers = {name: (part["width"], part["layers"]) for name, part in (("vision", image), ("text", text))}
+    shared = {name: image[name] for name in ("image_size", "patch", "embed_dim")}
+    return {**towers, **shared, "tokens": text["tokens"], "vocabulary": text["vocabulary"]}
+
+
+def _alike(preset: Preset, sizes: Mapping[str, Any], but: tuple[str, ...] = ()) -> bool:
+    """Whether a preset has the sizes that `_sizes` tells, but for some."""
     ours = {**asdict(preset), "vision": preset.vision[:2], "text": preset.text[:2]}
-    return all(ours[name] == size for name, size in sizes.items() if name not in ("image_size", "tokens"))
+    return all(ours[name] == size for name, size in sizes.items() if name not in but)
 
 
 def _of_sizes(name: str, preset: Preset, sizes: Mapping[str, Any]) -> tuple[str, Preset]:
     """The preset of other sizes with the same activation, by its name if it has one.
+
+    A known one at another size of images is named as open_clip does, ``clip-vit-l-14-336``.
 
     Raises:
         CheckpointError: another vocabulary, whose tokenizer is not known.
@@ -276,15 +301,20 @@ def _of_sizes(name: str, preset: Preset, sizes: Mapping[str, Any]) -> tuple[str,
             f"a CLIP with {sizes['vocabulary']} tokens to choose from is not supported: {name} has {preset.vocabulary}"
         )
     for known, other in PRESETS.items():
-        if other.activation == preset.activation and not other.stem and _alike(other, sizes):
-            return known, other
-    vision, text = ((width, layers, _heads(width)) for width, layers in (sizes["vision"], sizes["text"]))
-    return f"{name}-resized", replace(preset, **{**sizes, "vision": vision, "text": text})
+        if other.activation == preset.activation and not other.stem and _alike(other, sizes, ("image_size", "tokens")):
+            image_size, tokens = sizes["image_size"], sizes["tokens"]
+            parts = [known, *([str(image_size)] if image_size != other.image_size else [])]
+            parts += [f"{tokens}-tokens"] if tokens != other.tokens else []
+            return "-".join(parts), replace(other, image_size=image_size, tokens=tokens)
+    vision, text = ((*sizes[name], _heads(sizes[name][0], getattr(preset, name))) for name in ("vision", "text"))
+    return f"{name}{_RESIZED}", replace(preset, **{**sizes, "vision": vision, "text": text})
 
 
-def _heads(width: int) -> int:
-    """How many heads open_clip's encoders of a width have: each 64 wide, but in ViT-H, -g and -bigG."""
-    return 16 if width in _SIXTEEN_HEADS else max(1, width // 64)
+def _heads(width: int, own: Size) -> int:
+    """How many heads encoders of a width have: the model's own, or open_clip's, 64 wide but in ViT-H and -g; or one."""
+    if width == own[0]:
+        return own[2]
+    return 16 if width in _SIXTEEN_HEADS else 1 if width % _HEAD else width // _HEAD
 
 
 def info_nce(similarity: Tensor, tokens: Tensor) -> Tensor:

@@ -2,5 +2,6 @@
 
 from rsvl.ops.lora_moe import lora_moe, top_k_gate
 from rsvl.ops.rotated_conv import rotated_conv2d, rotation_matrix
+from rsvl.ops.selective_scan import selective_scan
 
-__all__ = ["lora_moe", "rotated_conv2d", "rotation_matrix", "top_k_gate"]
+__all__ = ["lora_moe", "rotated_conv2d", "rotation_matrix", "selective_scan", "top_k_gate"]

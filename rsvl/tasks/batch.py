@@ -58,9 +58,11 @@ class TrainingSet(Dataset, ABC):
 
     Attributes:
         epoch: which epoch the next batches are for; the loop counts it on.
+        can_augment: whether `augmented` varies the images.
     """
 
     epoch: int = 0
+    can_augment: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -69,6 +71,15 @@ class TrainingSet(Dataset, ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Batch:
         """A batch of one image."""
+
+    def augmented(self, batch: Any, generator: torch.Generator) -> Any:
+        """A batch with its images varied at random; as it is where the task has no way for that.
+
+        Args:
+            batch: several images' batches, joined.
+            generator: where the randomness comes from.
+        """
+        return batch
 
 
 def draw(items: Sequence[Item], count: int, *seed: int) -> list[Item]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rsvl.metrics.sample import Sample
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class SampleRecord:
 OnSample = Callable[[SampleRecord], None]
 """Called with every sample, in the same order for every model."""
 
+OnFailure = Callable[[str, InputError], None]
+"""Called with the name of an image that cannot be evaluated, and why."""
+
 
 @dataclass(frozen=True)
 class EvalOptions:
@@ -51,6 +55,8 @@ class EvalOptions:
         sensor: only what this sensor shows: its images, or its image of each pair; None for all.
         progress: called after every image.
         on_sample: called with every sample; the report's primary metric is the mean of those in `rsvl.metrics.ALL`.
+        on_failure: called with every image that cannot be evaluated, such as a damaged file; it is then left out. None
+            lets the error end the evaluation.
     """
 
     limit: int | None = None
@@ -59,6 +65,21 @@ class EvalOptions:
     sensor: str | None = None
     progress: Progress = field(default=silent, repr=False)
     on_sample: OnSample | None = field(default=None, repr=False)
+    on_failure: OnFailure | None = field(default=None, repr=False)
+
+    @contextmanager
+    def image(self, path: Path) -> Iterator[None]:
+        """The part of an evaluation that concerns one image: where it cannot be used, `on_failure` is called.
+
+        Raises:
+            InputError: it cannot be used and there is no `on_failure`.
+        """
+        try:
+            yield
+        except InputError as error:
+            if self.on_failure is None:
+                raise
+            self.on_failure(image_name(path), error)
 
     def count(self, dataset: Sized) -> int:
         """The number of images that are gone through."""
@@ -157,3 +178,6 @@ class Training(Protocol):
 
     def torch_predictor(self, model: nn.Module) -> Any:
         """Wraps a PyTorch model as the `predict` that `Evaluation.evaluate` calls; puts it into evaluation mode."""
+
+    # A task may also have `calibrate(model, datasets)`, called before each validation: what a model learns of the
+    # validation images beside its weights, such as a temperature.

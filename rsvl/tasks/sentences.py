@@ -81,6 +81,11 @@ def read_record_image(record: ImageRecord, spec: ModelSpec) -> np.ndarray:
         DatasetError: it is of another size than its annotation says.
     """
     image = read_image(record.path, spec.image_for(record.sensor))
+    if record.view is not None:
+        try:
+            image = record.view.pixels(image)
+        except ValueError as error:
+            raise DatasetError(f"{record.path}: {error}: the image is another version than the annotation's") from error
     if image.shape[:2] != (record.height, record.width):
         raise DatasetError(
             f"{record.path} has {image.shape[1]}x{image.shape[0]} pixels, its annotation says "

@@ -15,10 +15,13 @@ class TrainConfig:
         sentences: sentences per image and step.
         lr: peak learning rate of everything but the encoders.
         encoder_rate: the encoders' factor on it; a tenth for pretrained ones (CD2FSAN section 4.1), 1 from scratch.
-        optimizer: ``adamw``, or ``muon``: Muon on the matrices of linear layers and AdamW on all else.
+        optimizer: ``adamw``; ``muon``: Muon on the matrices of linear layers and AdamW on all else; or ``sgd`` with
+            Nesterov's momentum of 0.9.
         weight_decay: weight decay, weight matrices only.
-        warmup: steps of linear warm-up; cosine decay to zero follows.
-        clip: maximum gradient norm.
+        warmup: steps in which the learning rate rises.
+        schedule: ``cosine``: a linear warm-up, then a cosine to zero; or ``one-cycle``, see `rsvl.train.schedules`.
+        clip: maximum gradient norm; 0 for no limit.
+        augment: whether training images are varied, by a task that has ways for that (`TrainingSet.augmented`).
         precision: ``no``, ``bf16`` or ``fp16`` mixed precision.
         workers: data-loading processes.
         epoch_images: training images per epoch, resampled each time; None for all.
@@ -34,7 +37,9 @@ class TrainConfig:
     optimizer: str = "adamw"
     weight_decay: float = 0.01
     warmup: int = 200
+    schedule: str = "cosine"
     clip: float = 1.0
+    augment: bool = False
     precision: str = "no"
     workers: int = 2
     epoch_images: int | None = None

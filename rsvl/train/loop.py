@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,9 +15,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from rsvl.checkpoints import save_weights
+from rsvl.data.mixtures import Mixture
 from rsvl.data.records import Split
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.atomic import replacing, write_text
@@ -25,12 +26,14 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.progress import Progress, silent
 from rsvl.tasks import evaluation_of, training_of
 from rsvl.tasks.batch import Batch, join
-from rsvl.tasks.contract import EvalOptions, EvalReport
+from rsvl.tasks.contract import EvalOptions
 from rsvl.train.config import TrainConfig
+from rsvl.train.schedules import factor
 
 BEST, LAST, HISTORY = "best.safetensors", "last.pt", "history.json"
 ENCODERS = ("image_encoder.", "text_encoder.")
 _KEPT = {"model", "optimizers", "schedulers", "state", "config", "name"}
+_EXTRA = "extra"  # the model's extra state, which runs of an earlier version have not kept
 
 
 @dataclass
@@ -49,7 +52,7 @@ OnEpoch = Callable[[dict[str, Any]], None]
 def train(
     model: ExportableModel,
     train_set: Split[Any],
-    val_set: Split[Any],
+    val_set: Split[Any] | Sequence[Split[Any]],
     output: Path,
     config: TrainConfig,
     resume: bool = False,
@@ -60,8 +63,8 @@ def train(
 
     Args:
         model: a model of the registry, of any task in `rsvl.tasks`.
-        train_set: images to train on.
-        val_set: images that choose the best epoch.
+        train_set: images to train on; those of a `Mixture` are drawn by its weights.
+        val_set: images that choose the best epoch; of several sets, by the mean of their primary metrics.
         output: folder of the run; created if missing.
         config: the hyperparameters.
         resume: resume from `last.pt` if there is one; a killed run loses at most one epoch.
@@ -98,7 +101,7 @@ class _Run:
         self,
         model: ExportableModel,
         train_set: Split[Any],
-        val_set: Split[Any],
+        val_set: Split[Any] | Sequence[Split[Any]],
         output: Path,
         config: TrainConfig,
         progress: Progress,
@@ -108,17 +111,21 @@ class _Run:
         self.progress, self.on_epoch = progress, on_epoch
         self.training, self.evaluation = training_of(model.spec.task), evaluation_of(model.spec.task)
         self.sampler = self.training.training_set(model, train_set, config.sentences, config.seed)
-        self.val_set, self.name = val_set, model.spec.name
+        if config.augment and not self.sampler.can_augment:
+            raise UsageError("--augment: the images of this task are not varied, leave it out")
+        self.trained_on = f"{train_set.name} {train_set.split}"
+        self.val_sets = [val_set] if isinstance(val_set, Split) else list(val_set)
+        self.name = model.spec.name
         self.state = State()
         self.last = output / LAST
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
         images = min(config.epoch_images or len(train_set), len(train_set))
-        self.order = torch.Generator()
+        self.order, self.variation = torch.Generator(), torch.Generator()
         loader = DataLoader(
             self.sampler,
             batch_size=config.batch,
-            sampler=RandomSampler(self.sampler, num_samples=images, generator=self.order),
+            sampler=self._drawn(train_set, images),
             drop_last=images > config.batch,
             num_workers=config.workers,
             collate_fn=join,
@@ -132,18 +139,29 @@ class _Run:
         self.loader = self.accelerator.prepare_data_loader(loader, device_placement=False)
         steps = len(self.loader) * config.epochs
         self.schedulers = [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, config.warmup, steps))
+            torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: factor(config.schedule, step, config.warmup, steps)
+            )
             for optimizer in self.optimizers
         ]
+
+    def _drawn(self, train_set: Split[Any], images: int) -> Sampler[int]:
+        """The order of an epoch's images."""
+        if isinstance(train_set, Mixture):
+            return WeightedRandomSampler(train_set.draws.tolist(), images, generator=self.order)
+        return RandomSampler(self.sampler, num_samples=images, generator=self.order)
 
     def train_epoch(self) -> None:
         self.model.train()
         self.sampler.epoch = self.state.epoch
         self.loader.set_epoch(self.state.epoch)
-        self.order.manual_seed(self.config.seed * 100_003 + self.state.epoch)
+        seed = self.config.seed * 100_003 + self.state.epoch
+        self.order.manual_seed(seed)
+        self.variation.manual_seed(seed * 1009 + self.accelerator.process_index)
         self.started, smoothed = time.monotonic(), None
         for step, batch in enumerate(self.loader, 1):
-            loss = float(self._step(batch.to(self.accelerator.device)))
+            varied = self.sampler.augmented(batch, self.variation) if self.config.augment else batch
+            loss = float(self._step(varied.to(self.accelerator.device)))
             smoothed = loss if smoothed is None else 0.98 * smoothed + 0.02 * loss
             if not math.isfinite(loss):
                 raise InputError(f"the loss is {loss} in epoch {self.state.epoch}: lower --lr or train in float32")
@@ -161,7 +179,8 @@ class _Run:
         with self.accelerator.autocast(), attention_for_training(self.accelerator.device):
             loss = self.model(**batch.arguments())
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
             optimizer.step()
             scheduler.step()
@@ -172,7 +191,7 @@ class _Run:
         """Validates on the main process, then writes the best weights, the state and the history."""
         self.state.epoch += 1
         if self.accelerator.is_main_process:
-            report = self._validate().to_dict()
+            report = self._validate()
             row = {
                 "epoch": self.state.epoch,
                 "loss": self.smoothed,
@@ -186,18 +205,32 @@ class _Run:
                 save_weights(
                     self.accelerator.unwrap_model(self.model),
                     self.output / BEST,
-                    {"epoch": str(self.state.epoch), f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}"},
+                    {
+                        "data": self.trained_on,
+                        "epoch": str(self.state.epoch),
+                        f"validation {self.evaluation.PRIMARY_METRIC}": f"{score:.4f}",
+                    },
                 )
             self._save()
             if self.on_epoch is not None:
                 self.on_epoch(row)
         self.accelerator.wait_for_everyone()
 
-    def _validate(self) -> EvalReport:
+    def _validate(self) -> dict[str, Any]:
+        """The report of the validation set; of several, each one's by name and the mean of their primary metrics."""
         model = self.accelerator.unwrap_model(self.model).eval()
+        options, primary = EvalOptions(self.config.val_limit), self.evaluation.PRIMARY_METRIC
+        calibrate = getattr(self.training, "calibrate", None)  # few tasks have anything to calibrate
         with self.accelerator.autocast():
-            options = EvalOptions(self.config.val_limit)
-            return self.evaluation.evaluate(self.training.torch_predictor(model), self.val_set, options)
+            if calibrate is not None:
+                calibrate(model, self.val_sets)
+            predict = self.training.torch_predictor(model)
+            reports = [self.evaluation.evaluate(predict, each, options).to_dict() for each in self.val_sets]
+        if len(reports) == 1:
+            return dict(reports[0])
+        mean = sum(report[primary] or 0.0 for report in reports) / len(reports)
+        names = [f"{index}: {each.name}" for index, each in enumerate(self.val_sets, 1)]
+        return {primary: mean, "sets": dict(zip(names, reports, strict=True))}
 
     def _save(self) -> None:
         content = {
@@ -208,21 +241,34 @@ class _Run:
             "config": asdict(self.config),
             "name": self.name,
         }
+        content[_EXTRA] = self._extra_state()
         # Through a file object: torch.save to a path hides a full disk behind a RuntimeError.
         with replacing(self.last) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
         history = {"config": asdict(self.config), "epochs": self.state.history}
         write_text(self.output / HISTORY, json.dumps(history, indent=1))
 
+    def _extra_state(self) -> dict[str, str]:
+        model = self.accelerator.unwrap_model(self.model)
+        return model.extra_state() if isinstance(model, ExportableModel) else {}
+
     def restore(self) -> None:
         content = self._read_last()
         name, config = content["name"], content["config"]
         if name != self.name:
             raise InputError(f"{self.last} is a run of {name}, not of {self.name}: name that model or another folder")
+        config = {**asdict(TrainConfig()), **config}  # a run of an earlier version lacks what was not there to choose
         if config != asdict(self.config):
             changed = [key for key, value in asdict(self.config).items() if config.get(key) != value]
             raise InputError(
                 f"{self.last} is a run with other {', '.join(changed)}: give the options it was started with"
+            )
+        kept = content.get(_EXTRA)
+        kept = kept if isinstance(kept, dict) else {}
+        changed = [key for key, value in self._extra_state().items() if kept.get(key, value) != value]
+        if changed:
+            raise InputError(
+                f"{self.last} is a run with other {', '.join(changed)}: give the weights and data it was started with"
             )
         try:
             self.accelerator.unwrap_model(self.model).load_state_dict(content["model"])
@@ -239,7 +285,7 @@ class _Run:
                 content = torch.load(file, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file can raise almost anything, with advice to trust it
                 raise self._unusable("it is damaged or of another type") from error
-        if not isinstance(content, dict) or content.keys() != _KEPT:
+        if not isinstance(content, dict) or content.keys() - {_EXTRA} != _KEPT:
             raise self._unusable("it was not written by rsvl train")
         return content
 
@@ -250,15 +296,18 @@ class _Run:
 
 
 def optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or Muon for the matrices of linear layers and AdamW for the rest.
+    """AdamW or SGD for everything, or Muon for the matrices of linear layers and AdamW for the rest.
 
     Muon's steps are scaled to AdamW's, so that one learning rate serves both.
 
     Raises:
         UsageError: an unknown optimizer, or a model that Muon has nothing to do for.
     """
-    if config.optimizer not in ("adamw", "muon"):
-        raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw or muon")
+    if config.optimizer not in ("adamw", "muon", "sgd"):
+        raise UsageError(f"unknown optimizer {config.optimizer!r}: use adamw, muon or sgd")
+    if config.optimizer == "sgd":
+        groups = parameter_groups(model.named_parameters(), config)
+        return [torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)]
     if config.optimizer == "adamw":
         return [torch.optim.AdamW(parameter_groups(model.named_parameters(), config), fused=True)]
     named = dict(model.named_parameters())
@@ -297,10 +346,3 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], config: TrainCon
 def attention_for_training(device: torch.device) -> AbstractContextManager[None]:
     """On CPUs plain matrix products: for the short sequences here they train faster than the fused kernel."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """The learning rate's factor: linear from 0 to 1 over `warmup` steps, then a cosine to 0 at `steps`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

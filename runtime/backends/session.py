@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -56,6 +57,7 @@ class Session:
             raise UsageError(f"threads must be 1 or more, not {threads}")
         self.timing_hook: TimingHook | None = None
         self.input_hook: InputHook | None = None
+        self._process = os.getpid()
         self._graphs = {graph.name: graph for graph in bundle.manifest.model.graphs}
         self._backend = _open_backend(bundle, provider, threads)
         self.provider, self.precision = self._backend.provider, self._backend.precision
@@ -73,9 +75,15 @@ class Session:
 
         Raises:
             InputError: an input of the wrong type or shape.
+            UsageError: the process was forked since the session was loaded.
             DeviceError: memory ran out, or the GPU stopped answering.
             RsvlError: the graph failed for another reason.
         """
+        if os.getpid() != self._process:
+            raise UsageError(
+                "this bundle was loaded before the process was forked, and a backend's threads and devices do not "
+                "survive that: load it in the child process"
+            )
         outputs: dict[str, Any] = {}
         for name in graphs:
             spec = self._graphs[name]

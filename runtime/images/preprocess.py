@@ -29,6 +29,15 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     Raises:
         InputError: not uint8 [H, W, 3].
     """
+    return normalise(fit(image, spec), spec)
+
+
+def fit(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """The first half of `preprocess`: an image in the model's size, uint8 [S, S, channels].
+
+    Raises:
+        InputError: not uint8 [H, W, 3].
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(
             f"an image of uint8 [H, W, 3] is needed, not {image.dtype} {list(image.shape)}: "
@@ -43,7 +52,11 @@ def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
         square = np.full((spec.size, spec.size, *image.shape[2:]), spec.letterbox, np.uint8)
         square[place.top : place.top + place.height, place.left : place.left + place.width] = image
         image = square
-    image = image.reshape(spec.size, spec.size, spec.channels)
+    return image.reshape(spec.size, spec.size, spec.channels)
+
+
+def normalise(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """The second half of `preprocess`: from what `fit` gives to float32 [channels, S, S]."""
     tensor = np.empty((spec.channels, spec.size, spec.size), np.float32)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
         plane = tensor[channel]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.atomic import replacing
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import InputError
 from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.geojson import is_placed
 from rsvl.runtime.results.raw import RawOutputs
@@ -45,7 +45,7 @@ def save_all(
         The files that were written.
 
     Raises:
-        UsageError: the image has no coordinate system for `projected`.
+        InputError: the image has no coordinate system for `projected`.
         OutputError: one cannot be written.
     """
     spatial = [result for result in results if isinstance(result, SpatialResult)]
@@ -62,9 +62,7 @@ def _save_spatial(
     results: Sequence[SpatialResult], folder: Path, stem: str, geotiff: bool, geojson: bool, projected: bool, mask: bool
 ) -> list[Path]:
     masks = [result.mask for result in results if result.mask is not None]
-    suffixes = ["overlay.png"]
-    if masks and (geotiff or results[0].georeference is not None):
-        suffixes.append("masks.tif")
+    suffixes = ["masks.tif"] if masks and (geotiff or results[0].georeference is not None) else []
     suffixes += [f"{'outlines' if masks else 'boxes'}{form}" for form in _vectors(results, geojson, projected)]
     files = [folder / f"{stem}-{suffix}" for suffix in suffixes]
     for file in files:
@@ -73,6 +71,8 @@ def _save_spatial(
         files.append(folder / f"{stem}-mask-{number}.png")
         with replacing(files[-1]) as temporary:
             Image.fromarray(pixels).convert("L").save(temporary, "PNG")
+    files.append(folder / f"{stem}-overlay.png")  # last: what is measured matters more than what is looked at
+    save(results, files[-1])
     return files
 
 
@@ -80,7 +80,7 @@ def _vectors(results: Sequence[SpatialResult], geojson: bool, projected: bool) -
     """The suffixes of the forms in which outlines or boxes are written."""
     has_system = bool(results[0].crs)
     if not has_system and projected:
-        raise UsageError("the image has no coordinate system: leave --projected out")
+        raise InputError("the image has no coordinate system: leave --projected out")
     if is_placed(results):
         return [".geojson", *([".projected.geojson"] if projected else [])]
     return [".projected.geojson"] if has_system else [".json"] if geojson else []

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA, ModelSpec
-from rsvl.runtime.tasks import grounding, matching, raw, segmentation, vqa
+from rsvl.runtime.manifest import CLASSIFICATION, GROUNDING, MATCHING, SEGMENTATION, VQA, ModelSpec
+from rsvl.runtime.tasks import classification, grounding, matching, raw, segmentation, vqa
 from rsvl.runtime.tasks.agreement import Coverage, Measure, differing
 from rsvl.runtime.tasks.runner import Runner
 
@@ -60,6 +60,9 @@ TASKS: dict[str, Task] = {
     GROUNDING: Task(grounding.Grounder, grounding.compare, grounding.margin),
     VQA: Task(vqa.Answerer, vqa.compare, vqa.margin, vqa.coverage),
     MATCHING: Task(matching.Matcher, matching.compare, matching.margin),
+    CLASSIFICATION: Task(
+        classification.Classifier, classification.compare, classification.margin, classification.coverage
+    ),
 }
 """By the name in the manifest; a bundle of any other task has raw inputs and outputs."""
 

@@ -38,6 +38,9 @@ class Measure:
         return f"{self.name} {self.value:.4g} ({'at least' if self.at_least else 'at most'} {self.limit:g})"
 
 
+DIFFERING = "samples that differ"
+"""The share of samples whose outputs differ from the first one's, in `Coverage.values`."""
+
 _SAME = 1e-6
 """Relative difference up to which outputs are the same."""
 
@@ -66,7 +69,7 @@ def differing(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
         return Coverage({})
     others = [[relative_difference(array[:1], row[None]) > _SAME for row in array[1:]] for array in outputs]
     share = float(np.any(others, axis=0).mean())
-    return Coverage({"samples that differ": share}, "" if share else "every sample gives the same output")
+    return Coverage({DIFFERING: share}, "" if share else "every sample gives the same output")
 
 
 def cosine_measure(name: str, expected: np.ndarray, actual: np.ndarray, precision: str) -> Measure:

@@ -2,7 +2,7 @@
 
 Two outputs agree by the IoU of the best box and by its probability. Two candidates of almost the same score may change
 places: the expected best box is looked for among all candidates whose probability is within the limit of the best
-one's.
+one's. All other candidates count by the IoU with what stands for them in the other output, weighted by probability.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # from 3.11 on it is in typing
 SCORES, BOXES = "scores", "found_boxes"
 MIN_IOU = {"fp32": 0.99, "fp16": 0.97, "bf16": 0.95, "int8": 0.9}
 MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+MIN_CANDIDATES_IOU = {"fp32": 0.98, "fp16": 0.9, "bf16": 0.8, "int8": 0.6}
+_COMPARED = 256
+"""Candidates of a sample that are compared, the best ones."""
 
 REGIONS, REGION_BOXES, SENTENCE = "regions", "boxes", "sentence"
 
@@ -283,20 +286,37 @@ def _in_scene(
 def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
-    """The minimum IoU of the best boxes over the samples, and the maximum difference of the best probabilities."""
+    """The minimum IoU of the best boxes and of all candidates, and the maximum difference of the best probabilities."""
     limit = allowed(MAX_DIFFERENCE, precision)
-    ious, differences = [], []
+    ious, differences, others = [], [], []
     for row in range(len(expected[SCORES])):
         best, found = sigmoid(expected[SCORES][row]).max(), sigmoid(actual[SCORES][row])
         box = expected[BOXES][row, expected[SCORES][row].argmax()]
         near = found >= found.max() - limit
         ious.append(pairwise_iou(box[None], actual[BOXES][row, near]).max())
         differences.append(abs(best - found.max()))
+        wanted, given = ((each[BOXES][row], sigmoid(each[SCORES][row])) for each in (expected, actual))
+        others.append(_candidates_iou(wanted, given, limit))
     return (
         Measure("box IoU", float(min(ious)), allowed(MIN_IOU, precision), at_least=True),
         Measure("score difference", float(max(differences)), limit),
+        Measure("candidates' IoU", float(min(others)), allowed(MIN_CANDIDATES_IOU, precision), at_least=True),
         *_vocabulary_measures(expected, actual, precision),
     )
+
+
+def _candidates_iou(expected: Candidates, actual: Candidates, limit: float) -> float:
+    """The mean IoU, weighted by probability, of a sample's candidates with those of almost the same probability."""
+    (boxes, scores), (others, found) = (_best(*each, count) for each, count in ((expected, 1), (actual, 2)))
+    iou = pairwise_iou(boxes, others)
+    iou[(boxes[:, None] == others[None]).all(axis=2)] = 1  # of two that are empty it would be 0
+    iou[np.abs(scores[:, None] - found[None]) > limit] = 0
+    return float((iou.max(axis=1) * scores).sum() / max(scores.sum(), 1e-9))
+
+
+def _best(boxes: np.ndarray, scores: np.ndarray, factor: int) -> Candidates:
+    order = np.argsort(-scores, kind="stable")[: factor * _COMPARED]
+    return boxes[order], scores[order]
 
 
 def _vocabulary_measures(

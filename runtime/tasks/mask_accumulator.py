@@ -48,7 +48,7 @@ class MaskAccumulator:
         self._inside_count += inside.size
         if self.probability is not None:
             self.probability[rows] = final
-        self._open, self._final_rows = self._open[count:], row
+        self._open, self._final_rows = self._open[count:].copy(), row  # a view would keep the final rows in memory
 
     @property
     def score(self) -> float:

@@ -15,7 +15,8 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.manifest import ModelSpec
-from rsvl.runtime.results.matching import Classification, Match
+from rsvl.runtime.results.classification import Classification
+from rsvl.runtime.results.matching import Match
 from rsvl.runtime.tasks.agreement import Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.prompts import TEMPLATE

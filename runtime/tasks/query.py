@@ -25,7 +25,8 @@ class Query:
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
-        limit: the most boxes of a sentence, the best ones; None for all.
+        limit: the most boxes of a sentence, the best ones, or the most classes that a result shows; None for all boxes
+            and the usual number of classes.
     """
 
     images: Mapping[str, ImageSource]

@@ -43,10 +43,7 @@ class Runner(ABC):
     def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
         """Loads a bundle's graphs; see `rsvl.runtime.load` for the arguments and errors."""
         self.manifest: Manifest = bundle.manifest
-        outputs = {tensor.name for graph in self.spec.graphs for tensor in graph.outputs}
-        for name in self.gives:
-            if name not in outputs:
-                raise BundleError(f"{bundle.source}: its graphs give no {name}, as {self.spec.task} must: export again")
+        self.check_outputs(bundle)
         self._bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
@@ -59,6 +56,19 @@ class Runner(ABC):
     def open(cls: type[Task], bundle: str | Path, provider: str | None = None, threads: int | None = None) -> Task:
         """As `rsvl.runtime.load`, for those who know the task and want it typed."""
         return cls(Bundle(bundle), provider, threads)
+
+    @classmethod
+    def check_outputs(cls, bundle: Bundle) -> None:
+        """Checks that a bundle's graphs give what its task needs.
+
+        Raises:
+            BundleError: they do not.
+        """
+        model = bundle.manifest.model
+        outputs = {tensor.name for graph in model.graphs for tensor in graph.outputs}
+        for name in cls.gives:
+            if name not in outputs:
+                raise BundleError(f"{bundle.source}: its graphs give no {name}, as {model.task} must: export again")
 
     @property
     def spec(self) -> ModelSpec:

@@ -57,10 +57,11 @@ class Segmenter(Runner):
     purpose = "gives masks"
 
     def ask(self, query: Query) -> list[Segmentation]:
-        """See `Runner.ask`; one segmentation per sentence."""
+        """See `Runner.ask`; one segmentation per sentence, without its probability map."""
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
-        return self.segment(scene, sentences, query.threshold, tile=query.tile, progress=query.progress)
+        options: Options = {"tile": query.tile, "progress": query.progress, "keep_probability": False}
+        return self.segment(scene, sentences, query.threshold, **options)
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too
@@ -147,30 +148,21 @@ class Segmenter(Runner):
     ) -> None:
         """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
         for tile in tiles:
-            self._run_tile(accumulators, tile, grid.weight(tile.row, tile.column), sentences)
-            if grid.ends_row(tile.column):
-                for each in accumulators:
-                    each.finalize_rows(grid.final_rows(tile.row))
+            image = None if tile.pixels is None else self._features.encode_image(tile.pixels, self.spec.image)
+            weight = grid.weight(tile.row, tile.column)
+            for sentence, accumulator in zip(sentences, accumulators, strict=True):
+                if image is not None:
+                    accumulator.add(tile.window, self._probability(tile, image, sentence), weight)
+                if grid.ends_row(tile.column):  # at once: no more than one sentence's row of floats is kept untiled
+                    accumulator.finalize_rows(grid.final_rows(tile.row))
 
-    def _run_tile(
-        self,
-        accumulators: Sequence[MaskAccumulator],
-        tile: TileView,
-        weight: np.ndarray,
-        sentences: Sequence[dict[str, Any]],
-    ) -> None:
-        """Adds what one tile shows of each sentence to its accumulator; a tile without data adds nothing."""
-        if tile.pixels is None:
-            return
-        image = self._features.encode_image(tile.pixels, self.spec.image)
-        for sentence, accumulator in zip(sentences, accumulators, strict=True):
-            (logits,) = self._features.run_head({**image, **sentence}, MASK)
-            probability = _sigmoid_in_place(
-                logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)[tile.inner.slices]
-            )
-            if tile.valid is not None:
-                probability = probability * tile.valid
-            accumulator.add(tile.window, probability, weight)
+    def _probability(self, tile: TileView, image: dict[str, Any], sentence: dict[str, Any]) -> np.ndarray:
+        """What one tile shows of a sentence, float32 [h, w] over its window, 0 where there is no data."""
+        assert tile.pixels is not None
+        (logits,) = self._features.run_head({**image, **sentence}, MASK)
+        shown = logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)
+        probability = _sigmoid_in_place(shown[tile.inner.slices])
+        return probability if tile.valid is None else probability * tile.valid
 
 
 def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Visual question answering about a place that an optical image, a SAR image or both show.
 
-Two outputs agree by the answer and by the probabilities of all. Two answers of almost the same probability may change
-places: the expected answer agrees where its probability is within the limit of the largest.
+Two outputs agree by the answer and by the probabilities of all (`rsvl.runtime.tasks.choices`).
 """
 
 from __future__ import annotations
@@ -18,19 +17,16 @@ from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.results.vqa import Answer
-from rsvl.runtime.tasks.agreement import Coverage, Measure, allowed, differing
+from rsvl.runtime.tasks.agreement import Coverage, Measure, differing
+from rsvl.runtime.tasks.choices import compare_choices, cover_choices, lead
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
 
 ANSWER = "answer_logits"
-MAX_DIFFERENCE = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 
 #: Of the smaller of two images' ground at least so much must be shown by the other, too.
 _SAME_PLACE = 0.5
-
-_TELLING = 4
-"""Samples from which on it says something that all have the same answer."""
 
 SENSORS = "sensors"
 ORDER = ("optical", "sar")
@@ -161,24 +157,14 @@ def compare(
     spec: ModelSpec, expected: Mapping[str, np.ndarray], actual: Mapping[str, np.ndarray], precision: str
 ) -> tuple[Measure, ...]:
     """The share of samples with the same answer, and the largest difference of a probability."""
-    limit = allowed(MAX_DIFFERENCE, precision)
-    wanted, found = softmax(expected[ANSWER]), softmax(actual[ANSWER])
-    of_expected = found[np.arange(len(found)), wanted.argmax(axis=1)]
-    alike = of_expected >= found.max(axis=1) - limit
-    return (
-        Measure("same answers", float(alike.mean()), 1.0, at_least=True),
-        Measure("probability difference", float(np.abs(wanted - found).max()), limit),
-    )
+    return compare_choices("answers", expected[ANSWER], actual[ANSWER], precision)
 
 
 def coverage(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> Coverage:
     """What `differing` says, and how many answers there were."""
-    found, answers = differing(spec, expected), len(set(expected[ANSWER].argmax(axis=1).tolist()))
-    lack = "every sample has the same answer" if answers == 1 and len(expected[ANSWER]) >= _TELLING else ""
-    return Coverage({**found.values, "answers": answers}, found.lack or lack)
+    return cover_choices("answer", "answers", differing(spec, expected), expected[ANSWER])
 
 
 def margin(spec: ModelSpec, expected: Mapping[str, np.ndarray]) -> np.ndarray:
     """The likeliest answer's lead over the second."""
-    ordered = np.sort(softmax(expected[ANSWER]), axis=1)
-    return ordered[:, -1] - ordered[:, -2] if ordered.shape[1] > 1 else ordered[:, -1]
+    return lead(expected[ANSWER])

@@ -105,13 +105,6 @@ def test_every_format_gives_the_same_tensors(write: Callable, tmp_path: Path) ->
         assert torch.equal(read[key], value), key
 
 
-def test_another_activation_is_warned_of(tmp_path: Path) -> None:
-    save_file(hugging_face_state(), tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"hidden_act": "gelu"}}))
-    with pytest.warns(UserWarning, match="trained with gelu"):
-        load_encoder_weights(Encoders(clip_config()), tmp_path)
-
-
 class Harmful:
     """Pickles as a call that creates a file named `harm` where it is read."""
 

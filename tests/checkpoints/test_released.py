@@ -137,7 +137,7 @@ def test_half_a_download_is_named(tmp_path: Path) -> None:
     write_released(released_state(trained()), tmp_path / "lavt.pth")
     whole = (tmp_path / "lavt.pth").read_bytes()
     (tmp_path / "lavt.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="damaged or of another type"):
+    with pytest.raises(CheckpointError, match=r"beginning of a PyTorch file .* download it again"):
         load_weights(fresh(), tmp_path / "lavt.pth")
 
 

@@ -136,9 +136,9 @@ def stages(model: SwinEncoder, pictures: Tensor) -> list[Tensor]:
     return outputs
 
 
-def reference_stages(pictures: Tensor) -> list[Tensor]:
+def reference_stages(pictures: Tensor, config: SwinConfig | None = None) -> list[Tensor]:
     """Transformers' own Swin with the same weights."""
-    model = randomised(SwinModel(swin_config()))
+    model = randomised(SwinModel(config or swin_config()))
     tokens, side = model.embeddings(pictures)
     encoded = model.encoder(
         tokens, side, output_hidden_states=True, output_hidden_states_before_downsampling=True, return_dict=True

@@ -13,7 +13,7 @@ import pytest
 from rsvl.runtime.backends.tensorrt.keys import Builder, EngineKey, source_hash
 from rsvl.runtime.backends.tensorrt.store import EngineStore
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.manifest import VQA, Manifest
+from rsvl.runtime.manifest import CLASSIFICATION, VQA, Manifest
 from tests.support.outcome import Rsvl
 from tests.support.toy_bundle import SIZE, write_bundle, write_manifest
 from tests.support.toy_tasks import write_task_bundle
@@ -92,7 +92,14 @@ def test_packed_bundle_is_described_alike(rsvl: Rsvl, bundle: Path, tmp_path: Pa
     assert file["packed"] and {**file, "bundle": "", "packed": False} == {**folder, "bundle": ""}
 
 
-@pytest.mark.parametrize(("task", "said"), [(VQA, "answers:       3"), ("doubling", "task:          doubling")])
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (VQA, "answers:       3"),
+        (CLASSIFICATION, "classes:       red, green, blue (3; temperature 1)"),
+        ("doubling", "task:          doubling"),
+    ],
+)
 def test_bundle_of_every_task_is_described(rsvl: Rsvl, task: str, said: str, tmp_path: Path) -> None:
     shown = rsvl("info", write_task_bundle(tmp_path / "toy", task))
     assert shown.code == 0 and said in shown.out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA
+from rsvl.runtime.manifest import CLASSIFICATION, GROUNDING, MATCHING, VQA
 from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 from tests.support.toy_tasks import write_task_bundle
@@ -19,7 +19,9 @@ from tests.support.toy_tasks import write_task_bundle
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The toy bundle of each task; read only."""
     folder = tmp_path_factory.mktemp("tasks")
-    return {task: write_task_bundle(folder / task, task) for task in (GROUNDING, VQA, MATCHING, "doubling")}
+    return {
+        task: write_task_bundle(folder / task, task) for task in (CLASSIFICATION, GROUNDING, VQA, MATCHING, "doubling")
+    }
 
 
 @pytest.fixture
@@ -149,3 +151,47 @@ def test_data_set_of_another_task_exits_2(rsvl: Rsvl, bundles: dict[str, Path], 
 def test_segmenter_of_optical_images_refuses_sar(rsvl: Rsvl, bundle: Path, radar: Path, tmp_path: Path) -> None:
     outcome = rsvl("run", bundle, "--sar", radar, "-t", "red", "-o", tmp_path)
     assert outcome.code == 2 and "takes optical images, not sar" in outcome.error
+
+
+def test_run_of_a_classifier_prints_its_classes(
+    rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path
+) -> None:
+    outcome = rsvl("run", bundles[CLASSIFICATION], red, "-o", tmp_path, "--limit", 2)
+    assert outcome.code == 0 and [line.split()[-1] for line in outcome.out.splitlines()[1:]] == ["red", "green"]
+    (found,) = rsvl("run", bundles[CLASSIFICATION], red, "-o", tmp_path, "--json").json["images"][0]["found"]
+    assert found["label"] == "red" and sum(found["probabilities"].values()) == pytest.approx(1)
+    assert "leave --text out" in rsvl("run", bundles[CLASSIFICATION], red, "-t", "red", "-o", tmp_path).error
+    assert "leave --mask out" in rsvl("run", bundles[CLASSIFICATION], red, "--mask", "-o", tmp_path).error
+
+
+def test_run_of_a_classifier_on_a_scene_is_a_line_per_tile(
+    rsvl: Rsvl, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16, 2] = pixels[:, 16:, 1] = 250
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    shown = rsvl("run", bundles[CLASSIFICATION], tmp_path / "scene.png", "-o", tmp_path, "--tile", 16).out
+    assert "x 0–16, y 0–16: 1.00  blue\n  x 16–32, y 0–16: 1.00  green" in shown
+
+
+def test_classes_are_named_at_export(rsvl: Rsvl, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from rsvl import registry
+    from rsvl.cli.class_names import name_classes
+
+    names = _written(tmp_path / "names.txt", "\n".join(f"kind {index}" for index in range(10)) + "\n\n")
+    network = registry.create("bamta-tiny")
+    with pytest.warns(UserWarning, match=r"class 0, class 1 …; name them with --classes FILE"):
+        name_classes(network, None)
+    name_classes(network, names)
+    assert network.spec.classes[1:3] == ("kind 1", "kind 2")
+    export = ("export", "-m", "bamta-tiny", "--weights", "random", "-o", tmp_path / "b.bundle", "--classes")
+    assert "class names for the 10 classes" in rsvl(*export, _written(tmp_path / "few.txt", "a\nb")).error
+    assert "cannot be read" in rsvl(*export, tmp_path / "none.txt").error
+    other = ("export", "-m", "clip-tiny", "--weights", "random", "-o", tmp_path / "b.bundle", "--classes", names)
+    assert "leave --classes out" in rsvl(*other).error and not (tmp_path / "b.bundle").exists()
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

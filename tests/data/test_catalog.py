@@ -36,7 +36,7 @@ def test_empty_root_names_the_missing_file(tmp_path: Path, name: str) -> None:
             QuestionDataset,
             "dior-rsvg has expressions, not the questions wanted here: take one of rsvqa-lr",
         ),
-        ("nothing", QuestionDataset, "unknown dataset 'nothing': choose one of dior-rsvg, "),
+        ("nothing", QuestionDataset, "unknown dataset 'nothing': choose one of aid, coco, coco-weak-masks, "),
     ],
 )
 def test_other_kind_of_dataset_names_those_that_fit(tmp_path: Path, name: str, kind: type, fit: str) -> None:

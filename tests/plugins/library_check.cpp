@@ -85,7 +85,7 @@ std::vector<int> output_dims(IPluginV3* plugin, std::vector<int> ranks) {
 
 int main(int, char** arguments) {
     Creators creators = load(arguments[1]);
-    CHECK(creators.size() == 2);
+    CHECK(creators.size() == 3);
     auto const FP32 = DataType::kFLOAT, FP16 = DataType::kHALF, BF16 = DataType::kBF16;
 
     int32_t const size = 3, wrong = 4;
@@ -116,4 +116,12 @@ int main(int, char** arguments) {
     CHECK((output_dims(moe, {4, 2, 3, 3, 4}) == std::vector<int>{0, 1, 2, 10}));
     CHECK(shapes(moe, {{2, 9, 8, 4}, {5, 4}, {3, 2, 4}, {3, 5, 2}, {2, 1, 1, 3}}) == 0);
     CHECK(shapes(moe, {{2, 9, 8, 4}, {5, 4}, {3, 2, 4}, {3, 5, 2}, {2, 2, 1, 3}}) != 0);
+
+    auto* scan = creators.at("SelectiveScan")->createPlugin("node", &none, TensorRTPhase::kBUILD);
+    CHECK(scan);
+    CHECK(supports(scan, {FP16, FP32, FP32, FP16, FP16, FP32, FP16}));
+    CHECK(!supports(scan, {FP16, FP16, FP16, FP32, FP16, FP16, FP16}));
+    CHECK((output_dims(scan, {3, 3, 2, 3, 3, 1}) == std::vector<int>{0, 1, 2}));
+    CHECK(shapes(scan, {{2, 5, 9}, {2, 5, 9}, {5, 16}, {2, 16, 9}, {2, 16, 9}, {5}}) == 0);
+    CHECK(shapes(scan, {{2, 5, 9}, {2, 5, 9}, {5, 16}, {2, 16, 9}, {2, 9, 16}, {5}}) != 0);
 }

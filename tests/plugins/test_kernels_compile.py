@@ -49,7 +49,7 @@ def test_source_compiles_to_a_kernel_of_each_type(
     name: str, architecture: int, compiler: Callable[[Path, int, Path], bytes], tmp_path: Path
 ) -> None:
     code = compiler(OPERATIONS[name].source, architecture, tmp_path)
-    kernel = {"RotatedConv2d": "rotated_conv2d", "LoRAMoE": "lora_moe"}[name]
+    kernel = OPERATIONS[name].source.stem.replace("rotated_conv", "rotated_conv2d")
     for dtype in ("float32", "float16", "bfloat16"):
         assert f"{kernel}_{dtype}\0".encode() in code
 

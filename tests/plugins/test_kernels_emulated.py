@@ -11,8 +11,8 @@ from rsvl.benchmarks.laboratory.kernel_cases import (
     CONV_CASES,
     DTYPES,
     MOE_CASES,
-    ConvCase,
-    MoeCase,
+    SCAN_CASES,
+    KernelCase,
     described,
     error,
     output_shape,
@@ -23,6 +23,8 @@ from rsvl.plugins.lora_moe import shared_bytes as moe_shared_bytes
 from rsvl.plugins.operation import Operation, Tensor
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.rotated_conv import shared_bytes as conv_shared_bytes
+from rsvl.plugins.selective_scan import SelectiveScan
+from rsvl.plugins.selective_scan import shared_bytes as scan_shared_bytes
 from rsvl.runtime.errors import RsvlError, UsageError
 from tests.support.emulated_driver import CUresult, EmulatedDriver
 from tests.support.kernel_emulator import build_emulator
@@ -61,14 +63,15 @@ def start(operation: Operation, inputs: list[torch.Tensor]) -> torch.Tensor:
     return y
 
 
-CASES: dict[str, ConvCase | MoeCase] = {
+CASES: dict[str, KernelCase] = {
     **{f"RotatedConv2d: {name}": case for name, case in CONV_CASES.items()},
     **{f"LoRAMoE: {name}": case for name, case in MOE_CASES.items()},
+    **{f"SelectiveScan: {name}": case for name, case in SCAN_CASES.items()},
 }
 #: All in the type with tensor cores; in the others, where they go another way.
 RUNS = [(name, "float16") for name in CASES] + [
     (f"{operation}: odd sizes, batch", dtype)
-    for operation in ("RotatedConv2d", "LoRAMoE")
+    for operation in ("RotatedConv2d", "LoRAMoE", "SelectiveScan")
     for dtype in ("float32", "bfloat16")
 ]
 RUNS += [(name, "float32") for name in CASES if "several" in name]
@@ -91,6 +94,9 @@ def test_shared_memory_is_counted_alike_in_python_and_in_the_sources(library: ct
                 expected = library.emulated_conv_shared_bytes(element, kernel, bases)
                 assert conv_shared_bytes(element, kernel, bases) == expected
     assert [moe_shared_bytes(experts) for experts in (1, 8)] == [library.emulated_moe_shared_bytes(e) for e in (1, 8)]
+    assert [scan_shared_bytes(states) for states in (1, 64)] == [
+        library.emulated_scan_shared_bytes(states) for states in (1, 64)
+    ]
 
 
 def tensors(*shapes: tuple[int, ...]) -> list[Tensor]:
@@ -132,6 +138,9 @@ def test_refusal_of_the_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         (LoRAMoE(), [(9, 4), (5, 4), (3, 2, 4), (3, 5, 3), (9, 3)], "channels, experts or ranks differ"),
         (LoRAMoE(), [(9, 4), (5, 4), (3, 2, 4), (3, 5, 2), (3, 3)], "does not broadcast"),
         (LoRAMoE(), [(2**16, 2**15, 1), (5, 1), (1, 1, 1), (1, 5, 1), (1, 1, 1)], "split the batch"),
+        (SelectiveScan(), [(2, 5), (2, 5), (5, 3), (2, 3, 4), (2, 3, 4), (5,)], r"x and dt \[B, D, L\]"),
+        (SelectiveScan(), [(2, 5, 4), (2, 5, 4), (5, 3), (2, 3, 4), (2, 4, 3), (5,)], "differ between the tensors"),
+        (SelectiveScan(), [(1, 1, 1), (1, 1, 1), (1, 65), (1, 65, 1), (1, 65, 1), (1,)], "at most 64 states"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused_before_the_kernel_starts(

@@ -52,7 +52,7 @@ def test_register_registers_each_named_operation_once(registry: fake_tensorrt.IP
     assert [name for name, _, _ in registry.creators] == ["LoRAMoE"]
     rsvl.plugins.register()
     rsvl.plugins.register()
-    assert sorted(registry.creators) == [("LoRAMoE", "1", ""), ("RotatedConv2d", "1", "")]
+    assert sorted(registry.creators) == [(name, "1", "") for name in ("LoRAMoE", "RotatedConv2d", "SelectiveScan")]
 
 
 def test_plugin_of_another_library_is_named(registry: fake_tensorrt.IPluginRegistry) -> None:
@@ -62,7 +62,7 @@ def test_plugin_of_another_library_is_named(registry: fake_tensorrt.IPluginRegis
 
 
 def test_unknown_plugin_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="no TensorRT plugin 'Conv': there are LoRAMoE, RotatedConv2d"):
+    with pytest.raises(UsageError, match="no TensorRT plugin 'Conv': there are LoRAMoE, RotatedConv2d, SelectiveScan"):
         rsvl.plugins.register(["Conv"])
 
 
@@ -112,6 +112,8 @@ def test_only_full_tensorrt_is_accepted(monkeypatch: pytest.MonkeyPatch, install
         ("LoRAMoE", {}, [BF16] * 6, True),
         ("LoRAMoE", {}, [FLOAT, HALF, FLOAT, FLOAT, FLOAT, FLOAT], False),
         ("LoRAMoE", {}, [FLOAT] * 5, False),
+        ("SelectiveScan", {}, [HALF, FLOAT, FLOAT, HALF, HALF, FLOAT, HALF], True),
+        ("SelectiveScan", {}, [HALF, HALF, HALF, FLOAT, HALF, HALF, HALF], False),
     ],
 )
 def test_plugin_supports_what_its_kernel_takes(
@@ -135,6 +137,13 @@ def test_plugin_supports_what_its_kernel_takes(
             "rotated_conv2d_float16",
         ),
         ("LoRAMoE", {}, [(2, 9, 8, 4), (5, 4), (3, 2, 4), (3, 5, 2), (2, 1, 1, 3)], (2, 9, 8, 5), "lora_moe_float16"),
+        (
+            "SelectiveScan",
+            {},
+            [(2, 5, 9), (2, 5, 9), (5, 16), (2, 16, 9), (2, 16, 9), (5,)],
+            (2, 5, 9),
+            "selective_scan_float16",
+        ),
     ],
 )
 def test_saved_and_loaded_plugin_starts_the_kernel_on_the_stream(

@@ -116,6 +116,11 @@ def test_path_that_climbs_out_is_refused(name: str, bundle: Path) -> None:
     assert "leaves the bundle" in refusal(bundle, check=False)
 
 
+def test_name_longer_than_names_are_is_refused_in_a_few_words(bundle: Path) -> None:
+    change_manifest(bundle, lambda data: data["files"].update({"x" * 5000: "0" * 64}))
+    assert "a file name of 5000 letters" in refusal(bundle, check=False) and len(refusal(bundle, check=False)) < 500
+
+
 @pytest.mark.parametrize("name", ["../text.onnx", "/tmp/text.onnx", "..\\text.onnx"])
 def test_packed_path_that_climbs_out_writes_nothing(bundle: Path, tmp_path: Path, name: str) -> None:
     message = refusal(pack(bundle, tmp_path / "toy.rsvl", text=name))

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import BundleError
-from rsvl.runtime.manifest import Manifest
+from rsvl.runtime.manifest import GROUNDING, Manifest
 from rsvl.runtime.tasks.segmentation import MIN_IOU
 from tests.support.toy_bundle import FUSED, toy_spec, write_bundle, write_manifest
 
@@ -138,3 +139,20 @@ def with_header(path: Path, text: bytes) -> None:
     text += b" " * (-(10 + len(text) + 1) % 64) + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("image.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+
+
+def test_dead_model_fails(bundle: Path) -> None:
+    model = onnx.load(bundle / "head.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name == "thirty":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros((), np.float32), "thirty"))
+    onnx.save(model, bundle / "head.onnx")
+    change_golden(bundle, mask_logits=np.zeros_like(golden(bundle)["mask_logits"]))
+    report = check(bundle, threads=1)
+    assert [measure.name for measure in report.measures if not measure.passed] == ["samples that differ"]
+
+
+def test_bundle_of_another_task_than_its_graphs_is_refused(bundle: Path) -> None:
+    write_manifest(bundle, Manifest(replace(toy_spec(), task=GROUNDING), "fp32"))
+    with pytest.raises(BundleError, match="give no scores, as visual-grounding must"):
+        check(bundle, threads=1)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from rsvl.modules.encoders.clip import CLIPImageEncoder, CLIPTextEncoder
 
 State = dict[str, Tensor]
+OPEN_CLIP_FILE = "open_clip_model.safetensors"
 # Start 60, end 61, padding 0.
 TOKENS = torch.tensor([[60, 5, 9, 61, 0, 0, 0], [60, 7, 61, 0, 0, 0, 0]])
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -57,10 +63,11 @@ class Encoders(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int, eps: float, quick: bool) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.ln_1, self.ln_2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.quick = quick
         self.mlp = nn.Module()
         self.mlp.c_fc, self.mlp.c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
@@ -68,13 +75,14 @@ class _Block(nn.Module):
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, attn_mask=mask, need_weights=False)[0]
         hidden = self.mlp.c_fc(self.ln_2(x))
-        return x + self.mlp.c_proj(hidden * torch.sigmoid(1.702 * hidden))
+        active = hidden * torch.sigmoid(1.702 * hidden) if self.quick else nn.functional.gelu(hidden)
+        return x + self.mlp.c_proj(active)
 
 
 class _Transformer(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *layers: Any) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList([_Block(width), _Block(width)])
+        self.resblocks = nn.ModuleList([_Block(width, *layers), _Block(width, *layers)])
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         for block in self.resblocks:
@@ -83,13 +91,13 @@ class _Transformer(nn.Module):
 
 
 class _Visual(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, heads: int, eps: float, quick: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 4, 4, bias=False)
         self.class_embedding = nn.Parameter(torch.zeros(16))
         self.positional_embedding = nn.Parameter(torch.zeros(17, 16))
-        self.ln_pre, self.ln_post = nn.LayerNorm(16), nn.LayerNorm(16)
-        self.transformer = _Transformer(16)
+        self.ln_pre, self.ln_post = nn.LayerNorm(16, eps), nn.LayerNorm(16, eps)
+        self.transformer = _Transformer(16, heads, eps, quick)
         self.proj = nn.Parameter(torch.zeros(16, 8))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -99,15 +107,18 @@ class _Visual(nn.Module):
 
 
 class OpenAICLIP(nn.Module):
-    """CLIP with the parameters, names and formulas of OpenAI's release (`clip/model.py`), sized as `clip_config()`."""
+    """CLIP with the parameters, names and formulas of OpenAI's release (`clip/model.py`), sized as `clip_config()`.
 
-    def __init__(self) -> None:
+    The heads of both encoders, the epsilon of all norms and the activation may be others, as open_clip has them.
+    """
+
+    def __init__(self, heads: tuple[int, int] = (2, 2), eps: float = 1e-5, quick: bool = True) -> None:
         super().__init__()
-        self.visual = _Visual()
+        self.visual = _Visual(heads[0], eps, quick)
         self.token_embedding = nn.Embedding(62, 12)
         self.positional_embedding = nn.Parameter(torch.zeros(7, 12))
-        self.transformer = _Transformer(12)
-        self.ln_final = nn.LayerNorm(12)
+        self.transformer = _Transformer(12, heads[1], eps, quick)
+        self.ln_final = nn.LayerNorm(12, eps)
         self.text_projection = nn.Parameter(torch.zeros(12, 8))
         self.logit_scale = nn.Parameter(torch.zeros(()))
         self.register_buffer("input_resolution", torch.tensor(16))
@@ -130,6 +141,23 @@ def randomised(model: nn.Module) -> nn.Module:
 def openai_state() -> State:
     """A state dict in OpenAI's layout."""
     return dict(randomised(OpenAICLIP()).state_dict())
+
+
+def open_clip_config(**model: Any) -> dict[str, Any]:
+    """What open_clip writes beside weights of these sizes, with changes to its `model_cfg`."""
+    vision = {"image_size": 16, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4}
+    text = {"context_length": 7, "vocab_size": 62, "width": 12, "heads": 2, "layers": 2}
+    pixels = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+    shown = {"interpolation": "bicubic", "resize_mode": "squash"}
+    cfg = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text, **model}
+    return {"model_cfg": cfg, "preprocess_cfg": {**pixels, **shown}}
+
+
+def write_open_clip_folder(folder: Path, model: nn.Module | None = None, **model_cfg: Any) -> None:
+    """Weights in OpenAI's names with open_clip's configuration, as open_clip publishes them."""
+    state = openai_state() if model is None else dict(model.state_dict())
+    save_file({key: value for key, value in state.items() if key != "input_resolution"}, folder / OPEN_CLIP_FILE)
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(**model_cfg)))
 
 
 def hugging_face_state() -> State:

@@ -2,7 +2,7 @@
 
 Images are 8×8 in colour. The grounder's regions are the image's four quarters with their mean colours as embeddings;
 the answerer's answer is the channel named by the question, where an image is present; the matcher compares mean colours
-with colours; the plain module doubles a number.
+with colours; the classifier's logits are `SCALE` times the mean colour; the plain module doubles a number.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from rsvl.runtime.manifest import (
+    CLASSIFICATION,
     GROUNDING,
     MATCHING,
     VQA,
@@ -131,6 +132,15 @@ MATCHER: dict[str, tuple[GraphSpec, list[Node]]] = {
         ],
     ),
 }
+CLASSIFIER: dict[str, tuple[GraphSpec, list[Node]]] = {
+    "image": (
+        GraphSpec("image", (PICTURE,), (tensor("logits", 3),), "image.onnx"),
+        [
+            ("ReduceMean", ["image", "two_three"], ["mean"], {"keepdims": 0}),
+            ("Mul", ["mean", "scale"], ["logits"], {}),
+        ],
+    )
+}
 PLAIN: dict[str, tuple[GraphSpec, list[Node]]] = {
     "double": (
         GraphSpec("double", (tensor("x", 2),), (tensor("y", 2),), "double.onnx"),
@@ -153,13 +163,14 @@ TOYS = {
     GROUNDING: (GROUNDER, (image(sensors=("optical", "sar")),), ()),
     VQA: (ANSWERER, PAIR, ("no", "yes", "bright")),
     MATCHING: (MATCHER, (image(),), ()),
+    CLASSIFICATION: (CLASSIFIER, (image(),), ("red", "green", "blue")),
     "doubling": (PLAIN, (), ()),
 }
 
 
 def write_task_bundle(folder: Path, task: str) -> Path:
     """Writes the toy bundle of a task."""
-    toy, images, answers = TOYS[task]
+    toy, images, words = TOYS[task]
     folder.mkdir(parents=True)
     spec = ModelSpec(
         "toy",
@@ -168,7 +179,7 @@ def write_task_bundle(folder: Path, task: str) -> Path:
         images,
         TextSpec(LENGTH) if "text" in toy else None,
         tuple(graph for graph, _ in toy.values()),
-        answers=answers,
+        **{"classes" if task == CLASSIFICATION else "answers": words},
     )
     for graph, nodes in toy.values():
         onnx.save(_onnx(graph, nodes), folder / graph.file)

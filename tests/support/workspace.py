@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rsvl.data.synth import write
-from rsvl.runtime.manifest import GROUNDING, MATCHING, VQA
+from rsvl.runtime.manifest import CLASSIFICATION, GROUNDING, MATCHING, VQA
 from tests.support.toy_bundle import write_bundle
 from tests.support.toy_tasks import write_task_bundle
 
@@ -17,14 +17,15 @@ def write_workspace(folder: Path) -> Path:
     """Writes toy bundles of every task, images and a synthetic dataset.
 
     - ``tiny.bundle`` segments what has the colour that a sentence names; ``grounder.bundle``, ``vqa.bundle``,
-      ``matcher.bundle`` and ``custom.bundle`` are those of `tests.support.toy_tasks`;
+      ``matcher.bundle``, ``classifier.bundle`` and ``custom.bundle`` are those of `tests.support.toy_tasks`;
     - ``squares.png`` is gray, 32 × 32, with a red square at x 10…20, y 5…15 and a blue one at x 20…28, y 18…30;
     - ``quarters.png`` is 16 × 16, red in its upper left quarter, blue in its lower right, black elsewhere; ``sar.png``
       is a bright SAR image of the same size;
     - ``scenes/`` is a dataset in RRSIS-D's layout: 4 images to train on, 2 to validate, 2 to test.
     """
     write_bundle(folder / "tiny.bundle")
-    for name, task in (("grounder", GROUNDING), ("vqa", VQA), ("matcher", MATCHING), ("custom", "doubling")):
+    tasks = {"grounder": GROUNDING, "vqa": VQA, "matcher": MATCHING, "classifier": CLASSIFICATION, "custom": "doubling"}
+    for name, task in tasks.items():
         write_task_bundle(folder / f"{name}.bundle", task)
     pixels = np.full((32, 32, 3), 128, np.uint8)
     pixels[5:15, 10:20] = (255, 0, 0)

@@ -24,7 +24,7 @@ from rsvl.data.records import (
 )
 from rsvl.metrics import ALL, Group
 from rsvl.runtime.errors import InputError
-from rsvl.runtime.manifest import GROUNDING, MATCHING, SEGMENTATION, VQA
+from rsvl.runtime.manifest import CLASSIFICATION, GROUNDING, MATCHING, SEGMENTATION, VQA
 from rsvl.tasks import evaluation_of
 from rsvl.tasks.contract import EvalOptions, SampleRecord
 from rsvl.tasks.segmentation.packing import pack, unpack
@@ -75,11 +75,27 @@ class Guesses:
     def answers(self, optical: Path, sar: Path, questions: list[str]) -> list[str]:
         return [("yes", "no")[int(self.rng.integers(2))] for _ in questions]
 
+    classes = ("field", "port", "sea", "town")
+
+    def probabilities(self, images: list[Path]) -> np.ndarray:
+        found = self.rng.random((len(images), len(self.classes)))
+        return found / found.sum(axis=1, keepdims=True)
+
     def embed_images(self, images: list[Path]) -> np.ndarray:
         return self.rng.normal(size=(len(images), 4)).astype(np.float32)
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return self.rng.normal(size=(len(texts), 4)).astype(np.float32)
+
+
+class Classifying:
+    """Random probabilities of scene classes."""
+
+    def __init__(self, guesses: Guesses) -> None:
+        self.classes, self._guesses = guesses.classes, guesses
+
+    def __call__(self, images: list[Path]) -> np.ndarray:
+        return self._guesses.probabilities(images)
 
 
 def questions(folder: Path) -> QuestionDataset:
@@ -146,6 +162,12 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], Callable[[Guesses], Any], Cal
         lambda guesses: guesses,
         lambda report: {ALL: report.found.top1, **{("class", k): v for k, (_, v) in report.found.by_class.items()}},
     ),
+    "own classes": (
+        CLASSIFICATION,
+        scenes,
+        lambda guesses: Classifying(guesses),
+        lambda report: {ALL: report.top1, **{("class", k): v.recall for k, v in report.by_class.items()}},
+    ),
     "captions": (
         MATCHING,
         captions,
@@ -185,6 +207,7 @@ DISAGREEING = {
     "no box": (GROUNDING, [0, 0, 4, 4], None, 0.0),
     "no boxes": (GROUNDING, None, None, 1.0),
     "another answer": (VQA, "yes", "no", 0.0),
+    "another class of its own": (CLASSIFICATION, "port", "field", 0.0),
     "another class": (MATCHING, "port", "field", 0.0),
 }
 

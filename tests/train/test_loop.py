@@ -13,6 +13,7 @@ import torch
 
 from rsvl.checkpoints import load_weights
 from rsvl.data import ReferringDataset, open_dataset
+from rsvl.data.mixtures import Augmented, Mixture
 from rsvl.data.synth import write
 from rsvl.models.cd2fsan import CD2FSAN, TINY
 from rsvl.runtime.errors import InputError, UsageError
@@ -20,7 +21,9 @@ from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import join
 from rsvl.tasks.segmentation.training import SegmentationSampler
 from rsvl.train.config import TrainConfig
-from rsvl.train.loop import State, optimizers, train, warmup_cosine
+from rsvl.train.loop import State, optimizers, train
+from rsvl.train.schedules import one_cycle, warmup_cosine
+from tests.support.coco_file import write as write_coco
 
 SMALL = replace(
     TINY,
@@ -197,6 +200,55 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
+@pytest.mark.parametrize(("warmup", "steps"), [(15, 100), (4, 20)])
+def test_one_cycle_is_pytorchs(warmup, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    shape = {"pct_start": (warmup + 1) / steps, "div_factor": 10, "final_div_factor": 1000}
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, cycle_momentum=False, **shape)
+    for step in range(steps):
+        assert one_cycle(step, warmup, steps) == pytest.approx(reference.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            reference.step()
+
+
+def test_sgd_has_momentum_and_decays_matrices_only():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    (found,) = optimizers(layers, replace(CONFIG, optimizer="sgd", weight_decay=5e-4))
+    assert isinstance(found, torch.optim.SGD) and found.defaults["nesterov"] and found.defaults["momentum"] == 0.9
+    decays = {tuple(p.shape): group["weight_decay"] for group in found.param_groups for p in group["params"]}
+    assert decays == {(4, 3, 3, 3): 5e-4, (4,): 0.0}
+
+
+def test_run_of_a_version_without_an_option_is_resumed(sets, tmp_path):
+    train(small(), *sets, tmp_path, replace(CONFIG, epochs=1, val_limit=1, epoch_images=4))
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content["config"]["schedule"], content["config"]["augment"]
+    torch.save(content, tmp_path / "last.pt")
+    config = replace(CONFIG, epochs=1, val_limit=1, epoch_images=4)
+    assert train(small(), *sets, tmp_path, config, resume=True).epoch == 1
+    with pytest.raises(InputError, match="other schedule"):
+        train(small(), *sets, tmp_path, replace(config, schedule="one-cycle"), resume=True)
+
+
+def test_what_the_weights_do_not_tell_is_kept_in_the_state_to_resume_from(sets, tmp_path):
+    config = replace(CONFIG, epochs=1, val_limit=1, epoch_images=4)
+    model, same, again = small(), small(), small()
+    for each in (model, same):
+        each.load_extra_state({"image_encoder.heads": "2", "image_mean": "0.5, 0.5, 0.5"})
+    train(model, *sets, tmp_path, config)
+    load_weights(again, tmp_path / "last.pt")
+    assert again.extra_state() == model.extra_state()
+    assert train(same, *sets, tmp_path, config, resume=True).epoch == 1
+    with pytest.raises(InputError, match=r"a run with other image_encoder\.heads, image_mean: give the weights"):
+        train(small(), *sets, tmp_path, config, resume=True)
+
+
+def test_augmentation_that_the_task_lacks_is_refused(sets, tmp_path):
+    with pytest.raises(UsageError, match="--augment: the images of this task are not varied"):
+        train(small(), *sets, tmp_path, replace(CONFIG, augment=True))
+
+
 def test_sampler_gives_sentences_with_their_own_masks(sets):
     model, train_set = small(), sets[0]
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.text)
@@ -245,3 +297,20 @@ def test_class_masks_unite_what_is_said_of_each_class(sets):
             masks = [train_set.mask(record, r) for r in record.referrings if r.category == name and not r.no_target]
             shares = [m.reshape(32, 2, 32, 2).mean(axis=(1, 3)) for m in masks]
             np.testing.assert_allclose(plane.numpy(), np.max([np.zeros((32, 32)), *shares], axis=0), atol=1e-6)
+
+
+def test_mixture_validates_on_each_set_and_knows_only_its_own_classes(sets, tmp_path):
+    own = open_dataset("coco-weak-masks", write_coco(tmp_path / "own"), "all")
+    mixture = Mixture([sets[0], Augmented(own)], [1, 2])
+    state = train(small(), mixture, [sets[1], own], tmp_path / "run", replace(CONFIG, epochs=1, epoch_images=6))
+    (row,) = state.history
+    each = [report["mIoU"] for report in row["sets"].values()]
+    assert list(row["sets"]) == ["1: rrsis-d", "2: coco-weak-masks"] and row["mIoU"] == pytest.approx(np.mean(each))
+    model = small()
+    sampler = SegmentationSampler(
+        mixture, model.spec, Tokenizer.from_file(model.tokenizer_json(), model.spec.text), sentences=2, seed=0
+    )
+    for index, part in ((0, sets[0]), (len(mixture) - 3, own)):
+        planes = sampler[index].class_masks[0].flatten(1)
+        known = [name for name, plane in zip(mixture.categories, planes, strict=True) if (plane >= 0).all()]
+        assert known == list(part.categories) and ((planes == -1).all(1) | (planes >= 0).all(1)).all()

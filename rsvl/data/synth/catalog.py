@@ -81,6 +81,3 @@ VARIANT_NOUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "car": ("vehicle", ("car",)),
     "truck": ("vehicle", ("truck", "lorry")),
 }
-
-#: Plural-safe indefinite article, where the first letter misleads.
-AN_WORDS: frozenset[str] = frozenset({"airplane", "aircraft", "athletics track", "oil tank", "orange"})

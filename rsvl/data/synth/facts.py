@@ -74,6 +74,14 @@ class Facts:
                 apart = ((borders[i][:, None] - borders[j][None]) ** 2).sum(-1).min()
                 self.gaps[i, j] = self.gaps[j, i] = np.sqrt(apart)
 
+    def noun_of(self, i: int) -> str:
+        """The noun that always names object i."""
+        return CATEGORIES[self.objects[i].category].nouns[0]
+
+    def size_words(self, i: int) -> tuple[str, str]:
+        """The superlatives of most and least that describe object i."""
+        return ("longest", "shortest") if CATEGORIES[self.objects[i].category].elongated else ("largest", "smallest")
+
     def noun(self, i: int, noun: str) -> Verdict:
         """Whether a noun names object i. A car or lorry too small to tell apart is borderline."""
         thing = self.objects[i]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from rsvl.data.synth.catalog import AN_WORDS, CATEGORIES, VARIANT_NOUNS
+from rsvl.data.synth.catalog import CATEGORIES, VARIANT_NOUNS
 from rsvl.data.synth.facts import DIRECTIONS, ZONES, Clause, Facts
 from rsvl.data.synth.scene import Expression, SceneObject
 
@@ -68,31 +68,25 @@ def _nouns(thing: SceneObject) -> list[str]:
     return nouns
 
 
-def _size_words(thing: SceneObject) -> tuple[str, str]:
-    return ("longest", "shortest") if CATEGORIES[thing.category].elongated else ("largest", "smallest")
-
-
-def _landmarks(facts: Facts) -> dict[int, list[Clause]]:
+def landmarks_of(facts: Facts) -> dict[int, list[Clause]]:
     """Objects that can serve as a reference, each with the shortest program that names it."""
     found: dict[int, list[Clause]] = {}
     for i, thing in enumerate(facts.objects):
         if not thing.clear:
             continue
-        noun: Clause = ("noun", CATEGORIES[thing.category].nouns[0])
+        noun: Clause = ("noun", facts.noun_of(i))
         if facts.unique([noun]) == i:
             found[i] = [noun]
         elif thing.colour and facts.unique([noun, ("colour", thing.colour)]) == i:
             found[i] = [noun, ("colour", thing.colour)]
         else:
-            for word in _size_words(thing):
+            for word in facts.size_words(i):
                 if facts.extreme([noun], word) == i:
                     found[i] = [noun, ("superlative", word)]
     return found
 
 
-def _programs(
-    facts: Facts, i: int, noun: str, landmarks: dict[int, list[Clause]]
-) -> Iterator[tuple[str, list[Clause]]]:
+def programs(facts: Facts, i: int, noun: str, landmarks: dict[int, list[Clause]]) -> Iterator[tuple[str, list[Clause]]]:
     """Every program that names object i and nothing else, with the kind it is weighted by."""
     thing = facts.objects[i]
     name: Clause = ("noun", noun)
@@ -107,8 +101,8 @@ def _programs(
             yield "position", [name, zone]
         if tint and facts.unique([name, *tint, zone]) == i:
             yield "colour+position", [name, *tint, zone]
-    for word in (*_size_words(thing), "leftmost", "rightmost", "topmost", "bottommost"):
-        size = word in _size_words(thing)
+    for word in (*facts.size_words(i), "leftmost", "rightmost", "topmost", "bottommost"):
+        size = word in facts.size_words(i)
         superlative: Clause = ("superlative", word)
         if facts.extreme([name], word) == i:
             yield "size" if size else "extreme", [name, superlative]
@@ -127,11 +121,11 @@ def _programs(
                 yield "colour+relation", [name, *tint, clause]
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _phrase(rng: np.random.Generator, program: Sequence[Clause], article: str = "the") -> str:
+def phrase(rng: np.random.Generator, program: Sequence[Clause], article: str = "the") -> str:
     """Word the noun, colour and superlative of a program as a noun phrase."""
     parts = dict(program)
     noun = str(parts["noun"])
@@ -139,33 +133,33 @@ def _phrase(rng: np.random.Generator, program: Sequence[Clause], article: str = 
         colour = str(parts["colour"])
         noun = f"{'grey' if colour == 'gray' and rng.random() < 0.3 else colour} {noun}"
     if "superlative" in parts:
-        noun = f"{_pick(rng, _SUPERLATIVE_WORDS[str(parts['superlative'])])} {noun}"
+        noun = f"{pick(rng, _SUPERLATIVE_WORDS[str(parts['superlative'])])} {noun}"
         article = "the"
     if article == "a":
-        article = "an" if any(noun.startswith(word) for word in AN_WORDS) else "a"
+        article = "an" if noun[0] in "aeio" else "a"
     return f"{article} {noun}"
 
 
-def _sentence(rng: np.random.Generator, program: Sequence[Clause], landmarks: dict[int, list[Clause]]) -> str:
+def sentence(rng: np.random.Generator, program: Sequence[Clause], landmarks: dict[int, list[Clause]]) -> str:
     """Word a whole program."""
     parts = dict(program)
     article = "a" if rng.random() < 0.15 else "the"
-    head = _phrase(rng, program, article)
+    head = phrase(rng, program, article)
     tail = ""
     if "zone" in parts:
-        tail = _pick(rng, ZONE_WORDS[str(parts["zone"])])
+        tail = pick(rng, ZONE_WORDS[str(parts["zone"])])
     for relation, words in _RELATION_WORDS.items():
         if relation in parts:
             landmark = int(parts[relation])  # type: ignore[call-overload]
-            tail = f"{_pick(rng, words)} {_phrase(rng, landmarks[landmark])}"
-    joint = _pick(rng, ("", "", "", "that is ", "located ")) if tail else ""
+            tail = f"{pick(rng, words)} {phrase(rng, landmarks[landmark])}"
+    joint = pick(rng, ("", "", "", "that is ", "located ")) if tail else ""
     return f"{head} {joint}{tail}".strip()
 
 
 def describe(rng: np.random.Generator, objects: Sequence[SceneObject], size: int) -> list[Expression]:
     """Word a scene's expressions: one or two for each object that can be told apart, and some without a target."""
     facts = Facts(objects, size)
-    landmarks = _landmarks(facts)
+    landmarks = landmarks_of(facts)
     found: list[Expression] = []
     for i in rng.permutation(len(objects)):
         thing = objects[int(i)]
@@ -173,7 +167,7 @@ def describe(rng: np.random.Generator, objects: Sequence[SceneObject], size: int
             continue
         options: dict[str, list[list[Clause]]] = {}
         for noun in _nouns(thing):
-            for kind, program in _programs(facts, int(i), noun, landmarks):
+            for kind, program in programs(facts, int(i), noun, landmarks):
                 options.setdefault(kind, []).append(program)
         wanted = 1 + int(rng.random() < 0.6)
         for _ in range(min(wanted, len(options))):
@@ -182,7 +176,7 @@ def describe(rng: np.random.Generator, objects: Sequence[SceneObject], size: int
             kind = str(rng.choice(kinds, p=weights / weights.sum()))
             choices = options.pop(kind)
             program = choices[int(rng.integers(len(choices)))]
-            found.append(Expression(_sentence(rng, program, landmarks), int(i), _kind(program), tuple(program)))
+            found.append(Expression(sentence(rng, program, landmarks), int(i), _kind(program), tuple(program)))
     found = found[:8]
     absent = sum(rng.random() < NO_TARGET_SHARE / (1 - NO_TARGET_SHARE) for _ in range(max(1, len(found))))
     for _ in range(absent):
@@ -197,18 +191,18 @@ def _nothing(rng: np.random.Generator, facts: Facts, landmarks: dict[int, list[C
     """Word a description that is false of every object: a category, a colour or a place with nothing of the sort."""
     present = sorted({thing.category for thing in facts.objects})
     for _ in range(12):
-        category = _pick(rng, present if present and rng.random() < 0.6 else list(CATEGORIES))
+        category = pick(rng, present if present and rng.random() < 0.6 else list(CATEGORIES))
         kind = CATEGORIES[category]
-        program: list[Clause] = [("noun", _pick(rng, kind.nouns))]
+        program: list[Clause] = [("noun", pick(rng, kind.nouns))]
         if len(set(kind.colours)) > 1 and rng.random() < 0.6:
-            program.append(("colour", _pick(rng, kind.colours)))
+            program.append(("colour", pick(rng, kind.colours)))
         draw = rng.random()
         if draw < 0.35:
-            program.append(("zone", _pick(rng, list(ZONES))))
+            program.append(("zone", pick(rng, list(ZONES))))
         elif draw < 0.6 and landmarks:
-            program.append((_pick(rng, [*DIRECTIONS, "next to"]), _pick_landmark(rng, landmarks)))
+            program.append((pick(rng, [*DIRECTIONS, "next to"]), _pick_landmark(rng, landmarks)))
         if all(verdict is False for verdict in facts.matching(program)):
-            return Expression(_sentence(rng, program, landmarks), None, _kind(program), tuple(program))
+            return Expression(sentence(rng, program, landmarks), None, _kind(program), tuple(program))
     return None
 
 

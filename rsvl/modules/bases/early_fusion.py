@@ -256,15 +256,16 @@ class EarlyFusionSegmenter(ReferringSegmenter):
         self._set_tokenizer(bert_tokenizer_json(path, self.preset.bert.vocabulary))
 
     def extra_state(self) -> dict[str, str]:
-        """The tokenizer that was given, if any."""
-        return {} if self._small_vocabulary else {"tokenizer": self._tokenizer or ""}
+        """See `ExportableModel`; and the tokenizer that was given, if any."""
+        return super().extra_state() | ({} if self._small_vocabulary else {"tokenizer": self._tokenizer or ""})
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
-        """Sets the tokenizer that was saved with the weights.
+        """See `ExportableModel`.
 
         Raises:
-            ValueError: it is not a tokenizer.
+            ValueError: an entry is damaged, or not a tokenizer.
         """
+        super().load_extra_state(extra)
         if "tokenizer" in extra and not self._small_vocabulary:
             self._set_tokenizer(extra["tokenizer"] or None)
 

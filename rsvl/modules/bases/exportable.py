@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from rsvl.modules.encoders.published import ConfiguredEncoder
 from rsvl.runtime.errors import UsageError
-from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.manifest import ImageSpec, ModelSpec
+
+IMAGE_ENCODER = "image_encoder"
+ENCODERS = (IMAGE_ENCODER, "text_encoder")
+"""The attributes under which models have their encoders."""
 
 
 class ExportableModel(nn.Module):
@@ -27,11 +34,14 @@ class ExportableModel(nn.Module):
         spec: the model's declaration.
         keep_fp32: submodules that stay in float32 in half-precision exports: module path → reason.
         unread: a regular expression for the entries of published checkpoints that no output depends on.
+        shows_as_encoder: whether images are prepared as for the published image encoder, size and resampling included;
+            otherwise the model keeps its own, and takes only mean and standard deviation.
     """
 
     spec: ModelSpec
     keep_fp32: Mapping[str, str] = MappingProxyType({})
     unread: ClassVar[str] = "(?!)"
+    shows_as_encoder: ClassVar[bool] = False
 
     def graph(self, name: str) -> nn.Module:
         """The module to export as graph `name` of `spec.graphs`.
@@ -72,11 +82,13 @@ class ExportableModel(nn.Module):
         yield
 
     def extra_state(self) -> dict[str, str]:
-        """What of the model neither its preset nor its weights tell, to be saved beside them; nothing by default.
+        """What of the model neither its preset nor its weights tell, to be saved beside them.
 
-        PyTorch's own ``get_extra_state`` would be an entry of the state dict, which holds tensors only here.
+        By default the settings of its encoders that have any (`ConfiguredEncoder`), below their names, and with an
+        image encoder the mean, standard deviation and resampling of its images. PyTorch's own ``get_extra_state``
+        would be an entry of the state dict, which holds tensors only here.
         """
-        return {}
+        return encoder_state(self)
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
         """Sets what `extra_state` gave when the weights were saved; other entries are ignored.
@@ -84,6 +96,7 @@ class ExportableModel(nn.Module):
         Raises:
             ValueError: an entry is damaged.
         """
+        load_encoder_state(self, extra)
 
     def tokenizer_json(self) -> str:
         """The model's tokenizer as `tokenizers` JSON text. A model that declares no text needs none.
@@ -92,6 +105,56 @@ class ExportableModel(nn.Module):
             UsageError: the model gives no tokenizer.
         """
         raise UsageError(f"{type(self).__name__} declares text and has no tokenizer: give it a method tokenizer_json")
+
+
+def encoder_state(model: nn.Module) -> dict[str, str]:
+    """The settings of a model's encoders that have any, below their names, and of the image encoder's images."""
+    encoders = _configured(model)
+    found = {f"{name}.{key}": value for name, encoder in encoders.items() for key, value in encoder.settings().items()}
+    spec = getattr(model, "spec", None)
+    return found | image_settings(spec.image) if spec is not None and IMAGE_ENCODER in encoders else found
+
+
+def load_encoder_state(model: Any, extra: Mapping[str, str]) -> None:
+    """Sets what `encoder_state` gave; other entries are ignored.
+
+    Raises:
+        ValueError: an entry is damaged.
+    """
+    encoders = _configured(model)
+    for name, encoder in encoders.items():
+        prefix = f"{name}."
+        encoder.configure({k.removeprefix(prefix): value for k, value in extra.items() if k.startswith(prefix)})
+    if getattr(model, "spec", None) is not None and IMAGE_ENCODER in encoders:
+        first, *others = model.spec.images
+        model.spec = replace(model.spec, images=(with_image_settings(first, extra), *others))
+
+
+def _configured(model: nn.Module) -> dict[str, ConfiguredEncoder]:
+    found = {name: getattr(model, name, None) for name in ENCODERS}
+    return {name: encoder for name, encoder in found.items() if isinstance(encoder, ConfiguredEncoder)}
+
+
+def image_settings(image: ImageSpec) -> dict[str, str]:
+    """How an image's pixels are prepared, as text."""
+    return {
+        "image_mean": ", ".join(map(str, image.mean)),
+        "image_std": ", ".join(map(str, image.std)),
+        "image_resize": image.resize,
+    }
+
+
+def with_image_settings(image: ImageSpec, settings: Mapping[str, str]) -> ImageSpec:
+    """An image prepared as `image_settings` say; what they do not say stays.
+
+    Raises:
+        ValueError: one is damaged.
+    """
+    told = {**image_settings(image), **settings}
+    mean, std = (tuple(map(float, told[f"image_{name}"].split(","))) for name in ("mean", "std"))
+    if not len(mean) == len(std) == image.channels or not all(map(math.isfinite, mean)) or not all(x > 0 for x in std):
+        raise ValueError(f"mean {told['image_mean']}, standard deviation {told['image_std']}")
+    return replace(image, mean=mean, std=std, resize=told["image_resize"])
 
 
 class _Graph(nn.Module):

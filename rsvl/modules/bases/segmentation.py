@@ -49,7 +49,7 @@ class ReferringSegmenter(ExportableModel, ABC):
                 encoded once however many sentences it has.
             masks: float [N, 1, h, w] in 0…1.
             class_tokens: int64 [K, T], the names of K classes, for the auxiliary loss; K may be 0.
-            class_masks: float [B, K, h, w] in 0…1, all that is known of each class in each image.
+            class_masks: float [B, K, h, w] in 0…1, where each class is in each image; -1 where that is not known.
 
         Returns:
             Mask logits float [N, 1, h, w]; with `masks`, the scalar loss.

@@ -137,11 +137,12 @@ class QuestionAnswerer(ExportableModel, ABC):
         self.spec = replace(self.spec, answers=answers, graphs=(*encoders, replace(head, outputs=(logits,))))
 
     def extra_state(self) -> dict[str, str]:
-        """The answers, which come from the training data."""
-        return {"answers": json.dumps(self.spec.answers)}
+        """See `ExportableModel`; and the answers, which come from the training data."""
+        return {**super().extra_state(), "answers": json.dumps(self.spec.answers)}
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
-        """Sets the answers that were saved with the weights."""
+        """See `ExportableModel`."""
+        super().load_extra_state(extra)
         if "answers" in extra:
             self.set_answers(json.loads(extra["answers"]))
 

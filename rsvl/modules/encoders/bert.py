@@ -8,10 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
+
+from rsvl.modules.encoders.published import (
+    Configuration,
+    Told,
+    settings_of,
+    transformer_settings,
+    with_settings,
+    with_weights_of,
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,59 @@ class BertWords(nn.Module):
         if not self.bert.encoder.layer:  # the embeddings alone
             own = {key: value for key, value in own.items() if key.startswith("embeddings.")}
         return {f"bert.{key}": value for key, value in own.items()}
+
+    def told(self, state: Mapping[str, Tensor], configuration: Configuration) -> Told:
+        """See `ConfiguredEncoder`; of Hugging Face's configuration."""
+        described = configuration.files.get(_CONFIGURATION)
+        return Told() if described is None else _told(state, configuration, described)
+
+    def settings(self) -> dict[str, str]:
+        """See `ConfiguredEncoder`: `heads`, `layer_norm_eps` and `activation`."""
+        return settings_of(self.bert.config)
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """See `ConfiguredEncoder`."""
+        config = with_settings(self.bert.config, settings, ACTIVATIONS)
+        if config is not None:
+            self.bert = with_weights_of(self.bert, BertModel(config, add_pooling_layer=False))
+
+
+ACTIVATIONS = ("gelu", "gelu_new", "relu")
+"""Of the feed-forward layers, those that BERTs are published with."""
+
+_CONFIGURATION = "config.json"
+
+
+def _told(state: Mapping[str, Tensor], configuration: Configuration, described: Mapping[str, Any]) -> Told:
+    kind = described.get("model_type")
+    if kind not in (None, "bert"):
+        raise configuration.refusal(_CONFIGURATION, f"model_type is {kind!r}, not 'bert': give weights of a BERT")
+    try:
+        config = BertConfig.from_dict(dict(described))
+        settings = settings_of(config)
+        transformer_settings(settings, config.hidden_size, ACTIVATIONS)
+    except Exception as error:  # the library raises what it likes for values that it cannot use
+        reason = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        problem = f"cannot be followed as a BERT's configuration ({reason}): give weights of a usual BERT"
+        raise configuration.refusal(_CONFIGURATION, problem) from None
+    for field, usual in (("position_embedding_type", "absolute"), ("is_decoder", False)):
+        if (value := described.get(field, usual)) != usual:
+            raise configuration.refusal(_CONFIGURATION, f"{field} is {value!r}, not {usual!r}: give a usual BERT")
+    weights = _sizes(state)
+    configuration.check(_CONFIGURATION, {field: getattr(config, field) for field in weights}, weights)
+    return Told(settings)
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The sizes of a BERT by the names of its configuration's fields, as far as its weights tell them."""
+    shapes = convert_bert(state, 1 << 30)
+    found: dict[str, int] = {}
+    if _WORDS in shapes:
+        found["vocab_size"], found["hidden_size"] = shapes[_WORDS].shape
+    if _POSITIONS in shapes:
+        found["max_position_embeddings"] = len(shapes[_POSITIONS])
+    layers = {key.split(".")[2] for key in shapes if key.startswith("encoder.layer.")}
+    return found | ({"num_hidden_layers": len(layers)} if layers else {})
 
 
 _WORDS = "embeddings.word_embeddings.weight"

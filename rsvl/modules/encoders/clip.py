@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
+from rsvl.modules.encoders.clip_configuration import ACTIVATIONS, told_of_images, told_of_text
 from rsvl.modules.encoders.clip_keys import convert_clip, convert_text_tower, fit_positions, image_part, is_clip
 from rsvl.modules.encoders.position import grid_position
+from rsvl.modules.encoders.published import Configuration, Told, settings_of, with_settings, with_weights_of
 from rsvl.modules.encoders.stem import ConvStem
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -79,11 +81,9 @@ class CLIPImageEncoder(nn.Module):
 
     def __init__(self, config: CLIPVisionConfig, embed_dim: int, stem: ConvStem | None = None) -> None:
         super().__init__()
-        self.vision_model = CLIPVisionModel(config)
+        self.vision_model = _vision_model(config, stem)
         self.visual_projection = nn.Linear(config.hidden_size, embed_dim, bias=False)
         self.stem = stem
-        if stem is not None:
-            self.vision_model.embeddings.patch_embedding = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, image: Tensor, stem: ConvStem | None = None) -> tuple[list[Tensor], list[Tensor]]:
         """Encodes images.
@@ -122,6 +122,20 @@ class CLIPImageEncoder(nn.Module):
             return None
         tokens = self.vision_model.embeddings.position_embedding.num_embeddings
         return fit_positions(image_part(convert_clip(state)), vision_tokens=tokens)
+
+    def told(self, state: Mapping[str, Tensor], configuration: Configuration) -> Told:
+        """See `ConfiguredEncoder`; of Hugging Face's and open_clip's configurations."""
+        return told_of_images(state, configuration)
+
+    def settings(self) -> dict[str, str]:
+        """See `ConfiguredEncoder`: `heads`, `layer_norm_eps` and `activation`."""
+        return settings_of(self.vision_model.config)
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """See `ConfiguredEncoder`."""
+        config = with_settings(self.vision_model.config, settings, ACTIVATIONS)
+        if config is not None:
+            self.vision_model = with_weights_of(self.vision_model, _vision_model(config, self.stem))
 
     def _tokens(self, patches: Tensor) -> Tensor:
         embeddings = self.vision_model.embeddings
@@ -173,3 +187,24 @@ class CLIPTextEncoder(nn.Module):
         tower = convert_text_tower(state)
         tokens = self.text_model.embeddings.position_embedding.num_embeddings
         return None if tower is None else fit_positions(tower, text_tokens=tokens)
+
+    def told(self, state: Mapping[str, Tensor], configuration: Configuration) -> Told:
+        """See `ConfiguredEncoder`; of Hugging Face's and open_clip's configurations."""
+        return told_of_text(state, configuration)
+
+    def settings(self) -> dict[str, str]:
+        """See `ConfiguredEncoder`: `heads`, `layer_norm_eps` and `activation`."""
+        return settings_of(self.text_model.config)
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """See `ConfiguredEncoder`."""
+        config = with_settings(self.text_model.config, settings, ACTIVATIONS)
+        if config is not None:
+            self.text_model = with_weights_of(self.text_model, CLIPTextModel(config))
+
+
+def _vision_model(config: CLIPVisionConfig, stem: ConvStem | None) -> CLIPVisionModel:
+    model = CLIPVisionModel(config)
+    if stem is not None:
+        model.embeddings.patch_embedding = nn.Identity()  # type: ignore[assignment]
+    return model

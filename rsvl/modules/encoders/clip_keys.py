@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ SCALE = "logit_scale"
 
 _PATCHES = "vision_model.embeddings.patch_embedding.weight"
 _WORDS = "text_model.embeddings.token_embedding.weight"
-_SHARED = "visual_projection.weight"
+_SHARED, _TEXT_SHARED = "visual_projection.weight", "text_projection.weight"
 _IMAGE = ("vision_model.", "visual_projection.", "stem.")
 _TEXT = ("text_model.", "text_projection.")
 
@@ -63,7 +62,7 @@ _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
 
 def is_clip(state: Mapping[str, Tensor]) -> bool:
     """Whether these are the weights of a CLIP with a vision transformer, in any of the layouts that are read."""
-    return "visual.conv1.weight" in state or _is_hugging_face(state)
+    return "visual.conv1.weight" in state or is_hugging_face(state)
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:
@@ -111,7 +110,7 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {key: value for key, value in state.items() if not _NOT_WEIGHTS.match(key)}
     if SCALE in state:
         state[SCALE] = state[SCALE].reshape(())
-    if _is_hugging_face(state):
+    if is_hugging_face(state):
         return state
     converted: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -152,27 +151,44 @@ def text_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key.startswith(_TEXT)}
 
 
-def clip_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The sizes of a CLIP.
-
-    Args:
-        state: its weights, in transformers' names.
+def image_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The sizes of a CLIP's image encoder, from its weights in transformers' names.
 
     Returns:
-        `image_size` and `patch` in pixels, `tokens`, (width, layers) of `vision` and `text`, `vocabulary` and
+        `image_size` and `patch` in pixels, `width`, `layers`, `feed_forward` (the hidden width of its layers) and
         `embed_dim`; nothing where weights are missing that tell them. How many heads there are they do not tell.
     """
-    if not {_PATCHES, _WORDS, _SHARED, VISION_POSITIONS, TEXT_POSITIONS} <= state.keys():
+    layers = "vision_model.encoder.layers."
+    first = f"{layers}0.mlp.fc1.weight"
+    if not {_PATCHES, _SHARED, VISION_POSITIONS, first} <= state.keys():
         return {}
     patch = state[_PATCHES].shape[-1]
     return {
         "image_size": patch * math.isqrt(len(state[VISION_POSITIONS]) - 1),
         "patch": patch,
-        "tokens": len(state[TEXT_POSITIONS]),
-        "vision": (state[_PATCHES].shape[0], _count_layers(state, "vision_model.encoder.layers.")),
-        "text": (state[_WORDS].shape[1], _count_layers(state, "text_model.encoder.layers.")),
-        "vocabulary": len(state[_WORDS]),
+        "width": state[_PATCHES].shape[0],
+        "layers": _count_layers(state, layers),
+        "feed_forward": len(state[first]),
         "embed_dim": len(state[_SHARED]),
+    }
+
+
+def text_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The sizes of a CLIP's text encoder, as `image_sizes`: `tokens` and `vocabulary`, no `image_size` and `patch`.
+
+    A tower without a projection has no `embed_dim`.
+    """
+    layers = "text_model.encoder.layers."
+    first = f"{layers}0.mlp.fc1.weight"
+    if not {_WORDS, TEXT_POSITIONS, first} <= state.keys():
+        return {}
+    return {
+        "tokens": len(state[TEXT_POSITIONS]),
+        "vocabulary": len(state[_WORDS]),
+        "width": state[_WORDS].shape[1],
+        "layers": _count_layers(state, layers),
+        "feed_forward": len(state[first]),
+        **({"embed_dim": len(state[_TEXT_SHARED])} if _TEXT_SHARED in state else {}),
     }
 
 
@@ -197,7 +213,8 @@ def fit_positions(
     return fitted
 
 
-def _is_hugging_face(state: Mapping[str, Tensor]) -> bool:
+def is_hugging_face(state: Mapping[str, Tensor]) -> bool:
+    """Whether a CLIP's weights have the names that Hugging Face gives them."""
     return any(key.startswith(("vision_model.", "text_model.")) for key in state)
 
 

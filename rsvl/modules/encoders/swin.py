@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch.nn.functional as F
@@ -18,7 +18,9 @@ from transformers import SwinConfig
 from transformers.models.swin.modeling_swin import SwinEmbeddings, SwinPatchMerging, SwinStage
 
 from rsvl.modules.encoders.position import grid_position
+from rsvl.modules.encoders.published import Configuration, Told, transformer_settings, with_weights_of
 from rsvl.modules.encoders.stem import ConvStem
+from rsvl.modules.encoders.swin_configuration import ACTIVATIONS, told_of_swin
 from rsvl.modules.key_rules import Rules, renamed
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,6 +38,8 @@ class SwinSizes:
         window: side of the attention windows; a stage that is smaller takes its own side.
         mlp_ratio: hidden width of the feed-forward layers relative to the stage's.
         drop_path: stochastic depth of the last block, rising linearly from 0.
+        layer_norm_eps: of the norms within the blocks.
+        activation: of the feed-forward layers.
     """
 
     embed: int
@@ -44,6 +48,8 @@ class SwinSizes:
     window: int
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
+    layer_norm_eps: float = 1e-5
+    activation: str = "gelu"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -75,6 +81,7 @@ class SwinEncoder(nn.Module):
 
     def __init__(self, sizes: SwinSizes, image_size: int, stem: ConvStem | None = None) -> None:
         super().__init__()
+        self._sizes = sizes
         patch = _PATCH if stem is None else 2 ** len(stem.stages)
         self.sides = tuple(image_size // patch // 2**stage for stage in range(len(sizes.depths)))
         self.embeddings = SwinEmbeddings(_config(sizes, sizes.window, image_size))
@@ -119,6 +126,24 @@ class SwinEncoder(nn.Module):
         """
         return fit_windows(convert_swin(state), self.state_dict()) if is_swin(state) else None
 
+    def told(self, state: Mapping[str, Tensor], configuration: Configuration) -> Told:
+        """See `ConfiguredEncoder`; of Hugging Face's and timm's configurations."""
+        return told_of_swin(convert_swin(state), configuration)
+
+    def settings(self) -> dict[str, str]:
+        """See `ConfiguredEncoder`: `layer_norm_eps` and `activation`."""
+        return {"layer_norm_eps": str(self._sizes.layer_norm_eps), "activation": self._sizes.activation}
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """See `ConfiguredEncoder`."""
+        followed = {name: value for name, value in settings.items() if name in self.settings()}
+        sizes = replace(self._sizes, **transformer_settings(followed, self._sizes.embed, ACTIVATIONS))
+        if sizes == self._sizes:
+            return
+        self._sizes = sizes
+        stages = nn.ModuleList(_stage(sizes, index, side) for index, side in enumerate(self.sides))
+        self.stages = with_weights_of(self.stages, stages)
+
     @property
     def _stages(self) -> Sequence[Any]:
         return cast(Sequence[Any], self.stages)  # transformers' own modules, which do not tell what they hold
@@ -137,6 +162,8 @@ def _config(sizes: SwinSizes, window: int, image_size: int) -> SwinConfig:
         window_size=window,
         mlp_ratio=sizes.mlp_ratio,
         drop_path_rate=sizes.drop_path,
+        layer_norm_eps=sizes.layer_norm_eps,
+        hidden_act=sizes.activation,
     )
     config._attn_implementation = "sdpa"
     return config

@@ -56,12 +56,13 @@ def contrast_loss(
         logits: of N sentences and after them K class names at B images, [N + K, B, h, w].
         image_index: int64 [N], each sentence's image.
         masks: float [N, 1, H, W] in 0…1, averaged down to the logits' size.
-        class_masks: float [B, K, H, W], or none for K = 0.
+        class_masks: float [B, K, H, W], or none for K = 0; -1 in all of a mask that is not known.
     """
     count, size = masks.shape[0], logits.shape[-2:]
     own = logits[torch.arange(count, device=masks.device), image_index][:, None]
     total = loss(own, F.interpolate(masks, size=size, mode="area"))
     if class_masks is not None and class_masks.shape[1]:
         named = F.interpolate(class_masks, size=size, mode="area").transpose(0, 1)
-        total = total + loss(logits[count:].flatten(0, 1)[:, None], named.flatten(0, 1)[:, None])
+        known = named[..., 0, 0] >= 0
+        total = total + loss(logits[count:][known][:, None], named[known][:, None])
     return total

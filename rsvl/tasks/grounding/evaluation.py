@@ -47,12 +47,15 @@ def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions =
     """See `rsvl.tasks.contract.Evaluation`.
 
     With `shuffle_sentences`, each object of an image gets the sentences of another object of the same image
-    (`rsvl.tasks.sentences`); no-target sentences are left out then.
+    (`rsvl.tasks.sentences`); no-target sentences are left out then. Sentences that name several objects have no one box
+    and are not asked.
     """
     metrics = GroundingMetrics()
     for record, queries in queries_by_image(dataset, options):
-        if queries:
-            _add(metrics, predict, dataset, record, queries, options.on_sample)
+        of_one = [query for query in queries if len(query.referring.boxes) < 2]
+        if of_one:
+            with options.image(record.path):
+                _add(metrics, predict, dataset, record, of_one, options.on_sample)
     return metrics.compute()
 
 

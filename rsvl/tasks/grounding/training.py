@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from torch import Tensor
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.grounding.evaluation import Predict
 from rsvl.tasks.sentences import read_record_image
+
+_VIEW = 1
+"""Random stream of the views; that of the sentences has none."""
 
 
 @dataclass
@@ -58,10 +60,10 @@ class GroundingSampler(TrainingSet):
 
     def __getitem__(self, index: int) -> GroundingBatch:
         """A batch of one image."""
-        record = self.dataset[index]
-        pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
+        record = self.dataset.varied(index, np.random.default_rng((self.seed, self.epoch, index, _VIEW)))
+        pairs = [(referring, text) for referring in _of_one_box(record) for text in referring.sentences]
         chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
-        image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
+        image = preprocess(read_record_image(record, self.spec), self.spec.image)
         boxes = [self._box(record, referring) for referring, _ in chosen]
         return GroundingBatch(
             images=torch.from_numpy(image)[None],
@@ -80,6 +82,14 @@ class GroundingSampler(TrainingSet):
         x, y, width, height = box
         place = placement(record.height, record.width, self.spec.image)
         return tuple(place.to_square(np.array([x, y, x + width, y + height])).tolist())
+
+
+def _of_one_box(record: ImageRecord) -> list[Referring]:
+    """What to train on: a reference to several objects has no one box, and is taken only where there is no other."""
+    single = [referring for referring in record.referrings if len(referring.boxes) < 2]
+    if any(not referring.no_target for referring in single):
+        return single
+    return single + [replace(each, bbox=box) for each in record.referrings[:1] for box in each.boxes]
 
 
 def torch_predictor(model: Any) -> Predict:

@@ -20,8 +20,7 @@ from rsvl.metrics.matching import (
     retrieval_ranks,
     retrieval_samples,
 )
-from rsvl.runtime.errors import UsageError
-from rsvl.runtime.progress import Progress
+from rsvl.runtime.errors import DatasetError, InputError, UsageError
 from rsvl.runtime.tasks.matching import TEMPLATE, Matcher
 from rsvl.tasks.contract import DEFAULT_OPTIONS, EvalOptions, OnSample, SampleRecord, image_name
 
@@ -59,7 +58,7 @@ def evaluate(
     if options.sensor is not None:
         raise UsageError(f"{dataset.name} does not say which sensor took its images: leave --sensor out")
     records: list[Any] = dataset[: options.count(dataset)]
-    images = _embedded(records, predict, options.progress)
+    images, records = _embedded(records, predict, options)
     if options.shuffle_sentences:
         if len(records) < 2:
             raise UsageError("one image cannot be exchanged with another: evaluate more of them")
@@ -108,13 +107,23 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: row[name] for name in shown if name in row}
 
 
-def _embedded(records: Sequence[Any], predict: Embedder, progress: Progress) -> np.ndarray:
-    parts = []
+def _embedded(records: Sequence[Any], predict: Embedder, options: EvalOptions) -> tuple[np.ndarray, list[Any]]:
+    """The embeddings of images, and the records of those that could be embedded."""
+    parts, kept = list[np.ndarray](), list[Any]()
     for start in range(0, len(records), _BATCH_SIZE):
         batch = records[start : start + _BATCH_SIZE]
-        parts.append(predict.embed_images([record.path for record in batch]))
-        progress(start + len(batch), len(records))
-    return np.concatenate(parts)
+        try:
+            parts.append(predict.embed_images([record.path for record in batch]))
+            kept += batch
+        except InputError:  # one of them cannot be used: one by one
+            for record in batch:
+                with options.image(record.path):
+                    parts.append(predict.embed_images([record.path]))
+                    kept.append(record)
+        options.progress(start + len(batch), len(records))
+    if not kept:
+        raise DatasetError("none of the images can be used: the reasons are above")
+    return np.concatenate(parts), kept
 
 
 def _classified(

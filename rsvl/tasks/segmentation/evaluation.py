@@ -71,7 +71,8 @@ def evaluate(predict: Predict, dataset: ReferringDataset, options: EvalOptions =
     metrics, skipped = SegmentationMetrics(), 0
     for record, queries in queries_by_image(dataset, options):
         if queries:
-            _add(metrics, predict, dataset, record, queries, options.on_sample)
+            with options.image(record.path):
+                _add(metrics, predict, dataset, record, queries, options.on_sample)
         else:
             skipped += 1
     return dataclasses.replace(metrics.compute(), skipped_images=skipped)

@@ -16,7 +16,6 @@ from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.preprocess import preprocess
-from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.tasks.segmentation import logits_at
 from rsvl.runtime.tasks.tokenizer import Tokenizer
@@ -24,13 +23,17 @@ from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
 from rsvl.tasks.sentences import read_record_image
 
+_VIEW = 1
+"""Random stream of the views; that of the sentences has none."""
+
 
 @dataclass
 class SegmentationBatch(Batch):
     """What `rsvl.modules.bases.segmentation.ReferringSegmenter` takes; its forward pass says more.
 
     Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], masks float [N, 1, h, w] in 0…1, and of the
-    dataset's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w].
+    dataset's K classes their names, class_tokens int64 [K, T], and masks, class_masks float [B, K, h, w], -1 where
+    it is not known where the class is.
     """
 
     shared: ClassVar[tuple[str, ...]] = ("class_tokens",)
@@ -49,7 +52,10 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
         UsageError: the dataset has boxes only.
     """
     if not dataset.has_masks:
-        raise UsageError(f"{dataset.name} has boxes and no masks: train {model.spec.name} on another dataset")
+        raise UsageError(
+            f"{dataset.name} has boxes without masks: train {model.spec.name} on another dataset, or on "
+            "coco-weak-masks where they are your own"
+        )
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
 
@@ -80,10 +86,10 @@ class SegmentationSampler(TrainingSet):
 
     def __getitem__(self, index: int) -> SegmentationBatch:
         """A batch of one image."""
-        record = self.dataset[index]
+        record = self.dataset.varied(index, np.random.default_rng((self.seed, self.epoch, index, _VIEW)))
         pairs = [(referring, text) for referring in record.referrings for text in referring.sentences]
         chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
-        image = preprocess(read_image(record.path, self.spec.image), self.spec.image)
+        image = preprocess(read_record_image(record, self.spec), self.spec.image)
         masks = {referring.ref_id: self._mask(record, referring) for referring in record.referrings}
         return SegmentationBatch(
             images=torch.from_numpy(image)[None],
@@ -95,8 +101,9 @@ class SegmentationSampler(TrainingSet):
         )
 
     def _class_masks(self, record: ImageRecord, masks: dict[int, Tensor]) -> Tensor:
-        """All that the image's references say of each class, [1, K, h, w]."""
-        classes = torch.zeros(1, len(self.class_index), self.mask_size, self.mask_size)
+        """All that the image's references say of each class, [1, K, h, w]; -1 of a class that its labels leave out."""
+        classes = torch.full((1, len(self.class_index), self.mask_size, self.mask_size), -1.0)
+        classes[0, [self.class_index[name] for name in self.dataset.categories_of(record)]] = 0.0
         for referring in record.referrings:
             if referring.category in self.class_index and not referring.no_target:
                 plane = classes[0, self.class_index[referring.category]]

@@ -51,11 +51,13 @@ def evaluate(predict: Predict, dataset: QuestionDataset, options: EvalOptions = 
         sar = None if options.sensor == "optical" else place.sar
         if optical is not None or sar is not None:
             places += 1
-            answers = predict(optical, sar, [question.text for question in record.questions])
-            for question, answer in zip(record.questions, answers, strict=True):
-                sample = metrics.update(answer, question.answer, question.type, record.condition)
-                if options.on_sample is not None:
-                    options.on_sample(SampleRecord(_place_name(record), question.text, sample, answer))
+            with options.image(_place_path(record)):
+                answers = predict(optical, sar, [question.text for question in record.questions])
+                for question, answer in zip(record.questions, answers, strict=True):
+                    sample = metrics.update(answer, question.answer, question.type, record.condition)
+                    if options.on_sample is not None:
+                        name = image_name(_place_path(record))
+                        options.on_sample(SampleRecord(name, question.text, sample, answer))
         options.progress(index + 1, count)
     options.check_shown(places, dataset)
     return metrics.compute()
@@ -85,7 +87,7 @@ def headline(row: Mapping[str, Any]) -> dict[str, float | None]:
     return {"OA": row["OA"], "AA": row["AA"], "no model": row["commonest OA"]}
 
 
-def _place_name(record: QuestionRecord) -> str:
+def _place_path(record: QuestionRecord) -> Path:
     path = record.optical or record.sar
     assert path is not None
-    return image_name(path)
+    return path

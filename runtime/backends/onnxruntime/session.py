@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import platform
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -52,6 +55,7 @@ class OnnxRuntimeSession:
         self._device = "cuda" if provider.on_cuda else "cpu"
         graphs = bundle.manifest.model.graphs
         self._sessions = {graph.name: _load(bundle, graph, provider, threads) for graph in graphs}
+        _LOADED.add(self)
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, Any]) -> list[Any]:
         """Runs one graph with its tensors bound to the device: on a GPU, features stay there between graphs.
@@ -83,6 +87,11 @@ class OnnxRuntimeSession:
             raise run_error(first_line(error), "try another provider") from error
         return list(binding.get_outputs())
 
+    def abandon(self) -> None:
+        """Never frees the graphs. In a forked child the threads that freeing them would wait for do not exist."""
+        for session in self._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
     def as_input(self, array: Any) -> np.ndarray:
         """An array in main memory.
 
@@ -90,6 +99,18 @@ class OnnxRuntimeSession:
             InputError: it lies in a GPU's memory.
         """
         return host_array(array, self.provider)
+
+
+_LOADED: weakref.WeakSet[OnnxRuntimeSession] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for session in _LOADED:
+        session.abandon()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | None = None) -> OnnxRuntimeSession:

@@ -5,15 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rsvl import registry
 from rsvl.benchmarks.laboratory.shipped_weights import TrainingRecipe, ablate, recipe, recipes, retrain
-from rsvl.checkpoints import load_weights, read_metadata, read_state_dict
+from rsvl.checkpoints import load, load_weights, read_metadata, read_state_dict
 from rsvl.checkpoints.loading import SHIPPED
 from rsvl.data.catalog import DATASETS
 from rsvl.runtime.errors import UsageError
 from rsvl.tasks import evaluation_of
+from rsvl.tasks.mixing import Ingredient
 from rsvl.train.config import TrainConfig
+from tests.support.coco_file import write as write_coco
 
 SMALL = TrainingRecipe(
     data="osvqa",
@@ -84,3 +87,39 @@ def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
 def test_model_without_ablations_is_refused(tmp_path):
     with pytest.raises(UsageError, match="tgfnet-tiny has no ablations"):
         ablate("tgfnet-tiny", SMALL, tmp_path)
+
+
+def test_retraining_goes_on_with_real_images(tmp_path):
+    torch.set_num_threads(1)
+    scenes = {"task": "referring-segmentation", "scenes": 3, "seed": 3, "size": 64, "val": 1, "test": 1}
+    still = TrainConfig(epochs=1, batch=1, sentences=1, lr=0.0, workers=0)
+    mixed = TrainConfig(epochs=1, batch=2, sentences=1, epoch_images=4, workers=0, seed=2)
+    own = Ingredient("coco-weak-masks", "own", "site=B", "site=A")
+    found = TrainingRecipe("rrsis-d", scenes, still, "cd2fsan-tiny", (own,), mixed)
+    with pytest.raises(UsageError, match="name the folder with own"):
+        retrain("cd2fsan-tiny", found, tmp_path)
+    write_coco(tmp_path / "own")
+    retrain("cd2fsan-tiny", found, tmp_path, real=tmp_path)
+    history = json.loads((tmp_path / "cd2fsan-tiny" / "history.json").read_text())["epochs"]
+    assert list(history[0]["sets"]) == ["1: rrsis-d", "2: coco-weak-masks"]
+    before, after = (
+        read_state_dict(tmp_path / run / "best.safetensors") for run in ("cd2fsan-tiny-scenes", "cd2fsan-tiny")
+    )
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_recipe_without_scenes_learns_from_real_images_alone(tmp_path):
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    for name in ("farm", "port"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for k in range(6):
+            pixels = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "own" / name / f"{k}.png")
+    short = TrainConfig(epochs=1, batch=4, workers=0, optimizer="sgd", schedule="one-cycle", warmup=1, augment=True)
+    own = Ingredient("eurosat", "own", "train@3", "val@3", test="test@3")
+    found = retrain("bamta-tiny", TrainingRecipe("eurosat", {}, short, real=(own,)), tmp_path, real=tmp_path)
+    assert found["count"] == 2 and found["confusion"]["classes"] == ["farm", "port"]
+    model = load("bamta-tiny", tmp_path / "bamta-tiny.safetensors")
+    assert model.spec.classes == ("farm", "port")
+    assert read_metadata(tmp_path / "bamta-tiny" / "best.safetensors")["data"] == "eurosat train@3"

@@ -1,9 +1,10 @@
-// Both kernels on the emulator, to be called from Python: a launch's grid and arguments, as the GPU would be given them.
+// The kernels on the emulator, to be called from Python: a launch's grid and arguments, as the GPU would be given them.
 #include "block.hpp"
 
 
 #include "../../../plugins/rotated_conv/rotated_conv.cu"
 #include "../../../plugins/lora_moe/lora_moe.cu"
+#include "../../../plugins/selective_scan/selective_scan.cu"
 
 namespace {
 
@@ -47,8 +48,22 @@ EMULATED_MOE(lora_moe_float32, float)
 EMULATED_MOE(lora_moe_float16, rsvl::Half)
 EMULATED_MOE(lora_moe_bfloat16, rsvl::BFloat)
 
+#define EMULATED_SCAN(name, T)                                                                                       \
+    extern "C" void emulated_##name(const Launch* how, void** arguments) {                                           \
+        run(*how, [=] {                                                                                              \
+            name(ARGUMENT(const T*, 0), ARGUMENT(const void*, 1), ARGUMENT(const void*, 2), ARGUMENT(const T*, 3),   \
+                 ARGUMENT(const T*, 4), ARGUMENT(const void*, 5), ARGUMENT(T*, 6), ARGUMENT(rsvl::ScanSizes, 7),     \
+                 ARGUMENT(int, 8), ARGUMENT(int, 9), ARGUMENT(int, 10));                                             \
+        });                                                                                                          \
+    }
+EMULATED_SCAN(selective_scan_float32, float)
+EMULATED_SCAN(selective_scan_float16, rsvl::Half)
+EMULATED_SCAN(selective_scan_bfloat16, rsvl::BFloat)
+
 extern "C" long long emulated_conv_shared_bytes(int element, int kernel, int bases) {
     return element == 4 ? rsvl::conv_shared_bytes<float>(kernel, bases) : rsvl::conv_shared_bytes<rsvl::Half>(kernel, bases);
 }
 
 extern "C" long long emulated_moe_shared_bytes(int experts) { return rsvl::moe_shared_bytes(experts); }
+
+extern "C" long long emulated_scan_shared_bytes(int states) { return rsvl::scan_shared_bytes(states); }

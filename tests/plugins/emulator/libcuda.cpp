@@ -56,6 +56,9 @@ extern "C" int cuLibraryGetKernel(void** kernel, void* library, const char* name
     KNOWN(lora_moe_float32)
     KNOWN(lora_moe_float16)
     KNOWN(lora_moe_bfloat16)
+    KNOWN(selective_scan_float32)
+    KNOWN(selective_scan_float16)
+    KNOWN(selective_scan_bfloat16)
     *kernel = &found;
     return found.run ? kSuccess : kNotFound;
 }

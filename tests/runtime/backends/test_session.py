@@ -1,6 +1,9 @@
 """Wiring graphs by their tensors' names, the hooks, and errors that name the graph."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +84,29 @@ def test_mean_that_overflows_is_an_error_and_not_an_empty_mask(bundle: Path, squ
     write_manifest(bundle, Manifest(dataclasses.replace(spec, images=(loud,)), "fp32"))
     with pytest.raises(VerificationError, match="not finite"):
         load(bundle, "cpu", 1).segment(squares, "the red square")
+
+
+FORKING = """
+import os, sys
+from rsvl.runtime import load
+from rsvl.runtime.errors import UsageError
+import numpy as np
+runner, image = load(sys.argv[1], "cpu", 2), np.zeros((32, 32, 3), np.uint8)
+child = os.fork()
+if not child:
+    try:
+        runner.segment(image, "red")
+    except UsageError as error:
+        print(error, flush=True)
+    load(sys.argv[1], "cpu", 2).segment(image, "red")
+    sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), runner.segment(image, "red").found)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_child_is_told_to_load_again_and_ends(whole_bundle: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(whole_bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    refusal, child = done.stdout.splitlines()
+    assert "load it in the child process" in refusal and child == "7 False", done.stderr

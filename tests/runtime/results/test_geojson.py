@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsvl.runtime.errors import UsageError
+from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.geodesy import signed_area
 from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.results import geojson
@@ -144,7 +144,7 @@ def test_files_follow_what_is_known_of_the_place(
 
 
 def test_projected_form_of_an_image_without_a_system_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave --projected out"):
+    with pytest.raises(InputError, match="leave --projected out"):
         save_all([ring()], tmp_path, "a", projected=True)
 
 

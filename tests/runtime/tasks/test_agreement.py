@@ -21,19 +21,26 @@ def arrays(**values: object) -> dict[str, np.ndarray]:
 
 
 BOXES = arrays(scores=[[2.0, 1.99, -3.0]], found_boxes=[[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0, 1, 1]]])
+P = 1 / (1 + np.exp(-np.array([2.0, 1.99, -3.0])))
 CASES = {
-    "boxes: equal": (GROUNDING, BOXES, BOXES, [1.0, 0.0]),
+    "boxes: equal": (GROUNDING, BOXES, BOXES, [1.0, 0.0, 1.0]),
     "boxes: almost equal candidates changed places": (
         GROUNDING,
         BOXES,
         arrays(scores=[[2.0, 1.99, -3.0]], found_boxes=[[[0.5, 0.5, 1, 1], [0, 0, 0.5, 0.5], [0, 0, 1, 1]]]),
-        [1.0, 0.0],
+        [1.0, 0.0, 1.0],
     ),
     "boxes: the best is half of what it was": (
         GROUNDING,
         BOXES,
         arrays(scores=[[2.0, -5.0, -3.0]], found_boxes=[[[0, 0, 0.25, 0.5], [0.5, 0.5, 1, 1], [0, 0, 1, 1]]]),
-        [0.5, 0.0],
+        [0.5, 0.0, (0.5 * P[0] + P[2]) / P.sum()],  # nothing has the second's probability
+    ),
+    "boxes: all but the best are elsewhere": (
+        GROUNDING,
+        BOXES,
+        arrays(scores=[[2.0, 1.99, -3.0]], found_boxes=[[[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 1], [0, 0, 0, 0]]]),
+        [1.0, 0.0, P[0] / P.sum()],
     ),
     "answers: another one": (
         VQA,

@@ -1,0 +1,1 @@
+"""Scene classification: which of a model's own classes an image shows."""
