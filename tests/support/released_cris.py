@@ -23,13 +23,13 @@ PRESET = Preset(
     image=ImageSpec(SIZE, (0.5,) * 3, (0.25,) * 3, letterbox=(128, 127, 126)),
     tokens=TOKENS,
     vision=ResNetSizes(BLOCKS, width=STEM, heads=4, grid=GRID),
-    text=(TEXT, 1, 2),
+    text=(TEXT, 2, 2),
     vocabulary=1024,
     embed_dim=EMBED,
     levels=(LOW, WIDTH, HIGH),
     heads=HEADS,
     hidden=24,
-    layers=1,
+    layers=2,
 )
 
 
