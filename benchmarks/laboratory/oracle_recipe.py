@@ -36,7 +36,7 @@ def weights(oracle: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
             value[-1] += oracle["mask_bias"]
             yield name, value
         else:
-            yield name, _constant(name, shape) if dtype == "int64" else _drawn(name, tuple(shape), seed)
+            yield name, _constant(name, shape) if dtype == "int64" else drawn(name, tuple(shape), seed)
 
 
 def image(seed: int, size: int = 480) -> np.ndarray:
@@ -72,7 +72,7 @@ def standard(name: str, count: int, seed: int) -> np.ndarray:
     return (uniform(name, count, seed) - 0.5) * _ROOT12
 
 
-def _drawn(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+def drawn(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """A weight or a running statistic, float32."""
     count = int(np.prod(shape, dtype=np.int64))
     if name.endswith("running_var"):

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from rsvl import registry
+from tests.support.released_names import State, read_names
 
-State = dict[str, Tensor]
-
-
-def read_names() -> Iterator[tuple[str, State]]:
-    """Each model's entries, without memory for their values. A line has a name and a shape; a title starts with #."""
-    text = gzip.decompress(Path(__file__).with_name("names.txt.gz").read_bytes()).decode()
-    for part in text.removeprefix("# ").split("\n# "):
-        name, *lines = part.strip().split("\n")
-        shapes = {key: [int(side) for side in sides] for key, *sides in map(str.split, lines)}
-        yield name, {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-
-
-RELEASED = dict(read_names())
+RELEASED = dict(read_names(Path(__file__).with_name("names.txt.gz")))
 #: Entries that no output depends on, beside the constants.
 UNREAD = {"lavt": 2, "rmsin": 50, "fianet": 29, "cadformer": 622, "lgce": 196, "cris": 1, "cris-r101": 1}
 
