@@ -32,7 +32,7 @@ def weights(oracle: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         if name == "classifier.conv1_1.bias":
             yield name, np.asarray(oracle["class_bias"])
         elif name == "proj.txt.bias":
-            value = _drawn(name, tuple(shape), seed)
+            value = drawn(name, tuple(shape), seed)
             value[-1] += oracle["mask_bias"]
             yield name, value
         else:
