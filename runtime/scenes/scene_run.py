@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rsvl.runtime.atomic import write_text
+from rsvl.runtime.atomic import sweep, write_text
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.images.notes import NO_DATA
 from rsvl.runtime.images.scene import Scene
@@ -76,6 +76,9 @@ def run_scene(
         RsvlError: the bundle failed, or a process died; the parts that are done stay.
     """
     with _folder(plan, files.folder) as folder:
+        for path in (files.masks, files.probability):
+            if path is not None:
+                sweep(path)
         worker = BlockWorker(plan, folder, runner, scene)
         missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
         meter = _Meter(progress, sum(map(worker.blocks.tile_count, missing)), "tiles")

@@ -153,6 +153,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert killed.returncode == -9, killed.stderr
     parts = tmp_path / "killed" / "scene.parts"
     assert len(list(parts.glob("part-*.npz"))) == 7
+    (tmp_path / "killed" / ".masks.0123456789abcdef.tmp.tif").write_bytes(b"half")  # of a kill while it was written
     runs.clear()
     run(scene, segmenter, tmp_path / "killed")
     assert 0 < runs.count("image") < tiles - 7  # what was done is not done again
