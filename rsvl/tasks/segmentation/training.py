@@ -51,7 +51,7 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
     """
     if not dataset.has_masks:
         raise UsageError(
-            f"{dataset.name} has boxes without masks: train {model.spec.name} on another, or your own on coco-weak-masks"
+            f"{dataset.name} has boxes without masks: train {model.spec.name} on another, your own on coco-weak-masks"
         )
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
