@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import rsvl
 from rsvl.export.batch_norms import fold_batch_norms
+from rsvl.export.constant_kernels import fold_kernels
 from rsvl.export.graph_files import lie_beside
 from rsvl.export.symbolics import add_functions
 from rsvl.export.winograd_convs import to_winograd
@@ -50,6 +51,7 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool =
             verbose=False,
         )
     assert program is not None
+    fold_kernels(program.model.graph)
     fold_batch_norms(program.model.graph)
     if winograd:
         to_winograd(program.model.graph)

@@ -50,14 +50,15 @@ def _runner(runner: RunnerSpeed, first: RunnerSpeed) -> list[str]:
 
 def _questions(found: BundleSpeed) -> Iterator[str]:
     if found.stages:
-        yield "## Stages of one new sentence about one new image"
+        yield "## Stages of one new image" + (" and a sentence about it" if found.further is not None else "")
         whole = sum(times.p50 for times in found.stages.values())
         rows = [[name, *_times(times), f"{times.p50 / whole:.1%}"] for name, times in found.stages.items()]
         yield markdown_table(["stage", *_TIMES, "share"], rows)
     if found.questions:
         yield "## Calls"
         yield markdown_table(["call", *_TIMES], [[name, *_times(times)] for name, times in found.questions.items()])
-        yield f"A further sentence costs {found.further:.1%} of the first."
+        if found.further is not None:
+            yield f"A further sentence costs {found.further:.1%} of the first."
 
 
 def _batches(found: BundleSpeed) -> Iterator[str]:

@@ -29,7 +29,7 @@ _NUMBERS = count()
 
 
 def question(runner: Runner, sentences: Sequence[str]) -> Callable[[], Any]:
-    """A call that asks new variants of these sentences about a new image of the model's size."""
+    """A call that asks new variants of these sentences about a new image of the model's size, or only shows it."""
     unseen = new_queries(runner, sentences)
     return lambda: runner.ask(next(unseen))
 
@@ -52,11 +52,12 @@ def new_queries(runner: Runner, sentences: Sequence[str]) -> Iterator[Query]:
     """Queries whose images and sentences are not in the runtime's caches yet.
 
     Images differ in one pixel, sentences in a number at their end. The images are noise: no latency depends on what an
-    image shows.
+    image shows. A model that takes no text is not given any.
     """
     spec = runner.spec
     noise = np.random.default_rng(0).integers(0, 256, (spec.image.size, spec.image.size, 3), np.uint8)
     for number in _NUMBERS:
         pixels = noise.copy()
         pixels[0, 0] = number % 256, number // 256 % 256, number // 65536
-        yield Query({image.sensors[0]: pixels for image in spec.images}, [f"{text} {number}" for text in sentences])
+        texts = [] if spec.text is None else [f"{text} {number}" for text in sentences]
+        yield Query({image.sensors[0]: pixels for image in spec.images}, texts)

@@ -13,6 +13,7 @@ from rsvl.benchmarks.timing import Percentiles
 
 WARM_UP = 2
 """Warm-up rounds."""
+IMAGE = "a new image"
 FIRST, FURTHER = "a sentence about a new image", "a further sentence about it"
 MANY = f"{len(SENTENCES)} sentences about a new image, in one call"
 
@@ -91,8 +92,8 @@ class BundleSpeed:
 
     @property
     def further(self) -> float | None:
-        """The cost of a further sentence relative to the first; None for a user-defined module."""
-        if not self.questions:
+        """The cost of a further sentence relative to the first; None for a module that takes none."""
+        if FURTHER not in self.questions:
             return None
         return self.questions[FURTHER].p50 / self.questions[FIRST].p50
 

@@ -21,7 +21,7 @@ from rsvl.benchmarks.bundle.ceilings import Ceilings, cpu_ceilings, gpu_ceilings
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
 from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
-from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, WARM_UP, BundleSpeed, RunnerSpeed, Shares
+from rsvl.benchmarks.bundle.report import FIRST, FURTHER, IMAGE, MANY, WARM_UP, BundleSpeed, RunnerSpeed, Shares
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
 from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
@@ -164,7 +164,10 @@ class _Work:
         return measure.name, measure.value
 
     def questions(self) -> tuple[dict[str, Percentiles], dict[str, Percentiles]]:
-        """Stages of one sentence about one image, and latencies of calls; neither for a user-defined module."""
+        """Stages of one sentence about one image, and latencies of calls; neither for a user-defined module.
+
+        A model that takes no text is shown images alone.
+        """
         spec = self.runner.spec
         if spec.task not in TASKS:
             return {}, {}
@@ -173,8 +176,11 @@ class _Work:
             warnings.simplefilter("ignore")  # a model with few tokens may cut the sentences; the time is the same
             one(), many()
             by_stage = stages(self.runner, one, self.rounds)
-            first, further = first_and_further(self.runner, self.rounds)
-            calls = {FIRST: first, FURTHER: further} | interleaved({MANY: many}, max(3, self.rounds // 3))
+            if spec.text is None:
+                calls = interleaved({IMAGE: one}, self.rounds)
+            else:
+                first, further = first_and_further(self.runner, self.rounds)
+                calls = {FIRST: first, FURTHER: further} | interleaved({MANY: many}, max(3, self.rounds // 3))
         order = [PRE, *(graph.name for graph in spec.graphs), POST]
         return _percentiles({name: by_stage[name] for name in order if name in by_stage}), _percentiles(calls)
 

@@ -34,7 +34,7 @@ class Published:
         parameters_m: parameters in millions.
         flops_g: FLOPs in billions.
         fps: images per second on the paper's hardware.
-        oiou, miou: accuracy in percent on the data that the table's `accuracy` names.
+        oiou, miou, top1, f1: accuracy in percent on the data that the table's `accuracy` names.
         note: why ours differs by more than the tolerance, and other remarks on the row.
     """
 
@@ -47,6 +47,8 @@ class Published:
     fps: float | None = None
     oiou: float | None = None
     miou: float | None = None
+    top1: float | None = None
+    f1: float | None = None
     ablation: str | None = None
     note: str = ""
 

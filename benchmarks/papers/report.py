@@ -29,8 +29,10 @@ class Row:
 
     @cached_property
     def without_text(self) -> Count | None:
-        """Ours without the text encoder."""
-        return None if self.count is None else self.count.total - self.count.modules["text_encoder"]
+        """Ours without the text encoder, if it has one."""
+        if self.count is None or "text_encoder" not in self.count.modules:
+            return None if self.count is None else self.count.total
+        return self.count.total - self.count.modules["text_encoder"]
 
     @property
     def ours(self) -> tuple[float | None, float | None]:

@@ -10,7 +10,7 @@ from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.papers.published import Figure, PublishedTable
 
 if TYPE_CHECKING:
-    from rsvl.benchmarks.papers.report import Table
+    from rsvl.benchmarks.papers.report import Row, Table
 
 NONE = "–"
 _CONVENTIONS = [
@@ -87,7 +87,7 @@ def _columns(table: Table) -> Iterator[tuple[str, list[str]]]:
     published = [row.published for row in rows]
     ours = [["not implemented"] * 2 if row.count is None else [*map(_number, row.ours)] for row in rows]
     yield "row", [p.name for p in published]
-    yield "text encoder", ["with" if p.text_encoder else "without" for p in published]
+    yield "text encoder", [_text_encoder(row) for row in rows]
     yield "params (M): published", [_number(p.parameters_m) for p in published]
     yield "params (M): ours", [parameters for parameters, _ in ours]
     yield "ratio", [_number(row.ratios[0], 3) for row in rows]
@@ -102,6 +102,14 @@ def _columns(table: Table) -> Iterator[tuple[str, list[str]]]:
             yield f"FPS here: {runner}", [_number(row.get(runner)) for row in fps]
     yield "oIoU (%)", [_number(p.oiou) for p in published]
     yield "mIoU (%)", [_number(p.miou) for p in published]
+    yield "top-1 (%)", [_number(p.top1) for p in published]
+    yield "F1 (%)", [_number(p.f1) for p in published]
+
+
+def _text_encoder(row: Row) -> str:
+    if row.count is not None and "text_encoder" not in row.count.modules:
+        return NONE
+    return "with" if row.published.text_encoder else "without"
 
 
 def _figures(figures: tuple[Figure, ...]) -> Iterator[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACCURACIES = {"oiou": "oIoU (%)", "miou": "mIoU (%)"}
+ACCURACIES = {"oiou": "oIoU (%)", "miou": "mIoU (%)", "top1": "top-1 accuracy (%)", "f1": "F1 (%)"}
 _LARGEST = 2600.0
 """Area of the largest marker in square points."""
 _NAME_HEIGHT = 12.0
@@ -60,7 +60,7 @@ def draw(table: Table, path: Path, x_axis: str | None = None, y_axis: str | None
         table: the table; its speeds measured here, if it has them, are on the x axis.
         path: a .png or .svg file.
         x_axis: ``fps`` or ``flops``; by default images per second if all rows have them.
-        y_axis: ``oiou`` or ``miou``; by default the one that more rows have.
+        y_axis: a key of `ACCURACIES`; by default the one that more rows have.
 
     Returns:
         Names of the rows in it.
@@ -102,7 +102,7 @@ def arrange(table: Table, x_axis: str | None = None, y_axis: str | None = None) 
 
 
 def _accuracy(row: Row, name: str) -> float | None:
-    return {"oiou": row.published.oiou, "miou": row.published.miou}[name]
+    return getattr(row.published, name)
 
 
 def _speed(table: Table) -> tuple[str, Value]:

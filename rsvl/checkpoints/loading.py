@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,10 @@ def load(
         load_weights(model, weights, ema, without_encoders=bool(encoder_weights))
         model.source = {"weights": Path(weights).name, "sha256": _sha256(weights)}
         model.source |= {"ema": "true"} if ema else {}
-    for path in encoder_weights or ():
-        load_encoder_weights(model, path)
+    filled = [name for path in encoder_weights or () for name in load_encoder_weights(model, path)]
+    left = [name for name in _encoders(model) if name not in filled]
+    if left and encoder_weights and str(weights) == RANDOM:
+        warnings.warn(f"{name}: no file fills the {' and '.join(left)}, which starts from random weights", stacklevel=2)
     if encoder_weights:
         model.source |= {
             "encoder_weights": ", ".join(Path(path).name for path in encoder_weights),
@@ -107,7 +110,19 @@ def load_weights(model: nn.Module, path: str | Path, ema: bool = False, without_
         CheckpointError: unreadable or of another architecture; the model is then unchanged.
         UsageError: it has all encoders although `without_encoders` says that it lacks some.
     """
-    _fill_whole(model, read_checkpoint(path, ema), without_encoders)
+    with _named(path):
+        _fill_whole(model, read_checkpoint(path, ema), without_encoders)
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Names the file in errors of those who know its tensors only."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _fill_whole(model: nn.Module, checkpoint: Checkpoint, without_encoders: bool) -> None:
@@ -132,7 +147,7 @@ def _fill_whole(model: nn.Module, checkpoint: Checkpoint, without_encoders: bool
         _fill(model, checkpoint, checkpoint.tensors)
 
 
-def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
+def load_encoder_weights(model: nn.Module, path: str | Path) -> list[str]:
     """Fills a model's encoders (`image_encoder`, `text_encoder`) from a published checkpoint.
 
     Each encoder says which published layouts it reads (`PublishedEncoder`) and fits them to its own image size, windows
@@ -145,33 +160,37 @@ def load_encoder_weights(model: nn.Module, path: str | Path) -> None:
         model: the model; its dtypes and devices stay.
         path: what `read_checkpoint` reads.
 
+    Returns:
+        The names of the encoders that it has filled.
+
     Raises:
         CheckpointError: unreadable, not of the encoders' kind, of another architecture (patch size, width, layers), or
             the model has no such encoders; the model is then unchanged.
     """
-    _fill_from_encoders(model, read_checkpoint(path))
+    with _named(path):
+        return _fill_from_encoders(model, read_checkpoint(path))
 
 
-def _fill_from_encoders(model: nn.Module, checkpoint: Checkpoint) -> None:
+def _fill_from_encoders(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """Fills a model's encoders, see `load_encoder_weights`."""
     path, state = checkpoint.path, _published(model, checkpoint.tensors)
     if state is not None:
         _fill_published(model, checkpoint, state)
-        return
+        return list(_encoders(model))
     kinds = dict.fromkeys(encoder.kind for encoder in _encoders(model).values())
     if not kinds:
         raise CheckpointError(f"{name_of(model)} has no encoders that are published: give weights of the whole model")
     encoders = _published_encoders(model, checkpoint.tensors, of_rsvl=True)
     part = None if encoders else part_of(checkpoint, lambda tensors: bool(_published_encoders(model, tensors)))
     if part is not None:
-        _fill_from_encoders(model, part)
-        return
+        return _fill_from_encoders(model, part)
     if not encoders:
         what = f"neither {' nor '.join(kinds)}" if len(kinds) > 1 else f"not {next(iter(kinds))}"
         raise CheckpointError(
             f"{path} is {what} (its keys: {some_of(list(checkpoint.tensors))}): give the published weights of one"
         )
     _fill_encoders(model, checkpoint, encoders)
+    return list(encoders)
 
 
 def save_weights(

@@ -31,6 +31,8 @@ class YAxis(str, Enum):
 
     OIOU = "oiou"
     MIOU = "miou"
+    TOP1 = "top1"
+    F1 = "f1"
 
 
 def paper(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsvl.cli.outputs import check_free_space
+from rsvl.cli.scenes import SceneOptions, run_by_blocks
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def check_options(runner: Runner, options: Collection[str]) -> None:
         raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
 
 
-def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Collection[str]) -> RunOutput:
+def dispatch(
+    runner: Runner, query: Query, folder: Path, stem: str, given: Collection[str], options: SceneOptions
+) -> RunOutput:
     """Asks a loaded bundle and writes what belongs to the results.
 
     Args:
@@ -76,28 +79,56 @@ def dispatch(runner: Runner, query: Query, folder: Path, stem: str, options: Col
         query: what is asked.
         folder: where the files go.
         stem: what their names begin with.
-        options: names of those that were given and that only some tasks have (`Runner.options`).
+        given: names of the options that were given and that only some tasks have.
+        options: what is asked of scenes.
 
     Raises:
         UsageError: no text for a task that needs it.
         InputError: an image or file that cannot be used.
         OutputError: a result cannot be written, or there is no room for them.
     """
-    from rsvl.runtime.results.image_files import save_all
+    from rsvl.runtime.results.image_files import check_place, save_all
 
-    if "geojson" in runner.options:  # results that lie in the image
-        (sensor, _), sentences = query.only_image, query.sentences
-        scene = query.open(sensor, runner.image_for(sensor))
-        check_free_space(folder, _room(scene, len(sentences), runner), "-o")
-        query = replace(query, images={sensor: scene})
+    forms = {name: name in given for name in ("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask")}
+    if "geojson" not in runner.options:  # results that lie in no image
+        results = runner.ask(query)
+        return RunOutput(results, save_all(results, folder, stem, **forms))
+    (sensor, _), sentences = query.only_image, query.sentences
+    scene = _open(runner, query, options)
+    if forms["gpkg"] or forms["geoparquet"]:
+        check_place(scene.georeference)
+    check_free_space(folder, _room(scene, len(sentences), runner, options), "-o")
+    by_blocks = None
+    if "workers" in runner.options:
+        by_blocks = run_by_blocks(runner, query, scene, folder, stem, given, options)  # type: ignore[arg-type]
+    if by_blocks is not None:
+        found, rasters = by_blocks
+        return RunOutput(found, [*rasters, *save_all(found, folder, stem, **forms)])
+    query = replace(query, images={sensor: scene})
+    if options.filters and "min-area" in runner.options:
+        from rsvl.runtime.tasks.tiles import plan_scene
+
+        grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
+        query = replace(query, keep=options.filter(scene, runner.cell_area(grid)))  # type: ignore[attr-defined]
     results = runner.ask(query)
-    forms = {name: name in options for name in ("geotiff", "geojson", "projected", "mask")}
-    files = save_all(results, folder, stem, **forms)
-    return RunOutput(results, files)
+    return RunOutput(results, save_all(results, folder, stem, **forms))
 
 
-def _room(scene: Scene, sentences: int, runner: Runner) -> int:
-    """Bytes that the results of a scene may take: a bit per pixel of each mask, and an overlay."""
+def _open(runner: Runner, query: Query, options: SceneOptions) -> Scene:
+    """The image of a query, in the area that is asked for."""
+    from rsvl.runtime.images.area import AreaScene, to_pixels
+
+    sensor, source = query.only_image
+    scene = query.open(sensor, runner.image_for(sensor))
+    if options.area is None:
+        return scene
+    return AreaScene(scene, to_pixels(options.area, scene.georeference, str(source)))
+
+
+def _room(scene: Scene, sentences: int, runner: Runner, options: SceneOptions) -> int:
+    """Bytes that the results may take: a bit per pixel of each mask, what is kept on the way, and an overlay."""
     pixels = scene.height * scene.width
-    masks = sentences * pixels // 8 if "mask" in runner.options else 0
-    return masks + 3 * min(pixels, _OVERLAY_PIXELS)
+    each = 0.125 if "mask" in runner.options else 0.0
+    if pixels > _OVERLAY_PIXELS and each:
+        each += 4.0 if options.probability else 0.5
+    return int(sentences * pixels * each) + 3 * min(pixels, _OVERLAY_PIXELS)

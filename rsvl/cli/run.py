@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsvl.cli import options, reading
+from rsvl.cli import options, reading, scenes
 from rsvl.cli.batch import check_all_done, run_batch
 from rsvl.cli.console import print_json, print_line, progress
 from rsvl.cli.outputs import make_folder
@@ -26,6 +26,7 @@ def run(
         list[str] | None,
         typer.Option("--text", "-t", metavar="TEXT", help="What to find or answer, or a label; repeatable."),
     ] = None,
+    texts: scenes.Texts = None,
     mark: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,6 +53,8 @@ def run(
     projected: Annotated[
         bool, typer.Option("--projected", help="Write them in the image's own coordinate system, too.")
     ] = False,
+    gpkg: Annotated[bool, typer.Option("--gpkg", help="Write them as a GeoPackage, too.")] = False,
+    geoparquet: Annotated[bool, typer.Option("--geoparquet", help="Write them as GeoParquet, too.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write one mask per sentence as a PNG, 255 inside.")] = False,
     threshold: Annotated[
         float | None,
@@ -69,13 +72,19 @@ def run(
             "--limit",
             metavar="N",
             min=1,
-            help="At most N boxes per sentence, the best; or N classes, the likeliest. Default: all boxes, 5 classes.",
+            help="At most N objects or boxes per sentence, the best, or N classes. Default: all, and 5 classes.",
         ),
     ] = None,
+    min_score: scenes.MinScore = None,
+    min_area: scenes.MinArea = None,
+    probability: scenes.Probability = False,
     tile: Annotated[
         str,
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
+    overlap: scenes.Overlap = None,
+    aoi: scenes.Aoi = None,
+    workers: scenes.Workers = None,
     bands: reading.Bands = None,
     stretch: reading.Stretch = None,
     nodata: reading.NoData = None,
@@ -97,20 +106,25 @@ def run(
     side = _tile(tile)
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
-    _prepare(places, output, geotiff)
+    sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
+    about = scenes.options_of(bundle, threads, aoi, workers, min_score, min_area, limit, probability)
+    _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
     runner = load(bundle, provider, threads)
     flags = {"geotiff": geotiff, "geojson": geojson, "projected": projected, "mask": mask}
+    flags |= {"gpkg": gpkg, "geoparquet": geoparquet}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
+    flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
+    flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
-    sentences = _marked(text or [], mark or [])
+    share = Query.overlap if overlap is None else overlap
 
     def work(place: Place) -> dict[str, Any]:
         with progress(f"running on {place.stem}") as report:
-            query = Query(place.images, sentences, threshold, side, report, read_as, limit)
-            found = dispatch(runner, query, output, place.stem, given)
+            query = Query(place.images, sentences, threshold, side, report, read_as, limit, None, share)
+            found = dispatch(runner, query, output, place.stem, given, about)
         if not (json or json_lines):
             print_line(f"{place.name} ({found.size}on {runner.provider})")
             for line in found.lines():
@@ -151,14 +165,17 @@ def _marked(sentences: list[str], marks: list[str]) -> list[str]:
     return [MarkedText(text, **found) if found else text for text, found in zip(sentences, phrases, strict=True)]
 
 
-def _prepare(places: list[Place], output: Path, geotiff: bool) -> None:
+def _prepare(places: list[Place], output: Path, geotiff: bool, modules: list[str]) -> None:
     """Finds before the long work what would fail after it."""
     from rsvl.runtime.images import raster
     from rsvl.runtime.images.formats import existing_file
+    from rsvl.runtime.results.tables import import_component
 
     if len(places) == 1:
         for path in places[0].images.values():
             existing_file(path)
     if geotiff:
         raster.rasterio()
+    for module in modules:
+        import_component(module)
     make_folder(output, "-o")

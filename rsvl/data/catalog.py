@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from rsvl.data.captions import open_captions
-from rsvl.data.coco_objects import COCOObjects
 from rsvl.data.dior_rsvg import DIORRSVGDataset
 from rsvl.data.floodnet import open_floodnet
 from rsvl.data.image_folder import open_image_folder
@@ -79,7 +78,12 @@ def _open_optsar_rsvg(name: str, root: Path, split: str) -> ReferringDataset:
 
 
 def _coco_objects(weak_masks: bool) -> Callable[[str, Path, str], ReferringDataset]:
-    return lambda name, root, split: COCOObjects(name, root, split, weak_masks)
+    def opened(name: str, root: Path, split: str) -> ReferringDataset:
+        from rsvl.data.coco_objects import COCOObjects  # its sentences need OpenCV, the other datasets do not
+
+        return COCOObjects(name, root, split, weak_masks)
+
+    return opened
 
 
 def _unpacked(root: Path, *folders: str) -> Path:

@@ -6,7 +6,8 @@ it can stand in a sentence. The class folders lie under the root or under its on
 
 - ``all``: every image;
 - otherwise a folder of class folders of that name (``<root>/train/<class>/…``), or a text file of that name
-  (``<root>/train.txt``) whose lines are images as ``<class>/<file>``;
+  (``<root>/train.txt``) whose lines are images as ``<class>/<file>``; of three sets also the lists of Neumann et al.,
+  "In-domain representation learning for remote sensing", 2020, whose lines are files alone (``eurosat-train.txt``);
 - where there is neither, drawn at random (`rsvl.data.random_split`), for the public sets that have no split of their
   own and whose papers draw training shares at random.
 """
@@ -24,6 +25,9 @@ from rsvl.runtime.errors import DatasetError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _SPLITS = ("train", "val", "test")
+_OWN_LISTS = tuple(f"{split}.txt" for split in _SPLITS)
+#: What the names of the lists of Neumann et al. begin with.
+_LISTS = {"eurosat": "eurosat", "ucmerced": "uc_merced", "nwpu-resisc45": "resisc45"}
 #: UC Merced's names that nothing but knowing them takes apart.
 _COMPOUNDS = {
     "baseballdiamond": "baseball diamond", "denseresidential": "dense residential", "golfcourse": "golf course",
@@ -55,7 +59,7 @@ def open_image_folder(name: str, root: Path, split: str, draws: bool = False) ->
         images = [image for home in homes for image in _labelled(home)]
     elif top / split in divided:
         images = list(_labelled(top / split))
-    elif (listed := _list(root, top, split)) is not None:
+    elif (listed := _list(name, root, top, split)) is not None:
         images = list(_listed(listed, top))
     elif (seed := parse(split)) is not None and (draws or "@" in split):
         images = drawn(name, [image for home in homes for image in _labelled(home)], split.partition("@")[0], seed)
@@ -89,16 +93,22 @@ def _labelled(home: Path) -> Iterator[LabelledImage]:
             yield LabelledImage(path, in_words(folder.name))
 
 
-def _list(root: Path, top: Path, split: str) -> Path | None:
-    return next((path for path in (root / f"{split}.txt", top / f"{split}.txt") if path.is_file()), None)
+def _list(name: str, root: Path, top: Path, split: str) -> Path | None:
+    names = [f"{split}.txt", *([f"{_LISTS[name]}-{split}.txt"] if name in _LISTS else [])]
+    return next((folder / file for file in names for folder in (root, top) if (folder / file).is_file()), None)
 
 
 def _listed(path: Path, top: Path) -> Iterator[LabelledImage]:
+    stems: dict[str, Path | None] = {}  # None for those that are there twice
+    for found in _labelled(top) if path.name not in _OWN_LISTS else ():
+        stems[found.path.stem] = None if found.path.stem in stems else found.path
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         image = inside(top, line.strip())
-        if len(Path(line.strip()).parts) < 2 or not image.is_file():
+        if len(Path(line.strip()).parts) < 2:
+            image = stems.get(image.stem) or top  # the lists name the files of one of the forms that are passed around
+        if not image.is_file():
             raise DatasetError(f"{path}, line {number}: {line.strip()!r} is no image under {top}: expected CLASS/FILE")
         yield LabelledImage(image, in_words(image.parent.name))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 
@@ -46,6 +45,8 @@ class View:
         seen = image[top : top + height, left : left + width]
         seen = np.rot90(seen[:, ::-1] if self.mirrored else seen, self.quarter_turns)
         if seen.shape[1::-1] != self.size:
+            import cv2  # of training only: datasets are read without it
+
             seen = cv2.resize(np.ascontiguousarray(seen), self.size, interpolation=cv2.INTER_AREA)
         if self.gains != (1.0, 1.0, 1.0) or self.offset:
             seen = np.clip(np.rint(seen * np.array(self.gains) + self.offset), 0, 255).astype(np.uint8)

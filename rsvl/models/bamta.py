@@ -67,7 +67,8 @@ class BAMTA(ClassificationModel):
         )
         stem, *widths = preset.widths
         self.stem = nn.Sequential(_convolution(3, stem, 1), nn.ReLU(), _convolution(stem, stem, 2), nn.ReLU())
-        drops = torch.linspace(*preset.drop, len(widths)).tolist()
+        first, last = preset.drop
+        drops = [first + (last - first) * index / (len(widths) - 1) for index in range(len(widths))]
         inputs = (stem, *widths[:-1])
         self.blocks = nn.Sequential(
             *(

@@ -53,6 +53,7 @@ from rsvl.modules.encoders.clip_keys import (
     text_part,
     text_sizes,
 )
+from rsvl.modules.encoders.clip_kinds import refuse_other_images
 from rsvl.modules.encoders.stem import ConvStem
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.tokenizers.words import question_tokenizer_json
@@ -189,8 +190,13 @@ class CLIP(ExportableModel):
         """The whole model from a published CLIP with a vision transformer; its sizes are the checkpoint's (`resized`).
 
         A file without a logit scale leaves the model's.
+
+        Raises:
+            CheckpointError: a relative of CLIP, with other encoders.
         """
         if not self.reads(state):
+            if not state.keys() & self.state_dict().keys() - {SCALE}:
+                refuse_other_images(state)
             return None
         converted = convert_clip(state)
         image = {f"image_encoder.{key}": value for key, value in image_part(converted).items()}

@@ -6,7 +6,7 @@ import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -39,17 +39,26 @@ class Result(ABC):
 
 
 class Part(NamedTuple):
-    """One thing on a map: its score, its area in pixels and its outlines."""
+    """One thing on a map.
+
+    Attributes:
+        score: the model's confidence, 0…1; of a mask's object the mean probability inside.
+        area: in pixels.
+        polygons: its outlines.
+        peak: the largest probability inside; None for a box.
+    """
 
     score: float
     area: float
     polygons: Sequence[Polygon]
+    peak: float | None = None
 
 
 class SpatialResult(Result):
     """A result that lies in an image; a frozen dataclass with these fields and properties.
 
     Attributes:
+        shapes: what its parts are called in names of files.
         text: the sentence.
         score: the model's confidence, 0…1; 0 where nothing was found.
         mask: bool [H, W], or None for a result that has none.
@@ -59,6 +68,8 @@ class SpatialResult(Result):
         georeference: coordinate system and transform of the image, None when it has none.
         scene: the image, for overlays.
     """
+
+    shapes: ClassVar[str] = "boxes"
 
     text: str
     score: float
@@ -96,6 +107,14 @@ class SpatialResult(Result):
             no_data = any(reading.is_void for reading in self.readings)
             return [f"{'no pixel held data' if no_data else 'not found'}  {shortened(self.text)}"]
         return [f"{self.score:.2f}  {shortened(self.text)}: {self.place()}"]
+
+    def thinned_mask(self, height: int, width: int) -> np.ndarray | None:
+        """The mask at a smaller size, bool [height, width]; None for a result that has none."""
+        if self.mask is None or self.mask.shape == (height, width):
+            return self.mask
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(self.mask).resize((width, height), Image.Resampling.NEAREST))
 
     @abstractmethod
     def place(self) -> str:

@@ -8,6 +8,7 @@ Coordinates are pixel edges: the upper left pixel covers x 0…1, y 0…1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +33,17 @@ class Polygon:
     area: int
 
     @property
+    def first_pixel(self) -> tuple[int, int]:
+        """The row and column of its first pixel in row-major order."""
+        x, y = self.exterior[np.lexsort((self.exterior[:, 0], self.exterior[:, 1]))[0]]
+        return int(y), int(x)
+
+    def moved(self, x: int, y: int) -> Polygon:
+        """The same with all coordinates moved."""
+        by = np.array([x, y])
+        return Polygon(self.exterior + by, tuple(hole + by for hole in self.holes), self.area)
+
+    @property
     def box(self) -> tuple[int, int, int, int]:
         """Axis-aligned bounds (x1, y1, x2, y2) in pixel edges."""
         (x1, y1), (x2, y2) = self.exterior.min(axis=0), self.exterior.max(axis=0)
@@ -51,7 +63,28 @@ def polygons(mask: np.ndarray) -> tuple[Polygon, ...]:
     if box is None:
         return ()
     x1, y1, x2, y2 = box
-    edges = _Edges(mask[y1:y2, x1:x2], origin=(x1, y1))
+    return _polygons_of(_Edges(_keys_of(mask[y1:y2, x1:x2]), x2 - x1 + 1, origin=(x1, y1)))
+
+
+def joined(pieces: Sequence[Polygon]) -> Polygon:
+    """The polygon of one component from polygons of its pieces, which share edges and no pixels.
+
+    Every edge that two pieces share runs one way around the one and the other way around the other: both go.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    rings = [ring for piece in pieces for ring in (piece.exterior, *piece.holes)]
+    corners = np.concatenate(rings)
+    (x1, y1), x2 = corners.min(axis=0), corners[:, 0].max()
+    width = int(x2 - x1) + 1
+    keys = np.concatenate([_keys_along(ring - (x1, y1), width) for ring in rings])
+    corner, direction = np.divmod(keys, 4)
+    opposite = (corner + _steps(width)[direction]) * 4 + (direction + 2) % 4
+    keys = np.sort(keys[~np.isin(keys, opposite)])
+    return _polygons_of(_Edges(keys, width, origin=(int(x1), int(y1))))[0]
+
+
+def _polygons_of(edges: _Edges) -> tuple[Polygon, ...]:
     exteriors: dict[int, np.ndarray] = {}
     holes: dict[int, list[np.ndarray]] = {}
     areas: dict[int, int] = {}
@@ -76,23 +109,50 @@ def bounds(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def _keys_of(mask: np.ndarray) -> np.ndarray:
+    """The boundary edges of a mask, as `_Edges` takes them."""
+    width = mask.shape[1] + 1
+    padded = np.pad(mask, 1)
+    parts = []
+    # For each direction, the neighbours across that side of a pixel and the pixel's corner where the edge starts.
+    for direction, (across, (down, right)) in {
+        _RIGHT: (padded[:-2, 1:-1], (0, 0)),
+        _DOWN: (padded[1:-1, 2:], (0, 1)),
+        _LEFT: (padded[2:, 1:-1], (1, 1)),
+        _UP: (padded[1:-1, :-2], (1, 0)),
+    }.items():
+        row, column = np.nonzero(mask & ~across)
+        parts.append(((row + down) * width + column + right) * 4 + direction)
+    return np.sort(np.concatenate(parts))
+
+
+def _keys_along(ring: np.ndarray, width: int) -> np.ndarray:
+    """The edges of a closed ring of corners [K, 2], of length 1 each, in order."""
+    sides = np.roll(ring, -1, axis=0) - ring
+    lengths = np.abs(sides).sum(axis=1)
+    direction = np.select([sides[:, 0] > 0, sides[:, 1] > 0, sides[:, 0] < 0], [_RIGHT, _DOWN, _LEFT], _UP)
+    along = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    starts, direction = np.repeat(ring[:, 1] * width + ring[:, 0], lengths), np.repeat(direction, lengths)
+    return (starts + along * _steps(width)[direction]) * 4 + direction
+
+
+def _steps(width: int) -> np.ndarray:
+    """From a corner of a lattice to the next, by direction."""
+    return np.array([1, width, -1, -width])
+
+
 class _Edges:
     """The directed boundary edges of a mask and the closed loops that they form."""
 
-    def __init__(self, mask: np.ndarray, origin: tuple[int, int]) -> None:
-        self._width = mask.shape[1] + 1  # of the lattice of pixel corners
-        padded = np.pad(mask, 1)
-        parts = []
-        # For each direction, the neighbours across that side of a pixel and the pixel's corner where the edge starts.
-        for direction, (across, (down, right)) in {
-            _RIGHT: (padded[:-2, 1:-1], (0, 0)),
-            _DOWN: (padded[1:-1, 2:], (0, 1)),
-            _LEFT: (padded[2:, 1:-1], (1, 1)),
-            _UP: (padded[1:-1, :-2], (1, 0)),
-        }.items():
-            row, column = np.nonzero(mask & ~across)
-            parts.append(((row + down) * self._width + column + right) * 4 + direction)
-        self._keys = np.sort(np.concatenate(parts))  # corner · 4 + direction: unique, sorted by row of the start
+    def __init__(self, keys: np.ndarray, width: int, origin: tuple[int, int]) -> None:
+        """Follows edges.
+
+        Args:
+            keys: int64 [E], corner · 4 + direction of each edge's start: unique and sorted, so by row of the start.
+            width: of the lattice of pixel corners.
+            origin: the lattice's first corner (x, y).
+        """
+        self._width, self._keys = width, keys
         self._next = self._follow()
         order, starts = self._trace()
         self._tops = order[starts]  # each loop's first edge in row order
@@ -104,8 +164,7 @@ class _Edges:
 
     def _follow(self) -> np.ndarray:
         corner, direction = np.divmod(self._keys, 4)
-        step = np.array([1, self._width, -1, -self._width])
-        end = corner + step[direction]
+        end = corner + _steps(self._width)[direction]
         following = np.full(self._keys.size, -1, np.int64)
         for turn in (3, 0, 1):  # a right turn, tried last, wins: pixels that touch at a corner stay apart
             key = end * 4 + (direction + turn) % 4

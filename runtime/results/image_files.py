@@ -10,8 +10,9 @@ from PIL import Image
 
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import InputError
+from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.results.base import Result, SpatialResult
-from rsvl.runtime.results.geojson import is_placed
+from rsvl.runtime.results.geojson import is_on_earth, is_placed
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.results.saving import save
 
@@ -24,6 +25,8 @@ def save_all(
     geotiff: bool = False,
     geojson: bool = False,
     projected: bool = False,
+    gpkg: bool = False,
+    geoparquet: bool = False,
     mask: bool = False,
 ) -> list[Path]:
     """Writes all that belongs to the results of one image, each file named ``STEM-…``.
@@ -39,17 +42,20 @@ def save_all(
         geotiff: write the GeoTIFF of an image without georeference, too.
         geojson: write outlines or boxes of an image whose place is not known, too, in pixels as ``.json``.
         projected: write them in the image's own coordinate system, too.
+        gpkg: write them as a GeoPackage, too.
+        geoparquet: write them as GeoParquet, too.
         mask: write each mask as a PNG, 255 inside.
 
     Returns:
         The files that were written.
 
     Raises:
-        InputError: the image has no coordinate system for `projected`.
+        InputError: the image has no coordinate system for `projected`, no known place for a table.
         OutputError: one cannot be written.
     """
     spatial = [result for result in results if isinstance(result, SpatialResult)]
-    files = [*_save_spatial(spatial, folder, stem, geotiff, geojson, projected, mask)] if spatial else []
+    tables = [suffix for suffix, is_asked in ((".gpkg", gpkg), (".parquet", geoparquet)) if is_asked]
+    files = _save_spatial(spatial, folder, stem, geotiff, geojson, projected, tables, mask) if spatial else []
     for result in results:
         if isinstance(result, RawOutputs):
             files.append(folder / f"{stem}-outputs.npz")
@@ -59,11 +65,20 @@ def save_all(
 
 
 def _save_spatial(
-    results: Sequence[SpatialResult], folder: Path, stem: str, geotiff: bool, geojson: bool, projected: bool, mask: bool
+    results: Sequence[SpatialResult],
+    folder: Path,
+    stem: str,
+    geotiff: bool,
+    geojson: bool,
+    projected: bool,
+    tables: Sequence[str],
+    mask: bool,
 ) -> list[Path]:
+    if tables:
+        check_place(results[0].georeference)
     masks = [result.mask for result in results if result.mask is not None]
     suffixes = ["masks.tif"] if masks and (geotiff or results[0].georeference is not None) else []
-    suffixes += [f"{'outlines' if masks else 'boxes'}{form}" for form in _vectors(results, geojson, projected)]
+    suffixes += [f"{results[0].shapes}{form}" for form in [*_vectors(results, geojson, projected), *tables]]
     files = [folder / f"{stem}-{suffix}" for suffix in suffixes]
     for file in files:
         save(results, file)
@@ -74,6 +89,16 @@ def _save_spatial(
     files.append(folder / f"{stem}-overlay.png")  # last: what is measured matters more than what is looked at
     save(results, files[-1])
     return files
+
+
+def check_place(place: Georeference | None) -> None:
+    """Refuses a table of an image that has no place.
+
+    Raises:
+        InputError: it is not known where on Earth the image lies.
+    """
+    if not is_on_earth(place):
+        raise InputError("it is not known where on Earth the image lies: leave --gpkg and --geoparquet out")
 
 
 def _vectors(results: Sequence[SpatialResult], geojson: bool, projected: bool) -> list[str]:

@@ -39,16 +39,25 @@ class OrientedBox(NamedTuple):
 def oriented_box(mask: np.ndarray) -> OrientedBox | None:
     """Finds the minimum-area rectangle that holds all pixels of a mask, whole pixels counted.
 
-    One side of that rectangle lies on a side of the convex hull (Freeman and Shapira, 1975), so all of the hull's sides
-    are tried, at once.
-
     Args:
         mask: bool [H, W].
 
     Returns:
         The rectangle, None for an empty mask.
     """
-    hull = convex_hull(_outer_corners(mask))
+    return box_around(_outer_corners(mask))
+
+
+def box_around(points: np.ndarray) -> OrientedBox | None:
+    """Finds the minimum-area rectangle that holds points [N, 2], three or more of which are not on a line.
+
+    One side of that rectangle lies on a side of the convex hull (Freeman and Shapira, 1975), so all of the hull's sides
+    are tried, at once.
+
+    Returns:
+        The rectangle, None for no points.
+    """
+    hull = convex_hull(points)
     if not len(hull):
         return None
     sides = np.roll(hull, -1, axis=0) - hull

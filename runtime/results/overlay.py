@@ -39,8 +39,9 @@ def draw(results: Sequence[SpatialResult], side: int = 2048) -> Image.Image:
     stroke = max(1, round(max(width, height) / 400))
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(results))]
     for result, colour in zip(results, colours, strict=True):
-        if result.mask is not None:
-            _tint(pixels, _thinned(result.mask, height, width), colour, stroke)
+        mask = result.thinned_mask(height, width)
+        if mask is not None:
+            _tint(pixels, mask, colour, stroke)
     drawn = Image.fromarray(pixels)
     pen = ImageDraw.Draw(drawn)
     for result, colour in zip(results, colours, strict=True):
@@ -48,12 +49,6 @@ def draw(results: Sequence[SpatialResult], side: int = 2048) -> Image.Image:
             corners = outline * scale
             pen.line([*map(tuple, corners), tuple(corners[0])], fill=colour, width=stroke, joint="curve")
     return _with_captions(drawn, results, colours)
-
-
-def _thinned(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    if mask.shape == (height, width):
-        return mask
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _tint(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], stroke: int) -> None:

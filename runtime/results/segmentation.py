@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.results import contours
 from rsvl.runtime.results.base import Part, SpatialResult
 from rsvl.runtime.results.contours import Polygon
+from rsvl.runtime.results.objects import ONE, MaskObject, ObjectFilter, objects_dict, objects_of
 from rsvl.runtime.results.oriented_box import OrientedBox, oriented_box
 
 
@@ -28,7 +29,11 @@ class Segmentation(SpatialResult):
         probability: float32 [H, W], 0…1; None for a tiled scene unless it was asked for.
         georeference: coordinate system and transform of the image, None when it has none.
         scene: the image, for overlays.
+        inside: uint16 [P], probabilities of the mask's pixels in row-major order, in 1/65535; None where not known.
+        keep: which of the objects `parts` gives.
     """
+
+    shapes: ClassVar[str] = "outlines"
 
     text: str
     mask: np.ndarray
@@ -37,6 +42,8 @@ class Segmentation(SpatialResult):
     probability: np.ndarray | None = None
     georeference: Georeference | None = None
     scene: Scene | None = field(default=None, repr=False)
+    inside: np.ndarray | None = field(default=None, repr=False)
+    keep: ObjectFilter = field(default_factory=ObjectFilter)
 
     @property
     def found(self) -> bool:
@@ -55,8 +62,16 @@ class Segmentation(SpatialResult):
 
     @property
     def parts(self) -> list[Part]:  # type: ignore[override]
-        """The mask with all its components, as one; nothing where none was found."""
-        return [Part(self.score, self.area, self.polygons)] if self.found else []
+        """Each of the objects that are given."""
+        return [Part(each.score, each.area, [each.polygon], each.peak) for each in self.keep.apply(self.objects)]
+
+    @cached_property
+    def objects(self) -> list[MaskObject]:
+        """The mask's connected components, each with its own score, the largest first; `keep` drops none here."""
+        values = self.inside
+        if values is None:
+            values = np.full(self.area, round(self.score * ONE), np.uint16)
+        return objects_of(self.mask, values)
 
     @cached_property
     def area(self) -> int:
@@ -76,7 +91,7 @@ class Segmentation(SpatialResult):
     @cached_property
     def polygons(self) -> tuple[Polygon, ...]:
         """The outline of each connected component, with its holes, the largest first."""
-        return contours.polygons(self.mask)
+        return tuple(each.polygon for each in self.objects)
 
     @property
     def polygon(self) -> np.ndarray | None:
@@ -106,6 +121,7 @@ class Segmentation(SpatialResult):
             "box": list(self.box) if self.box else None,
             "oriented_box": list(self.oriented_box) if self.oriented_box else None,
             "boxes": [list(box) for box in self.boxes],
+            **objects_dict(self.objects, self.keep),
             "crs": self.crs,
             "transform": list(self.transform) if self.transform else None,
         }

@@ -14,6 +14,7 @@ import numpy as np
 
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.area import AreaScene
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
@@ -69,7 +70,7 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "geojson", "projected"})
+    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi"})
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
@@ -77,6 +78,7 @@ class Grounder(Runner):
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
         options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
+        options["overlap"] = query.overlap
         return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
@@ -228,7 +230,8 @@ class Grounder(Runner):
                 if view.pixels is not None:
                     for kept, (shown, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
                         boxes = _in_window(shown, view)
-                        kept.append(_in_scene(boxes, scores, threshold, view.window, scene, spec))
+                        rows = _in_scene(boxes, scores, threshold, view.window, scene, spec)
+                        kept.append(_in_area(rows, scene, view.window))
         finally:
             scene.close()
         tiled = len(grid) > 1
@@ -281,6 +284,16 @@ def _in_scene(
     at_edge = np.concatenate([local[:, :2] <= margin, local[:, 2:] >= end - margin], axis=1)
     whole = ~(at_edge & inner).any(axis=1)
     return np.concatenate([local + offset, scores[good, None], whole[:, None]], axis=1)
+
+
+def _in_area(rows: np.ndarray, scene: Scene, window: Window) -> np.ndarray:
+    """Of a tile's rows those whose boxes have their centres in the scene's area, if it is limited to one."""
+    if not isinstance(scene, AreaScene):
+        return rows
+    columns, lines = ((rows[:, i] + rows[:, i + 2]) / 2 for i in (0, 1))
+    x = np.clip(columns - window.column, 0, window.width - 1).astype(np.int64)
+    y = np.clip(lines - window.row, 0, window.height - 1).astype(np.int64)
+    return rows[scene.inside(window)[y, x]]
 
 
 def compare(

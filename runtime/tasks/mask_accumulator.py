@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsvl.runtime.images.tiling import Window
+from rsvl.runtime.results.objects import ONE
 
 
 class MaskAccumulator:
@@ -13,6 +14,7 @@ class MaskAccumulator:
     Attributes:
         mask: bool [H, W], valid in the rows that are final.
         probability: float32 [H, W] in the rows that are final, None unless kept.
+        inside: of the rows that are final, the probabilities of the mask's pixels, as `Segmentation.inside`, in pieces.
     """
 
     def __init__(self, height: int, width: int, threshold: float, keep_probability: bool) -> None:
@@ -22,6 +24,7 @@ class MaskAccumulator:
         self._final_rows = 0
         self._open = np.zeros((0, width), np.float32)  # sums for the rows that follow the final ones
         self._inside_sum, self._inside_count = 0.0, 0
+        self.inside = [np.zeros(0, np.uint16)]
 
     def add(self, window: Window, probability: np.ndarray, weight: np.ndarray) -> None:
         """Adds a tile.
@@ -46,6 +49,7 @@ class MaskAccumulator:
         inside = final[self.mask[rows]]
         self._inside_sum += float(inside.sum(dtype=np.float64))
         self._inside_count += inside.size
+        self.inside.append(np.rint(np.minimum(inside, 1) * ONE).astype(np.uint16))
         if self.probability is not None:
             self.probability[rows] = final
         self._open, self._final_rows = self._open[count:].copy(), row  # a view would keep the final rows in memory

@@ -11,6 +11,7 @@ from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
 from rsvl.runtime.images.tiling import Tile
 from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.results.objects import ObjectFilter
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class Query:
         texts: sentences, questions or labels; none for a task that takes no text.
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
+        overlap: see there.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
-        limit: the most boxes of a sentence, the best ones, or the most classes that a result shows; None for all boxes
-            and the usual number of classes.
+        limit: the most boxes or objects of a sentence, the best ones, or the most classes that a result shows; None for
+            all boxes and objects and the usual number of classes.
+        keep: which of the masks' objects are given; None drops those that the model cannot tell.
     """
 
     images: Mapping[str, ImageSource]
@@ -36,6 +39,8 @@ class Query:
     progress: Progress = field(default=silent, repr=False)
     reading: Mapping[str, ReadOptions] = field(default_factory=dict)
     limit: int | None = None
+    keep: ObjectFilter | None = None
+    overlap: float = 0.25
 
     @property
     def sentences(self) -> list[str]:

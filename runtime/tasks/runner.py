@@ -29,11 +29,11 @@ class Runner(ABC):
 
     Attributes:
         gives: outputs that a model of this task must have.
-        options: those of `rsvl run` that have an effect, by name: ``threshold``, ``limit``, ``tile``, ``geotiff``,
-            ``geojson``, ``projected``, ``mask``.
+        options: those of `rsvl run` that have an effect, by name, such as ``threshold`` and ``tile``.
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
+        bundle: the opened bundle.
     """
 
     gives: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +44,7 @@ class Runner(ABC):
         """Loads a bundle's graphs; see `rsvl.runtime.load` for the arguments and errors."""
         self.manifest: Manifest = bundle.manifest
         self.check_outputs(bundle)
-        self._bundle = bundle  # keeps a packed bundle's unpacked files
+        self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
         text = self.spec.text

@@ -13,17 +13,19 @@ threshold. Two rules keep the comparison meaningful:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
+from rsvl.runtime.results.objects import ObjectFilter
 from rsvl.runtime.results.segmentation import Segmentation
 from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
 from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
     tile: Tile
     overlap: float
     keep_probability: bool | None
+    keep: ObjectFilter | None
     progress: Progress
 
 
@@ -52,14 +55,25 @@ class Segmenter(Runner):
     """A loaded referring segmenter. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (MASK,)
-    options = frozenset({"threshold", "tile", "geotiff", "geojson", "projected", "mask"})
+    options = frozenset(
+        (
+            *("threshold", "tile", "overlap", "limit", "min-score", "min-area", "aoi", "workers"),
+            *("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask", "probability"),
+        )
+    )
     purpose = "gives masks"
 
     def ask(self, query: Query) -> list[Segmentation]:
         """See `Runner.ask`; one segmentation per sentence, without its probability map."""
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
-        options: Options = {"tile": query.tile, "progress": query.progress, "keep_probability": False}
+        options: Options = {
+            "tile": query.tile,
+            "overlap": query.overlap,
+            "progress": query.progress,
+            "keep": query.keep,
+            "keep_probability": False,
+        }
         return self.segment(scene, sentences, query.threshold, **options)
 
     @overload
@@ -85,6 +99,7 @@ class Segmenter(Runner):
         tile: Tile = "auto",
         overlap: float = 0.25,
         keep_probability: bool | None = None,
+        keep: ObjectFilter | None = None,
         progress: Progress = silent,
     ) -> Segmentation | list[Segmentation]:
         """Finds what sentences name in an image.
@@ -101,6 +116,7 @@ class Segmenter(Runner):
                 cuts a scene larger than the images that the model has learned from into tiles of their size.
             overlap: the minimum overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.5.
             keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
+            keep: which of the masks' objects the results give; None drops those smaller than `cell_area`.
             progress: called after every tile.
 
         Returns:
@@ -127,16 +143,34 @@ class Segmenter(Runner):
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
             grid = plan_scene(scene, self.spec.image, tile, overlap)
-            keep = len(grid) == 1 if keep_probability is None else keep_probability
-            accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep) for _ in sentences]
+            keep_all = len(grid) == 1 if keep_probability is None else keep_probability
+            accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep_all) for _ in sentences]
             self._run_tiles(accumulators, grid, tiles_of(scene, grid, self.spec.image, tile, progress), encoded)
         finally:
             scene.close()
         found = [
-            Segmentation(text, each.mask, each.score, limit, each.probability, scene.georeference, scene)
+            Segmentation(
+                text,
+                each.mask,
+                each.score,
+                limit,
+                each.probability,
+                scene.georeference,
+                scene,
+                np.concatenate(each.inside),
+                keep or ObjectFilter(min_area=self.cell_area(grid)),
+            )
             for text, each in zip(sentences, accumulators, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
+
+    def cell_area(self, grid: Grid) -> float:
+        """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell."""
+        sides = self.spec.final_outputs[MASK].shape[-2:]
+        tile = grid.rows.extent, grid.columns.extent
+        return math.prod(
+            max(1.0, length / side) if isinstance(side, int) else 1.0 for length, side in zip(tile, sides, strict=True)
+        )
 
     def _run_tiles(
         self,
@@ -147,19 +181,43 @@ class Segmenter(Runner):
     ) -> None:
         """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
         for tile in tiles:
-            image = None if tile.pixels is None else self._features.encode_image(tile.pixels, self.spec.image)
-            weight = grid.weight(tile.row, tile.column)
-            for sentence, accumulator in zip(sentences, accumulators, strict=True):
-                if image is not None:
-                    accumulator.add(tile.window, self._probability(tile, image, sentence), weight)
+            seen, weight = self.look(tile, sentences), grid.weight(tile.row, tile.column)
+            for accumulator in accumulators:
+                probability = next(seen, None)
+                if probability is not None:
+                    accumulator.add(tile.window, probability, weight)
                 if grid.ends_row(tile.column):  # at once: no more than one sentence's row of floats is kept untiled
                     accumulator.finalize_rows(grid.final_rows(tile.row))
+
+    def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Features of sentences, as `look` takes them.
+
+        Raises:
+            InputError: a sentence that is empty.
+        """
+        return self._features.encode_sentences(texts)
+
+    def look(self, tile: TileView, sentences: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
+        """What a tile shows of each sentence.
+
+        Args:
+            tile: a part of a scene.
+            sentences: the sentences' features.
+
+        Returns:
+            Probabilities float32 [h, w] over the tile's window, one after the other; none of a tile without data.
+        """
+        if tile.pixels is not None:
+            image = self._features.encode_image(tile.pixels, self.spec.image)
+            for sentence in sentences:
+                yield self._probability(tile, image, sentence)
 
     def _probability(self, tile: TileView, image: dict[str, Any], sentence: dict[str, Any]) -> np.ndarray:
         """What one tile shows of a sentence, float32 [h, w] over its window, 0 where there is no data."""
         assert tile.pixels is not None
         (logits,) = self._features.run_head({**image, **sentence}, MASK)
-        probability = _sigmoid_in_place(_resized(logits[0, 0], tile.pixels.shape[:2])[tile.inner.slices])
+        shown = logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)
+        probability = _sigmoid_in_place(shown[tile.inner.slices])
         return probability if tile.valid is None else probability * tile.valid
 
 
@@ -170,13 +228,23 @@ def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
     return np.reciprocal(probability, out=probability)
 
 
-def _resized(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The logits [h, w] at the size [H, W] of what was shown, float32, bilinear as in PyTorch's `interpolate`."""
+def logits_at(logits: np.ndarray, shape: tuple[int, ...], spec: ModelSpec) -> np.ndarray:
+    """A model's logits at the pixels of the image that it was shown, without a letterbox's border.
+
+    Args:
+        logits: [h, w], of the model's whole square input.
+        shape: the image's [H, W].
+        spec: the model's declaration.
+
+    Returns:
+        float32 [H, W], bilinear as in PyTorch's `interpolate`.
+    """
     logits = np.ascontiguousarray(logits, np.float32)
-    if logits.shape == shape:
+    height, width = shape[:2]
+    box = placement(height, width, spec.image).in_map(len(logits), spec.align_corners)
+    if logits.shape == shape and box == (0, 0, width, height):
         return logits
-    size = (shape[1], shape[0])
-    return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR, box))
 
 
 def compare(

@@ -75,6 +75,10 @@ def test_georeferenced_scene_gives_its_boxes_on_the_map(
     assert answer["found"][0]["box"] == [0, 0, 4, 4] and answer["found"][0]["crs"] == "EPSG:32618"
     (feature,) = json.loads((tmp_path / "out" / "scene-boxes.geojson").read_text())["features"]
     assert feature["properties"]["area"] == pytest.approx(1600 / 0.9996**2, rel=1e-5)
+    everywhere, elsewhere = "-75.01,36,-74.9,36.2", "-74.99955,36,-74.9,36.2"  # the second begins between the quarters
+    for area, count in ((everywhere, 1), (elsewhere, 0)):
+        command = ("run", bundles[GROUNDING], scene, "-t", "red", "-o", tmp_path / "out", "--aoi", area, "--json")
+        assert len(rsvl(*command).json["images"][0]["found"][0]["boxes"]) == count
 
 
 def test_run_of_an_answerer_takes_a_pair_or_one_of_it(

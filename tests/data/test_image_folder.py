@@ -77,3 +77,15 @@ def test_absent_split_says_how_to_make_one(tmp_path: Path) -> None:
     root = touch(tmp_path, "port/1.jpg", "farm/1.jpg")
     with pytest.raises(DatasetError, match=r"no split 'val': it has all; or list its images in val\.txt as CLASS/FILE"):
         opened(root, "val")
+
+
+def test_published_lists_name_files_alone(tmp_path: Path) -> None:
+    root = touch(tmp_path, "2750/River/River_1.tif", "2750/Forest/Forest_1.tif", "2750/Forest/Forest_2.tif")
+    (root / "eurosat-train.txt").write_text("Forest_2.jpg\nRiver_1.jpg\n")
+    (root / "eurosat-spatial-test.txt").write_text("Forest_1.jpg\n")
+    found = open_dataset("eurosat", root, "train", ClassificationDataset)
+    assert [(image.path.name, image.label) for image in found] == [("Forest_2.tif", "forest"), ("River_1.tif", "river")]
+    assert len(open_dataset("eurosat", root, "spatial-test", ClassificationDataset)) == 1
+    (root / "eurosat-val.txt").write_text("Forest_3.jpg\n")
+    with pytest.raises(DatasetError, match=r"line 1: 'Forest_3\.jpg' is no image"):
+        open_dataset("eurosat", root, "val", ClassificationDataset)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rsvl import registry
+from rsvl.benchmarks.count import count
 from rsvl.models.bamta import BalancedAttention, DropBlock
 
 
@@ -70,6 +71,12 @@ def test_bamta_has_twelve_convolutions_and_drops_more_the_deeper() -> None:
     drops = [m.probability for m in model.modules() if isinstance(m, DropBlock)]
     assert drops == pytest.approx([0.05, 0.0875, 0.125, 0.1625, 0.2])
     assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("name", "macs"), [("bamta-tiny", 48.66e6), ("bamta", 191.99e6), ("resnet18", 148.07e6)])
+def test_operations_can_be_counted_without_weights(name: str, macs: float) -> None:
+    """The numbers are the sums over the 3×3 and 7×7 convolutions and the shortcuts, by hand."""
+    assert count(lambda: registry.create(name)).total.macs.total == pytest.approx(macs, rel=0.005)
 
 
 def test_resnet18_has_its_papers_parameters_and_torchvisions_names() -> None:

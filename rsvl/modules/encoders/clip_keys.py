@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rsvl.modules.encoders.clip_kinds import refuse_other_images, refuse_other_text, refuse_text_both_ways
 from rsvl.runtime.errors import CheckpointError
 
 VISION_POSITIONS = "vision_model.embeddings.position_embedding.weight"
@@ -62,7 +63,7 @@ _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
 
 def is_clip(state: Mapping[str, Tensor]) -> bool:
     """Whether these are the weights of a CLIP with a vision transformer, in any of the layouts that are read."""
-    return "visual.conv1.weight" in state or is_hugging_face(state)
+    return "visual.class_embedding" in state or is_hugging_face(state)
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:
@@ -99,8 +100,10 @@ def convert_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     activation its model had (`is_openai`): OpenAI's have QuickGELU, most of LAION's GELU.
 
     Raises:
-        CheckpointError: the state dict is of none of these layouts, such as a CLIP with a ResNet.
+        CheckpointError: the state dict is of none of these layouts, or of a relative of CLIP's.
     """
+    refuse_other_images(state)
+    refuse_other_text(state)
     if not is_clip(state):
         shown = ", ".join(list(state)[:3])
         raise CheckpointError(
@@ -126,6 +129,9 @@ def convert_text_tower(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
 
     Returns:
         None where there is no such tower, or one of other layers than CLIP's.
+
+    Raises:
+        CheckpointError: a tower of a relative of CLIP's.
     """
     if is_clip(state):
         return text_part(convert_clip(state))
@@ -138,7 +144,11 @@ def convert_text_tower(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
                 break
         if not key.startswith(("visual.", "image_encoder.")) and not _NOT_WEIGHTS.match(key):
             tower.update(_convert_entry(key.removeprefix("text."), value))
-    return text_part(tower) if _WORDS in tower and TEXT_POSITIONS in tower else None
+    if _WORDS not in tower or TEXT_POSITIONS not in tower:
+        return None
+    refuse_other_text(state)
+    refuse_text_both_ways(state)
+    return text_part(tower)
 
 
 def image_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

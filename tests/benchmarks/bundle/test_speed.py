@@ -20,10 +20,12 @@ from rsvl.benchmarks.bundle.ceilings import Ceilings
 from rsvl.benchmarks.bundle.footprint import footprint
 from rsvl.benchmarks.bundle.markdown import markdown
 from rsvl.benchmarks.bundle.plot import draw
-from rsvl.benchmarks.bundle.report import FIRST, FURTHER, MANY, BundleSpeed
+from rsvl.benchmarks.bundle.report import FIRST, FURTHER, IMAGE, MANY, BundleSpeed
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, RsvlError, UsageError
-from tests.support.toy_tasks import write_task_bundle
+from rsvl.runtime.manifest import CLASSIFICATION, Manifest
+from tests.support.toy_bundle import write_manifest
+from tests.support.toy_tasks import SCALE, SIDE, write_task_bundle
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,18 @@ def test_every_part_of_a_bundle_is_measured(found: BundleSpeed, whole_bundle: Pa
     assert found.shares.memory == pytest.approx(size / (runner.ms.p50 / 1e3) / 10e9)
     assert any("operations cannot be counted" in remark for remark in found.remarks)
     assert found.machine["rsvl"] and found.machine["cpu"] and found.gpu is None
+
+
+def test_model_without_text_is_shown_images_alone(quick: None, tmp_path: Path) -> None:
+    folder = write_task_bundle(tmp_path / "classifier.bundle", CLASSIFICATION)
+    (folder / "golden").mkdir()
+    logits = np.full((2, 3), SCALE, np.float32)
+    np.savez(folder / "golden" / "golden.npz", image=np.ones((2, 3, SIDE, SIDE), np.float32), logits=logits)
+    write_manifest(folder, Manifest.from_json((folder / "manifest.json").read_text()))
+    report = speed.measure(folder, "cpu", threads=1, rounds=1, batches=(2,))
+    assert list(report.questions) == [IMAGE] and list(report.stages) == ["pre", "image", "post"]
+    assert report.further is None and f"| {IMAGE} |" in markdown(report)
+    draw(report, tmp_path / "plot.svg")
 
 
 def test_report_is_json_markdown_and_a_plot(found: BundleSpeed, tmp_path: Path) -> None:

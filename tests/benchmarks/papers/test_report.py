@@ -180,3 +180,15 @@ def test_markdown_and_json_give_published_ours_and_ratio(cd2fsan: Table) -> None
 def test_an_unknown_table_names_those_that_there_are() -> None:
     with pytest.raises(UsageError, match=r"no table 'cd2fsam': choose one of .*cd2fsan"):
         table("cd2fsam")
+
+
+def test_scene_classifiers_have_their_published_size_and_no_text_encoder() -> None:
+    found = counted("scene-classification")
+    ours = {row.published.name: row for row in found.rows}
+    for name, parameters in (("LWGANet L0", 1_717_423), ("LWGANet L2", 13_040_667), ("RSMamba-B", 6_385_773)):
+        assert ours[name].count.total.parameters == parameters
+    assert ours["LWGANet L0"].ratios == pytest.approx((1, 1), abs=0.03)
+    # RSMamba-B: x (3 orders) to 44 and 12 to 384, tokens to 768 and 384 to 192 once for all orders, patches, gates.
+    layers = 784 * (3 * (384 * 44 + 12 * 384 + 4 * 0) + 192 * 768 + 384 * 192) + 3 * 384 * 192 + 3 * 576
+    assert ours["RSMamba-B"].count.total.macs.layers == 24 * layers + 784 * 192 * 768 + 45 * 192
+    assert "| text encoder |" not in found.to_markdown()

@@ -52,14 +52,19 @@ def test_geojson_in_wgs84_rasterizes_back_to_the_mask(tmp_path: Path, place: Geo
     found = ring(place)
     found.save(tmp_path / "ring.geojson")
     data = json.loads((tmp_path / "ring.geojson").read_text())
-    (feature,) = data["features"]
+    assert [feature["id"] for feature in data["features"]] == [1, 2]
     assert set(data) == {"type", "features"}  # no crs member (RFC 7946, 4)
-    back = warp.transform_geom("OGC:CRS84", place.crs, feature["geometry"])
-    burned = features.rasterize([back], found.mask.shape, transform=Affine(*place.transform))
+    back = [warp.transform_geom("OGC:CRS84", place.crs, feature["geometry"]) for feature in data["features"]]
+    burned = features.rasterize(back, found.mask.shape, transform=Affine(*place.transform))
     assert np.array_equal(burned.astype(bool), found.mask)
-    for exterior, *holes in feature["geometry"]["coordinates"]:
+    for feature in data["features"]:
+        exterior, *holes = feature["geometry"]["coordinates"]
         assert exterior[0] == exterior[-1]
         assert planar_area(exterior) > 0 and all(planar_area(hole) < 0 for hole in holes)  # RFC 7946, 3.1.6
+    corners = np.array(data["features"][0]["properties"]["oriented_box"])
+    world = zip(*warp.transform("OGC:CRS84", place.crs, *corners.T.tolist()), strict=True)
+    in_pixels = np.array([~Affine(*place.transform) * point for point in world])
+    assert sorted(in_pixels.round(2).tolist()) == [[2, 1], [2, 6], [7, 1], [7, 6]]
 
 
 @needs("rasterio")
@@ -68,25 +73,29 @@ def test_area_is_that_of_an_equal_area_projection(place: Georeference) -> None:
     from rasterio import warp
 
     found = ring(place)
-    (feature,) = geojson.collection([found])["features"]
+    ring_feature, pixel = geojson.collection([found])["features"]
     longitude, latitude = place.to_wgs84(np.array([7.0, 6.0]))
     plane = f"+proj=laea +lat_0={latitude} +lon_0={longitude} +ellps=WGS84"
-    polygons = warp.transform_geom("OGC:CRS84", plane, feature["geometry"])["coordinates"]
-    expected = sum(planar_area(corners) for rings in polygons for corners in rings)
-    properties = {"text": "the ring", "score": 0.75, "area": pytest.approx(expected, rel=1e-6), "area_unit": "m2"}
-    assert feature["properties"] == properties
+    geometries = [warp.transform_geom("OGC:CRS84", plane, each["geometry"]) for each in (ring_feature, pixel)]
+    expected = sum(planar_area(corners) for geometry in geometries for corners in geometry["coordinates"])
+    areas = [each["properties"].pop("area") for each in (ring_feature, pixel)]
+    assert sum(areas) == pytest.approx(expected, rel=1e-6) and areas[0] == pytest.approx(24 * areas[1], rel=1e-3)
+    assert len(ring_feature["properties"].pop("oriented_box")) == 4
+    probability = pytest.approx(0.75, abs=1e-5)
+    properties = {"text": "the ring", "score": probability, "peak": probability, "area_unit": "m2"}
+    assert ring_feature["properties"] == properties
 
 
 @needs("rasterio")
 def test_area_in_web_mercator_at_60_degrees_is_a_quarter() -> None:
-    (feature,) = geojson.collection([ring(MERCATOR)])["features"]
-    assert feature["properties"]["area"] == pytest.approx(2500 / 4, rel=0.005)
+    areas = [feature["properties"]["area"] for feature in geojson.collection([ring(MERCATOR)])["features"]]
+    assert areas == pytest.approx([2400 / 4, 100 / 4], rel=0.005)
 
 
 def test_not_found_is_no_feature() -> None:
     assert geojson.collection([EMPTY]) == {"type": "FeatureCollection", "features": []}
-    (feature,) = geojson.collection([ring(DEGREES, "a"), EMPTY])["features"]
-    assert feature["properties"]["text"] == "a"
+    features = geojson.collection([ring(DEGREES, "a"), EMPTY])["features"]
+    assert [feature["properties"]["text"] for feature in features] == ["a", "a"]
     assert geojson.in_pixels([EMPTY])["objects"] == [] and geojson.projected([EMPTY])["features"] == []
 
 
@@ -97,8 +106,8 @@ def test_not_found_is_no_feature() -> None:
 def test_projected_form_has_the_image_s_coordinates_and_names_them(place: Georeference, name: str | None) -> None:
     data = geojson.projected([ring(place)])
     assert data.get("crs", {}).get("properties", {}).get("name") == name
-    (feature,) = data["features"]
-    first = feature["geometry"]["coordinates"][0][0]
+    feature, _ = data["features"]
+    first = feature["geometry"]["coordinates"][0]
     assert place.to_world(np.array([2, 1])).tolist() in first and planar_area(first) > 0
     assert feature["properties"]["area_unit"] == "m2"
 
@@ -107,9 +116,9 @@ def test_pixels_are_in_a_json_that_is_no_geojson(tmp_path: Path) -> None:
     ring().save(tmp_path / "ring.json")
     data = json.loads((tmp_path / "ring.json").read_text())
     assert "type" not in data and (data["width"], data["height"]) == (15, 12)
-    (found,) = data["objects"]
-    assert (found["text"], found["area"], found["area_unit"]) == ("the ring", 25, "pixels")
-    assert found["polygons"][1] == [[[9, 8], [10, 8], [10, 9], [9, 9], [9, 8]]]
+    found, pixel = data["objects"]
+    assert (found["id"], found["text"], found["area"], found["area_unit"]) == (1, "the ring", 24, "pixels")
+    assert pixel["polygons"] == [[[[9, 8], [10, 8], [10, 9], [9, 9], [9, 8]]]]
     rasterio = pytest.importorskip("rasterio")
     with pytest.raises(rasterio.errors.RasterioIOError):
         rasterio.open(tmp_path / "ring.json")

@@ -280,7 +280,7 @@ def test_narrow_image_is_padded_for_a_model_of_squares(whole_bundle: Path) -> No
 
 
 def test_unknown_words_are_told_once(segmenter: Segmenter, squares: np.ndarray) -> None:
-    fresh = load(segmenter._bundle, "cpu", 1)
+    fresh = load(segmenter.bundle, "cpu", 1)
     with pytest.warns(UserWarning, match="does not know the words zeppelin, kayak"):
         fresh.segment(squares, ["the red zeppelin", "the blue kayak"])
     with warnings.catch_warnings():

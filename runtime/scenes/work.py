@@ -1,0 +1,228 @@
+"""Doing blocks: one function that puts one block's part in place, called in this process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rsvl.runtime.errors import DeviceError
+from rsvl.runtime.images.area import AreaScene
+from rsvl.runtime.images.preprocess import squared
+from rsvl.runtime.images.scene import Scene, open_scene
+from rsvl.runtime.images.tiling import Window
+from rsvl.runtime.loading import load
+from rsvl.runtime.scenes.blocks import Blocks, relative
+from rsvl.runtime.scenes.parts import write_part
+from rsvl.runtime.scenes.plan import Plan
+from rsvl.runtime.tasks.segmentation import Segmenter
+from rsvl.runtime.tasks.tiles import TileView, plan_scene
+
+_NOTHING = Window(0, 0, 0, 0)
+
+
+class Pixels(NamedTuple):
+    """What a block is shown of a scene.
+
+    Attributes:
+        block: which block.
+        rgb: uint8 [h, w, 3], None where nothing of it holds data.
+        valid: which of its pixels hold data, bool [h, w]; None when all do.
+    """
+
+    block: int
+    rgb: np.ndarray | None
+    valid: np.ndarray | None
+
+
+class BlockWorker:
+    """A loaded bundle and an open scene, to do blocks of.
+
+    Attributes:
+        blocks: the scene's.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, runner: Segmenter | None = None, scene: Scene | None = None) -> None:
+        """Opens what is not opened yet.
+
+        Args:
+            plan: what is asked.
+            folder: where the parts go.
+            runner: the plan's bundle.
+            scene: the plan's scene.
+        """
+        self._plan, self._folder = plan, folder
+        self._runner = runner or load(plan.bundle, plan.provider, plan.threads)
+        self._spec = self._runner.image_for(plan.sensor)
+        self._scene = scene or open_planned(plan, self._runner)
+        self.blocks = blocks_of(plan, self._scene, self._runner)
+        self._encoded = self._runner.encode_sentences(plan.sentences)
+
+    def do(self, pixels: Pixels) -> int:
+        """Runs a block's tiles for all sentences and puts its part in place. Doing it again gives the same file.
+
+        Returns:
+            How many tiles it has.
+
+        Raises:
+            OutputError: the part cannot be written.
+            RsvlError: the bundle failed.
+        """
+        window = self.blocks.window(pixels.block)
+        sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
+        looked_at = 0
+        for view in self._views(pixels, window):
+            looked_at += view.pixels is not None
+            weight = self.blocks.grid.weight(view.row, view.column)
+            inside = relative(view.window, window)
+            for total, probability in zip(sums, self._runner.look(view, self._encoded), strict=False):
+                total[inside] += probability * weight
+        path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
+        write_part(path, sums, pixels.valid, window, own, self._plan.threshold, looked_at)
+        return self.blocks.tile_count(pixels.block)
+
+    def pixels(self, blocks: Sequence[int]) -> Iterator[Pixels]:
+        """Reads one block after the other, each while the one before it is run."""
+        return _ahead(self.read(block) for block in blocks)
+
+    def read(self, block: int) -> Pixels:
+        """What a block is shown.
+
+        Raises:
+            InputError: the scene is damaged there.
+        """
+        window = self.blocks.window(block)
+        valid = self._scene.valid(window)
+        rgb = None if valid is not None and not valid.any() else self._scene.read(window)
+        return Pixels(block, rgb, None if valid is None or valid.all() else valid)
+
+    def _views(self, pixels: Pixels, window: Window) -> Iterator[TileView]:
+        for row, column in self.blocks.tiles(pixels.block):
+            tile = self.blocks.grid.window(row, column)
+            inside, inner = relative(tile, window), Window(0, 0, tile.height, tile.width)
+            valid = None if pixels.valid is None else pixels.valid[inside]
+            if pixels.rgb is None or (valid is not None and not valid.any()):
+                yield TileView(row, column, tile, None, inner, valid)
+                continue
+            shown = pixels.rgb[inside]
+            if self._spec.keep_aspect:
+                shown, inner = squared(shown, self._spec)
+            yield TileView(row, column, tile, shown, inner, None if valid is None or valid.all() else valid)
+
+
+def open_planned(plan: Plan, runner: Segmenter) -> Scene:
+    """A plan's scene, in its area."""
+    scene = open_scene(plan.scene, runner.image_for(plan.sensor), plan.reading)
+    return scene if plan.area is None else AreaScene(scene, plan.area)
+
+
+def blocks_of(plan: Plan, scene: Scene, runner: Segmenter) -> Blocks:
+    """A plan's blocks."""
+    grid = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap)
+    return Blocks.over(grid, len(plan.sentences), plan.block_pixels)
+
+
+def own_window(plan: Plan, blocks: Blocks, block: int) -> Window:
+    """The window of a block's part in which only its mask is kept: none where every probability is wanted."""
+    return _NOTHING if plan.probability else blocks.own(block)
+
+
+def part_path(folder: Path, block: int) -> Path:
+    """Where a block's part lies."""
+    return folder / f"part-{block:06d}.npz"
+
+
+def do_here(worker: BlockWorker, blocks: Sequence[int], done: Callable[[int], None]) -> None:
+    """Does blocks one after the other; `done` is called with the number of tiles of each."""
+    for pixels in worker.pixels(blocks):
+        done(worker.do(pixels))
+
+
+def do_in_processes(plan: Plan, folder: Path, blocks: Sequence[int], count: int, done: Callable[[int], None]) -> None:
+    """Does blocks in `count` processes, each with its own copy of the bundle.
+
+    Raises:
+        DeviceError: a process was killed, as by a system that is short of memory.
+    """
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(plan, folder))
+    try:
+        for future in as_completed([pool.submit(_do, block) for block in blocks]):
+            done(future.result())
+        pool.shutdown()
+    except BaseException as error:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise DeviceError(
+                f"one of {count} processes died, perhaps for lack of memory: use fewer --workers; what is done is kept"
+            ) from error
+        raise
+
+
+_workers: list[BlockWorker] = []
+"""The one of a process that does blocks."""
+
+
+def _start(plan: Plan, folder: Path) -> None:
+    """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore")
+    _workers.append(BlockWorker(plan, folder))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(block: int) -> int:
+    (worker,) = _workers
+    return worker.do(worker.read(block))
+
+
+def _ahead(items: Iterator[Pixels]) -> Iterator[Pixels]:
+    """The items, each made by another thread while the one before it is used."""
+    made: queue.Queue[Pixels | BaseException | None] = queue.Queue(1)
+    stop = threading.Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                while not stop.is_set():
+                    try:
+                        made.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+            made.put(None)
+        except BaseException as error:
+            made.put(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
