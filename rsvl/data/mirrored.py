@@ -7,11 +7,21 @@ from dataclasses import replace
 
 from rsvl.data.records import Box, ImageRecord, Referring
 
-_ONE_SIDE = ("left", "leftmost", "lefthand", "leftward", "leftwards", "west", "western", "westernmost")
-_ONE_SIDE += ("northwest", "northwestern", "southwest", "southwestern")
-_OTHER = ("right", "rightmost", "righthand", "rightward", "rightwards", "east", "eastern", "easternmost")
-_OTHER += ("northeast", "northeastern", "southeast", "southeastern")
-_EXCHANGED = dict(zip((*_ONE_SIDE, *_OTHER), (*_OTHER, *_ONE_SIDE), strict=True))
+_SIDES = (
+    ("left", "right"),
+    ("leftmost", "rightmost"),
+    ("lefthand", "righthand"),
+    ("leftward", "rightward"),
+    ("leftwards", "rightwards"),
+    ("west", "east"),
+    ("western", "eastern"),
+    ("westernmost", "easternmost"),
+    ("northwest", "northeast"),
+    ("northwestern", "northeastern"),
+    ("southwest", "southeast"),
+    ("southwestern", "southeastern"),
+)
+_EXCHANGED = {**dict(_SIDES), **{other: one for one, other in _SIDES}}
 _WORD = re.compile(r"[A-Za-z]+")
 
 
