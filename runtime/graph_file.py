@@ -39,7 +39,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
 }
 # onnx.proto: the strings that are read.
 _STRINGS: dict[str, dict[int, str]] = {
-    "function": {1: "name", 10: "domain"},
+    "function": {1: "name", 10: "domain", 13: "overload"},
     "node": {4: "op_type", 7: "domain"},
     "external": {1: "key", 2: "value"},
 }
@@ -47,10 +47,14 @@ _STRINGS: dict[str, dict[int, str]] = {
 
 @dataclass
 class _Found:
-    """What a walk found; `calls` has the own functions that are called, by caller: "" is the graph itself."""
+    """What a walk found.
+
+    `functions` has their names with their overloads; `nodes` and `calls` count by name, overloads together. In `calls`
+    are the own functions that are called, by caller: "" is the graph itself.
+    """
 
     locations: set[str] = field(default_factory=set)
-    functions: list[str] = field(default_factory=list)
+    functions: list[tuple[str, ...]] = field(default_factory=list)
     nodes: Counter[str] = field(default_factory=Counter)
     calls: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -120,7 +124,7 @@ def _function(texts: dict[str, list[str]], found: _Found) -> str:
     names, domains = texts["name"], texts["domain"]
     if len(names) != 1 or not names[0] or domains != [OWN_DOMAIN]:
         raise ValueError(f"it defines a function of the domain {', '.join(domains) or 'none'}: only rsvl's own may be")
-    found.functions.append(names[0])
+    found.functions.append((names[0], *texts["overload"]))
     return names[0]
 
 

@@ -122,6 +122,7 @@ def folder(
     for name in ("mine", "data/mine"):
         write_coco(tmp_path / name)
     (tmp_path / "mix.json").write_text(MIXTURE)
+    _write_classes(tmp_path / "EuroSAT")
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     for name in ("harbour.png", "harbour.jpg"):
         Image.fromarray(pixels).save(tmp_path / name)
@@ -135,6 +136,16 @@ def folder(
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("scene_moe", None)
+
+
+def _write_classes(root: Path) -> None:
+    """Six noisy images of each of two classes."""
+    rng = np.random.default_rng(0)
+    for name in ("Forest", "River"):
+        (root / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{name}_{number}.png")
 
 
 @pytest.mark.parametrize("place", [path for path in PLACES if COMMANDS[path]], ids=lambda path: path.name)

@@ -29,7 +29,7 @@ _NUMBERS = count()
 
 
 def question(runner: Runner, sentences: Sequence[str]) -> Callable[[], Any]:
-    """A call that asks new variants of these sentences about a new image of the model's size; without text, shows it."""
+    """A call that asks new variants of these sentences about a new image of the model's size, or only shows it."""
     unseen = new_queries(runner, sentences)
     return lambda: runner.ask(next(unseen))
 

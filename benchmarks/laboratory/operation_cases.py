@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from rsvl.modules.layers.lora_moe import LoRAMoE
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
+from rsvl.ops import patch_lora_moe
+from rsvl.ops.patch_lora_moe import merges
 
 Inputs = dict[str, Tensor]
 
@@ -64,8 +66,73 @@ def low_rank_experts(patches: int, channels: int, experts: int, rank: int) -> Ca
     )
 
 
+class SharedConvolutions(nn.Module):
+    """Two 3×3 convolutions of each patch alone, to half of the channels and back, and what follows on each of them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(channels, channels // 2, 3, padding=1), nn.SiLU())
+        self.second = nn.Conv2d(channels // 2, channels, 3, padding=1)
+
+
+class RoutedBlock(SharedConvolutions):
+    """Low-rank experts of each patch after both convolutions, gates given."""
+
+    def __init__(self, channels: int, experts: int, rank: int) -> None:
+        super().__init__(channels)
+        for name, width in (("first", channels // 2), ("second", channels)):
+            self.register_parameter(f"{name}_up", nn.Parameter(torch.randn(experts, width, rank) / rank**0.5))
+            self.register_parameter(f"{name}_down", nn.Parameter(torch.randn(experts, rank, width) / width**0.5))
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Patches [P, C, h, w] and gates [P, E] → [P, C, h, w]."""
+        x = patch_lora_moe(self.first(x), self.first_up, self.first_down, gate)
+        return patch_lora_moe(self.second(x), self.second_up, self.second_down, gate)
+
+
+class OneExpertBlock(SharedConvolutions):
+    """One low-rank expert for all patches after both convolutions, as plain 1×1 convolutions."""
+
+    def __init__(self, channels: int, rank: int) -> None:
+        super().__init__(channels)
+        self.mix_first, self.mix_second = _mixing(channels // 2, rank), _mixing(channels, rank)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Patches [P, C, h, w] → [P, C, h, w]."""
+        x = self.first(x)
+        x = self.second(x + self.mix_first(x))
+        return x + self.mix_second(x)
+
+
+def _mixing(channels: int, rank: int) -> nn.Module:
+    """A low-rank product of channels, multiplied out where that takes fewer products."""
+    if merges(channels, rank):
+        return nn.Conv2d(channels, channels, 1, bias=False)
+    return nn.Sequential(nn.Conv2d(channels, rank, 1, bias=False), nn.Conv2d(rank, channels, 1, bias=False))
+
+
+def experts_of_patches(cells: int, side: int, channels: int, experts: int, rank: int) -> Case:
+    """`PatchLoRAMoE` in the block that it is for, two experts a patch, beside the same block with one expert."""
+    patches = (cells // side) ** 2
+    best = torch.rand(patches, experts).topk(min(2, experts), dim=1).indices
+    gate = torch.zeros(patches, experts).scatter(1, best, 0.5)
+    return Case(
+        f"PatchLoRAMoE, {experts} experts of rank {rank}, {channels} channels, {cells}×{cells}",
+        1.15,
+        OneExpertBlock(channels, rank),
+        RoutedBlock(channels, experts, rank),
+        {"x": torch.randn(patches, channels, side, side), "gate": gate},
+        literal=False,
+    )
+
+
 CASES: tuple[Callable[[], Case], ...] = (
     partial(rotated_convolution, 256, 60),
     partial(rotated_convolution, 512, 30),
     partial(low_rank_experts, 900, 768, experts=8, rank=16),
+    *(
+        partial(experts_of_patches, cells, side, 256, experts=8, rank=rank)
+        for cells, side in ((20, 2), (80, 4))
+        for rank in (16, 256)
+    ),
 )

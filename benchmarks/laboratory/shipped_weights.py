@@ -102,7 +102,8 @@ def retrain(
     if recipe.real and real is not None:
         _go_on_with(recipe, model, folder, name, progress, real)
     shipped = folder / f"{name}.safetensors"
-    save_weights(model, shipped, {"recipe": f"{name}.json"}, torch.float16)
+    said = {"notes": " ".join(recipe.notes)} if recipe.notes else {}
+    save_weights(model, shipped, {"recipe": f"{name}.json", **said}, torch.float16)
     load_weights(model, shipped)
     found = _tested(recipe, model, folder, progress, real)
     write_text(folder / f"{name}.json", json.dumps(found, indent=1))

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from rsvl.export.nodes import every_node
-from rsvl.export.symbolics import lora_moe, rotated_conv, selective_scan, winograd
+from rsvl.export.symbolics import lora_moe, patch_lora_moe, rotated_conv, selective_scan, winograd
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
@@ -23,10 +23,16 @@ MIN_OPSET = 18
 #: of the graph is float16 → FunctionProto.
 FUNCTIONS: dict[str, Callable[[dict[str, Any], int, bool], onnx.FunctionProto]] = {
     "LoRAMoE": lora_moe.function,
+    "PatchLoRAMoE": patch_lora_moe.function,
     "RotatedConv2d": rotated_conv.function,
     "SelectiveScan": selective_scan.function,
     "WinogradConv2d": winograd.function,
 }
+
+#: Operation name → builder of a further function, from the model's opset, for operations whose body has shapes that
+#: follow from values. ONNX Runtime does not look at it: no node names its overload. TensorRT's parser, which must know
+#: all shapes, takes the first function of a name.
+FIXED_SHAPES: dict[str, Callable[[int], onnx.FunctionProto]] = {"PatchLoRAMoE": patch_lora_moe.fixed_shapes}
 
 
 def add_functions(model: onnx.ModelProto) -> None:
@@ -50,6 +56,8 @@ def add_functions(model: onnx.ModelProto) -> None:
             raise UsageError(f"no ONNX function for {DOMAIN}::{name}: add it to rsvl.export.symbolics.FUNCTIONS")
         if opset < MIN_OPSET:
             raise UsageError(f"{name}'s body needs ONNX opset {MIN_OPSET}, not {opset}: export with a newer opset")
+        if name in FIXED_SHAPES:
+            model.functions.append(FIXED_SHAPES[name](opset))
         for number, nodes in enumerate(by_attributes.values()):
             function = FUNCTIONS[name](_attributes(nodes[0]), opset, half)
             if len(by_attributes) > 1:

@@ -66,14 +66,14 @@ def compare(
         rounds: timing rounds.
     """
     layer, plain = (module.to(device, dtype).eval() for module in (case.layer, case.plain))
-    inputs = [tensor.expand(batch, *tensor.shape[1:]).to(device, dtype).contiguous() for tensor in case.inputs.values()]
+    inputs = [torch.cat([tensor] * batch).to(device, dtype) for tensor in case.inputs.values()]
     reference = _reference(layer, inputs)
     forms: dict[str, Callable[[], Tensor]] = {PLAIN: partial(plain, inputs[0]), "rsvl": partial(layer, *inputs)}
     if with_compile:
         forms["rsvl, torch.compile"] = partial(torch.compile(layer, dynamic=False), *inputs)
     if isinstance(layer, RotatedConv2d):
         forms["grid sampling"] = partial(GridSampledConv2d(layer), *inputs)
-    if compiled is not None:
+    if compiled is not None and isinstance(layer, RotatedConv2d | LoRAMoE):
         forms["plugin kernel"] = _kernel(layer, inputs, compiled)
     shared = {"case": case.name, "batch": batch, "dtype": str(dtype).removeprefix("torch.")}
     with torch.no_grad():

@@ -13,9 +13,6 @@ from torch import Tensor, nn
 
 from rsvl.models.optisar.blocks import ConvBlock, batch_norm
 
-BINS = 16
-"""Distances of a box's side, in strides."""
-
 CLASSES = 16
 """Of the authors' dataset, in the start value of the scores."""
 
@@ -75,13 +72,14 @@ class LevelHead(nn.Module):
         embed_dim: length of the embeddings.
         stride: of the level in pixels.
         image_size: pixels of the square input.
+        bins: distances of a box's side, in strides.
     """
 
-    def __init__(self, channels: int, finest: int, embed_dim: int, stride: int, image_size: int) -> None:
+    def __init__(self, channels: int, finest: int, embed_dim: int, stride: int, image_size: int, bins: int) -> None:
         super().__init__()
-        narrow, wide = max(16, finest // 4, 4 * BINS), max(finest, CLASSES)
-        sides, embedding = nn.Conv2d(narrow, 4 * BINS, 1), nn.Conv2d(wide, embed_dim, 1)
-        sides.bias, embedding.bias = nn.Parameter(torch.ones(4 * BINS)), nn.Parameter(torch.zeros(embed_dim))
+        narrow, wide = max(16, finest // 4, 4 * bins), max(finest, CLASSES)
+        sides, embedding = nn.Conv2d(narrow, 4 * bins, 1), nn.Conv2d(wide, embed_dim, 1)
+        sides.bias, embedding.bias = nn.Parameter(torch.ones(4 * bins)), nn.Parameter(torch.zeros(embed_dim))
         self.box = nn.Sequential(ConvBlock(channels, narrow, 3), ConvBlock(narrow, narrow, 3), sides)
         self.embed = nn.Sequential(
             nn.Sequential(ConvBlock(channels, channels, 3, groups=channels), ConvBlock(channels, wide)),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsvl.models.optisar.blocks import batch_norm
+from rsvl.ops import patch_lora_moe
 
 PATCHES, LEAST_SIDE, MOST_SIDE = 20, 2, 32
 """How many patches an axis aims for, and the sides in cells that a patch may have."""
@@ -97,14 +98,9 @@ class LowRankExperts(nn.Module):
 
     def forward(self, patches: Tensor, gate: Tensor) -> Tensor:
         """Patches [P, C, h, w], each with zeros around it, and gates [P, E] → [P, C, h, w]."""
-        x = self._mix(self.shared_conv1(patches), gate, self.lora1_up, self.lora1_down)
-        return self._mix(self.shared_conv2(x), gate, self.lora2_up, self.lora2_down)
-
-    def _mix(self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
-        """X plus the gated sum of the experts' products ``A_e B_e x`` of channels."""
-        cells = x.flatten(2)  # [P, C, h·w]
-        narrow = torch.einsum("erc,pcn->pern", down, cells) * gate[:, :, None, None]
-        return x + self.lora_scale * torch.einsum("ecr,pern->pcn", up, narrow).view_as(x)
+        gate = gate * self.lora_scale
+        x = patch_lora_moe(self.shared_conv1(patches), self.lora1_up, self.lora1_down, gate)
+        return patch_lora_moe(self.shared_conv2(x), self.lora2_up, self.lora2_down, gate)
 
 
 class PatchExperts(nn.Module):

@@ -24,6 +24,7 @@ class Scale:
         nested: whether every `C3k2` holds `C3k` blocks; else only the one that always does.
         experts, rank, top_k: of PL-MoE.
         embed_dim: length of a sentence's embedding, E.
+        bins: distances of a box's side, in strides.
     """
 
     depth: float
@@ -34,6 +35,7 @@ class Scale:
     rank: int = 16
     top_k: int = 2
     embed_dim: int = 512
+    bins: int = 16
 
     def channels(self, count: int) -> int:
         """Channels of a layer that has `count` at full width: a multiple of 8."""

@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from rsvl.models.optisar.assignment import centres_inside, task_aligned
 from rsvl.models.optisar.box_distribution import BoxDistribution
 from rsvl.models.optisar.boxes import complete_iou
-from rsvl.models.optisar.head import BINS, LevelHead, PromptAdapter, RegionGrid
+from rsvl.models.optisar.head import LevelHead, PromptAdapter, RegionGrid
 from rsvl.models.optisar.moe import LowRankExperts, PatchExperts
 from rsvl.models.optisar.network import Neck, Scale, Trunk
 from rsvl.modules.bases.grounding import VisualGrounder
 from rsvl.modules.encoders.clip import CLIPTextEncoder, Size, text_config
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.tokenizers.words import overhead_tokenizer_json
+from rsvl.modules.trained_images import SYNTHETIC_RESOLUTION
 from rsvl.registry import register
 from rsvl.runtime.errors import CheckpointError
 from rsvl.runtime.manifest import GROUNDING, GraphSpec, ImageSpec, ModelSpec, TensorSpec, TextSpec
@@ -39,6 +40,12 @@ from rsvl.runtime.manifest import GROUNDING, GraphSpec, ImageSpec, ModelSpec, Te
 STRIDES = (8, 16, 32)
 ASSIGNED = 10
 """Most cells that learn one box."""
+
+GUIDES = 2
+"""Sentences of an image that guide its neck in a step of the training."""
+
+BESIDE = 0.5
+"""How much the score of a sentence counts where another one guided the neck."""
 
 WEIGHTS = {"boxes": 7.5, "distances": 1.5, "scores": 0.5, "grid": 1.0, "balance": 1.5e-3}
 """Of the loss's terms; `balance` is the authors' 1.5 times the 0.001 of their layer."""
@@ -55,6 +62,9 @@ class Preset:
         text: (width, layers, heads) of the text tower.
         vocabulary: ids of the text tower.
         candidates: cells that the head gives, K.
+        own_text: whether the text tower learns with the rest, and has CLIP's activation; else it is MobileCLIP2's,
+            frozen.
+        trained_resolution: of the images of the data that it is trained on, see `ImageSpec`.
     """
 
     image_size: int
@@ -63,9 +73,22 @@ class Preset:
     text: Size
     vocabulary: int
     candidates: int
+    own_text: bool = False
+    trained_resolution: tuple[float, ...] = ()
 
 
 FULL = Preset(640, Scale(0.5, 1.0, 512, nested=True), 77, (512, 12, 8), VOCABULARY_SIZE, 300)
+SCALE_N = Preset(
+    256,
+    Scale(0.5, 0.25, 1024, nested=False, embed_dim=128, bins=8),
+    22,
+    (128, 3, 4),
+    1024,
+    64,
+    own_text=True,
+    trained_resolution=SYNTHETIC_RESOLUTION,
+)
+"""The authors' scale n at 256 pixels, with fewer bins and a small text tower of its own."""
 
 _RENAMES = (
     (r"model\.(\d|10)\.", r"trunk.layers.\1."),
@@ -86,7 +109,7 @@ _RENAMES = (
 _UNUSED = ("model.23.savpe.", "model.23.dfl.")
 
 
-@register("optisar-net++", presets={"optisar-net++": FULL})
+@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-n": SCALE_N})
 class OptiSARNetPlusPlus(VisualGrounder):
     """The network.
 
@@ -104,16 +127,17 @@ class OptiSARNetPlusPlus(VisualGrounder):
             "*.gate": "two logits that differ less than float16 can tell would choose other experts",
             "decode": "float16 places a box of a few pixels only to a third of a pixel",
         }
-        self.text_encoder = CLIPTextEncoder(text_config(p.text, p.tokens, p.vocabulary, "gelu"), s.embed_dim)
-        self.text_encoder.requires_grad_(False)
+        activation = "quick_gelu" if p.own_text else "gelu"
+        self.text_encoder = CLIPTextEncoder(text_config(p.text, p.tokens, p.vocabulary, activation), s.embed_dim)
+        self.text_encoder.requires_grad_(p.own_text)
         self.adapter = PromptAdapter(s.embed_dim)
         self.trunk, self.neck = Trunk(s), Neck(s)
         channels = s.channels(256), s.channels(512), s.channels(1024)
         self.heads = nn.ModuleList(
-            LevelHead(width, channels[0], s.embed_dim, stride, p.image_size)
+            LevelHead(width, channels[0], s.embed_dim, stride, p.image_size, s.bins)
             for width, stride in zip(channels, STRIDES, strict=True)
         )
-        self.decode = BoxDistribution(p.image_size, STRIDES, BINS)
+        self.decode = BoxDistribution(p.image_size, STRIDES, s.bins)
 
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """See `ExportableModel.published`; the text tower lies in a file of its own."""
@@ -155,8 +179,8 @@ class OptiSARNetPlusPlus(VisualGrounder):
     def head(self, *features: Tensor) -> tuple[Tensor, Tensor]:
         """All features of both graphs → `scores` [N, K] and `found_boxes` [N, K, 4], best first."""
         *shared, prompt = features
-        logits, distances, _ = self._cells(tuple(shared), prompt)
-        scores, index = logits.topk(self.preset.candidates, dim=1)
+        logits, distances, _ = self._cells(tuple(shared), prompt, prompt.unsqueeze(1))
+        scores, index = logits.squeeze(1).topk(self.preset.candidates, dim=1)
         boxes = self.decode(distances).clamp(0, 1)
         return scores, boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
 
@@ -178,47 +202,61 @@ class OptiSARNetPlusPlus(VisualGrounder):
     ) -> dict[str, Tensor]:
         """The terms of the loss by name, scalars; arguments as those of `forward`.
 
-        Each sentence of an image is a class, and its score is learned in every cell; sentences without a target are the
-        negatives.
+        Each sentence of an image is a class whose score is learned in every cell; sentences without a target are
+        negatives. The neck runs for `GUIDES` sentences an image, drawn anew each time, and the head scores all of the
+        image's sentences in each of these runs: the authors' neck takes all at once, which no question does.
         """
-        shared = tuple(feature.index_select(0, image_index) for feature in self.encode_image(images))
-        logits, distances, grids = self._cells(shared, *self.encode_text(tokens))
-        boxes = boxes.float()
+        guides = drawn_guides(image_index, GUIDES)
+        run, sentence = (image_index[guides][:, None] == image_index).nonzero(as_tuple=True)
+        prompt = self.encode_text(tokens)[0]
+        shared = tuple(feature[image_index[guides]] for feature in self.encode_image(images))
+        every, distances, grids = self._cells(shared, prompt[guides], prompt.expand(len(guides), -1, -1))
+        logits, boxes, present = every[run, sentence], boxes.float()[sentence], has_target[sentence]
         found = self.decode(distances.float())
-        overlap = complete_iou(found, boxes[:, None])
-        inside = centres_inside(self.decode.centres, boxes, least=16 / self.preset.image_size) & has_target[:, None]
+        overlap = complete_iou(found[run], boxes[:, None])
+        inside = centres_inside(self.decode.centres, boxes, least=16 / self.preset.image_size) & present[:, None]
         chosen, quality = task_aligned(logits.detach().sigmoid(), overlap.detach().clamp(min=0), inside, ASSIGNED)
-        total = quality.sum().clamp(min=1)
-        sentence, cell = chosen.nonzero(as_tuple=True)
-        weight = quality[sentence, cell]
-        distance = self.decode.loss(distances[sentence, cell], cell, boxes[sentence])
+        share = torch.where(guides[run] == sentence, 1.0, BESIDE)[:, None]
+        total = (quality * share).sum().clamp(min=1)
+        pair, cell = chosen.nonzero(as_tuple=True)
+        weight = (quality * share)[pair, cell]
+        distance = self.decode.loss(distances[run[pair], cell], cell, boxes[pair])
+        entropy = F.binary_cross_entropy_with_logits(logits, quality, share.expand_as(logits), reduction="sum")
+        assigned = torch.zeros_like(distances[..., 0]).index_put((run[pair], cell), distances.new_ones(()))
         return {
-            "boxes": ((1 - overlap[sentence, cell]) * weight).sum() / total,
+            "boxes": ((1 - overlap[pair, cell]) * weight).sum() / total,
             "distances": (distance * weight).sum() / total,
-            "scores": F.binary_cross_entropy_with_logits(logits, quality, reduction="sum") / total,
-            "grid": self._grid_loss(grids, chosen),
+            "scores": entropy / total,
+            "grid": self._grid_loss(grids, assigned),
             "balance": torch.stack([m.take_balance() for m in self.modules() if isinstance(m, PatchExperts)]).sum(),
         }
 
-    def _cells(self, shared: tuple[Tensor, ...], prompt: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Image features, prompts [N, E] → all cells' logits [N, R], distances [N, R, 4·bins]; the levels' grids."""
-        levels = self.neck.with_text(shared, prompt.unsqueeze(1))
-        parts = [head(level, prompt.unsqueeze(1)) for head, level in zip(self.heads, levels, strict=True)]
+    def _cells(self, shared: tuple[Tensor, ...], guide: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Image features, the neck's guides [N, E], prompts to score [N, K, E].
+
+        Returns:
+            All cells' logits [N, K, R] and distances [N, R, 4·bins]; in training, the levels' grids.
+        """
+        levels = self.neck.with_text(shared, guide.unsqueeze(1))
+        parts = [head(level, prompts) for head, level in zip(self.heads, levels, strict=True)]
         logits, distances, regions = zip(*parts, strict=True)
         grids = [grid(x) for grid, x in zip(self._grids(), regions, strict=True)] if self.training else []
-        return torch.cat(logits, dim=2).squeeze(1), torch.cat(distances, dim=1), grids
+        return torch.cat(logits, dim=2), torch.cat(distances, dim=1), grids
 
     def _grids(self) -> list[RegionGrid]:
         return [module for module in self.heads.modules() if isinstance(module, RegionGrid)]
 
-    def _grid_loss(self, grids: list[Tensor], chosen: Tensor) -> Tensor:
-        """Mean over the levels of the cross entropy "which cell of the grid is this place in", double where chosen."""
+    def _grid_loss(self, grids: list[Tensor], assigned: Tensor) -> Tensor:
+        """Mean over the levels of the cross entropy "which cell of the grid is this place in".
+
+        It counts double at cells that learn a box, `assigned` [N, R].
+        """
         terms, start = [], 0
         for logits, grid in zip(grids, self._grids(), strict=True):
             side = logits.shape[-1]
             place = torch.arange(side, device=logits.device) * grid.side // side
             goal = (place[:, None] * grid.side + place).flatten().expand(len(logits), -1)
-            weight = 1.0 + chosen[:, start : start + side * side]
+            weight = 1.0 + assigned[:, start : start + side * side]
             each = F.cross_entropy(logits.float().flatten(2), goal, reduction="none")
             terms.append((each * weight).sum() / weight.sum())
             start += side * side
@@ -227,6 +265,13 @@ class OptiSARNetPlusPlus(VisualGrounder):
     def tokenizer_json(self) -> str:
         """CLIP's tokenizer, or for a small vocabulary the one that ships with the tiny presets."""
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else overhead_tokenizer_json()
+
+
+def drawn_guides(image_index: Tensor, count: int) -> Tensor:
+    """The places of `count` random sentences of each image, of all where it has fewer; `image_index` int64 [N]."""
+    order = torch.rand(len(image_index), device=image_index.device)
+    before = (image_index[:, None] == image_index) & (order < order[:, None])
+    return (before.sum(dim=1) < count).nonzero().squeeze(1)
 
 
 def _renamed(key: str) -> str:
@@ -241,7 +286,13 @@ def _renamed(key: str) -> str:
 def _spec(name: str, p: Preset) -> ModelSpec:
     s, sides = p.scale, [p.image_size // stride for stride in STRIDES]
     image = ImageSpec(
-        p.image_size, mean=(0, 0, 0), std=(1, 1, 1), resize="linear", sensors=("optical", "sar"), letterbox=114
+        p.image_size,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        resize="linear",
+        sensors=("optical", "sar"),
+        letterbox=114,
+        trained_resolution=p.trained_resolution,
     )
     pixels = TensorSpec(image.name, ("batch", 3, p.image_size, p.image_size))
     shared = tuple(

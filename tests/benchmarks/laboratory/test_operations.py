@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from rsvl.benchmarks.laboratory import operations
-from rsvl.benchmarks.laboratory.operation_cases import Case, low_rank_experts, rotated_convolution
+from rsvl.benchmarks.laboratory.operation_cases import (
+    Case,
+    experts_of_patches,
+    low_rank_experts,
+    rotated_convolution,
+)
 from rsvl.benchmarks.laboratory.operations import Record, markdown, measure
 from rsvl.benchmarks.records import keep
 from rsvl.runtime.errors import OutputError
@@ -35,8 +40,15 @@ CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
                 "rsvl": PATCHES * CHANNELS * (CHANNELS + 2 * EXPERTS * RANK),
             },
         ),
+        (
+            experts_of_patches(4, 2, CHANNELS, EXPERTS, 1),
+            {
+                "plain layer": 16 * CHANNELS * (9 * CHANNELS + 3),
+                "rsvl": 16 * CHANNELS * (9 * CHANNELS + 3 * EXPERTS),
+            },
+        ),
     ],
-    ids=["rotated convolution", "experts"],
+    ids=["rotated convolution", "experts", "experts of patches"],
 )
 def test_every_form_is_counted_and_agrees_with_pytorch(case: Case, macs: dict[str, int]) -> None:
     found = measure(case, threads=1, rounds=2)

@@ -118,8 +118,11 @@ def test_recipe_without_scenes_learns_from_real_images_alone(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "own" / name / f"{k}.png")
     short = TrainConfig(epochs=1, batch=4, workers=0, optimizer="sgd", schedule="one-cycle", warmup=1, augment=True)
     own = Ingredient("eurosat", "own", "train@3", "val@3", test="test@3")
-    found = retrain("bamta-tiny", TrainingRecipe("eurosat", {}, short, real=(own,)), tmp_path, real=tmp_path)
+    found = retrain(
+        "bamta-tiny", TrainingRecipe("eurosat", {}, short, real=(own,), notes=("Mine.",)), tmp_path, real=tmp_path
+    )
     assert found["count"] == 2 and found["confusion"]["classes"] == ["farm", "port"]
+    assert read_metadata(tmp_path / "bamta-tiny.safetensors")["notes"] == "Mine."
     model = load("bamta-tiny", tmp_path / "bamta-tiny.safetensors")
     assert model.spec.classes == ("farm", "port")
     assert read_metadata(tmp_path / "bamta-tiny" / "best.safetensors")["data"] == "eurosat train@3"
