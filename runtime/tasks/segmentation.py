@@ -189,14 +189,6 @@ class Segmenter(Runner):
                 if grid.ends_row(tile.column):  # at once: no more than one sentence's row of floats is kept untiled
                     accumulator.finalize_rows(grid.final_rows(tile.row))
 
-    def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Features of sentences, as `look` takes them.
-
-        Raises:
-            InputError: a sentence that is empty.
-        """
-        return self._features.encode_sentences(texts)
-
     def look(self, tile: TileView, sentences: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
         """What a tile shows of each sentence.
 
