@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -44,6 +45,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where there is no such folder, there is nothing to remove
             temporary.unlink()
+
+
+def sweep(path: Path) -> None:
+    """Removes what killed processes left of `replacing` a path; only for who knows that no other process writes it now.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    name = glob.escape(f".{path.stem[:_STEM_KEPT]}.")
+    for left in path.parent.glob(f"{name}{'[0-9a-f]' * 16}.tmp{glob.escape(path.suffix)}"):
+        left.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

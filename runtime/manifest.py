@@ -17,7 +17,8 @@ from rsvl.runtime.errors import BundleError, UsageError
 from rsvl.runtime.quantization import Quantization
 
 SCHEMA_VERSION = 4
-"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256. 4: `ModelSpec.classes`.
+"""2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256. 4: `ModelSpec.classes`,
+`ModelSpec.align_corners`, a letterbox of a colour.
 
 A bundle of an earlier version has none and is read as before.
 """
@@ -73,14 +74,14 @@ class ImageSpec:
         mean: of each channel, 0…1.
         std: of each channel, positive.
         channels: 3 for colour, 1 for a single band such as SAR amplitude.
-        resize: resampling, a Pillow filter's name, or ``linear``: bilinear without antialiasing, as OpenCV's.
+        resize: resampling, a Pillow filter's name, or ``linear`` or ``cubic``: as OpenCV's, without antialiasing.
         name: the graph input's name.
         sensors: what may be given: ``optical``, ``sar`` or both.
         bands: which bands of a raster of many to show, three or one, by name or by number from 1; none for the usual
             ones (`rsvl.runtime.images.bands`).
         stretch: the percentiles that become black and white where values are not 8-bit.
-        letterbox: the gray, 0…255, of a border around the image, which then keeps its proportions
-            (`rsvl.runtime.images.letterbox`); None resizes it to the square. For models that give no masks.
+        letterbox: the gray, 0…255, or the colour, one value per channel, of a border around the image, which then keeps
+            its proportions (`rsvl.runtime.images.letterbox`); None resizes it to the square.
         trained_side: side in pixels of the images that the model has learned from, before they were resized to `size`;
             0 for `size` itself. A larger scene is shown in tiles of that side.
         trained_resolution: the least and the largest ground resolution of those images, in metres per pixel; empty
@@ -98,7 +99,7 @@ class ImageSpec:
     sensors: tuple[str, ...] = ("optical",)
     bands: tuple[str | int, ...] = ()
     stretch: tuple[float, float] = (2.0, 98.0)
-    letterbox: int | None = None
+    letterbox: int | tuple[int, ...] | None = None
     trained_side: int = 0
     trained_resolution: tuple[float, ...] = ()
     keep_aspect: bool = False
@@ -142,6 +143,8 @@ class ModelSpec:
         temperature: what its logits are divided by before they become probabilities, above 0: fitted on validation
             images, so that a probability is about the share of right answers (Guo et al., "On Calibration of Modern
             Neural Networks", 2017, section 4.2).
+        align_corners: whether the corner pixels of mask logits lie on the input's corner pixels (their centres, as
+            PyTorch's ``align_corners=True``) and not the corners of the whole map on those of the whole input.
     """
 
     name: str
@@ -154,6 +157,7 @@ class ModelSpec:
     answers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     temperature: float = 1.0
+    align_corners: bool = False
 
     @property
     def image(self) -> ImageSpec:
@@ -340,6 +344,7 @@ def _read_model(data: dict[str, Any]) -> ModelSpec:
             "answers": tuple(str(answer) for answer in data["answers"]),
             "classes": tuple(str(name) for name in data.get("classes", ())),
             "temperature": float(data.get("temperature", 1.0)),
+            "align_corners": bool(data.get("align_corners", False)),
         }
     )
 
@@ -351,7 +356,7 @@ def _image(data: dict[str, Any]) -> ImageSpec:
     bands = tuple(band if isinstance(band, int) else str(band) for band in data["bands"])
     low, high = (float(percentile) for percentile in data["stretch"])
     resize, name = str(data["resize"]), str(data["name"])
-    letterbox = None if data.get("letterbox") is None else int(data["letterbox"])
+    letterbox = _border(data.get("letterbox"))
     side = int(data.get("trained_side", 0))
     resolution = tuple(float(metres) for metres in data.get("trained_resolution", ()))
     keep_aspect = bool(data.get("keep_aspect", False))
@@ -366,9 +371,16 @@ def _image(data: dict[str, Any]) -> ImageSpec:
         raise ValueError("image: size, channels, mean and std do not fit together")
     if len(bands) not in (0, 1, 3) or not 0 <= low < high <= 100:
         raise ValueError("image: bands are three or one, and stretch two percentiles")
-    if letterbox is not None and not 0 <= letterbox <= 255:
-        raise ValueError("image: the gray of a letterbox is 0 to 255")
+    border = (letterbox,) if isinstance(letterbox, int) else letterbox or ()
+    if not all(0 <= value <= 255 for value in border) or len(border) not in (0, 1, channels):
+        raise ValueError("image: a letterbox is a gray or a colour, each value 0 to 255")
     return spec
+
+
+def _border(value: Any) -> int | tuple[int, ...] | None:
+    if isinstance(value, list | tuple):
+        return tuple(int(channel) for channel in value)
+    return None if value is None else int(value)
 
 
 def _text(data: dict[str, Any]) -> TextSpec:

@@ -16,19 +16,25 @@ import numpy as np
 _ROOT12 = 12**0.5  # uniform numbers of this width have variance 1
 _BERT_GAINS = ((".query.", 2.0), (".key.", 2.0), (".attention.", 0.3))  # its words must stay unlike each other
 _GATES = ("res_gate", "_gate", "gating")
+_CRIS_GAINS = (("proj.txt.", 0.2), ("backbone.visual.", 1.4), ("neck.", 1.4), ("proj.vis.", 1.4))
+_CRIS_BLOCK = "backbone.visual.layer"
 
 
 def weights(oracle: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """Every entry of the checkpoint that an oracle describes, in its order, one at a time.
 
     Args:
-        oracle: `keys`, a JSON list of [name, shape, dtype], `weight_seed`, and `class_bias`, which says where the
-            mask's border lies and is not drawn.
+        oracle: `keys`, a JSON list of [name, shape, dtype], `weight_seed`, and what says where the mask's border lies:
+            `class_bias`, which is not drawn, or CRIS's `mask_bias`, which is added to the kernel's last.
     """
     seed = int(oracle["weight_seed"])
     for name, shape, dtype in json.loads(str(oracle["keys"])):
         if name == "classifier.conv1_1.bias":
             yield name, np.asarray(oracle["class_bias"])
+        elif name == "proj.txt.bias":
+            value = drawn(name, tuple(shape), seed)
+            value[-1] += oracle["mask_bias"]
+            yield name, value
         else:
             yield name, _constant(name, shape) if dtype == "int64" else drawn(name, tuple(shape), seed)
 
@@ -93,6 +99,11 @@ def _gain(name: str) -> float:
         return 4.0  # rotates kernels by some 20° either way
     if any(part in name for part in _GATES):
         return 1.5
+    if name.startswith(_CRIS_BLOCK) and (".conv3." in name or ".downsample." in name):
+        return 0.4 if ".conv3." in name else 1.0  # what is added to a residual stays small
+    for part, gain in _CRIS_GAINS:
+        if name.startswith(part):
+            return gain
     return 1.4 if name.startswith("classifier.") else 1.0  # a ReLU halves
 
 

@@ -87,10 +87,14 @@ def _preprocessing(manifest: Manifest) -> Iterator[str]:
     for image in manifest.model.images:
         bands = f", bands {', '.join(map(str, image.bands))}" if image.bands else ""
         size = f"{image.size}×{image.size}, {image.resize}"
-        border = "" if image.letterbox is None else f", letterbox of gray {image.letterbox}"
+        border = "" if image.letterbox is None else f", letterbox of {_colour(image.letterbox)}"
         yield f"{image.name}: {' or '.join(image.sensors)}, {size}{border}{bands}"
     if manifest.model.text is not None:
         yield f"text: {manifest.model.text.tokens} tokens"
+
+
+def _colour(border: int | tuple[int, ...]) -> str:
+    return f"gray {border}" if isinstance(border, int) else f"colour {', '.join(map(str, border))}"
 
 
 def _quantization(manifest: Manifest) -> str:

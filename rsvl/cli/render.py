@@ -87,7 +87,7 @@ def dispatch(
         InputError: an image or file that cannot be used.
         OutputError: a result cannot be written, or there is no room for them.
     """
-    from rsvl.runtime.results.image_files import save_all
+    from rsvl.runtime.results.image_files import check_place, save_all
 
     forms = {name: name in given for name in ("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask")}
     if "geojson" not in runner.options:  # results that lie in no image
@@ -95,6 +95,8 @@ def dispatch(
         return RunOutput(results, save_all(results, folder, stem, **forms))
     (sensor, _), sentences = query.only_image, query.sentences
     scene = _open(runner, query, options)
+    if forms["gpkg"] or forms["geoparquet"]:
+        check_place(scene.georeference)
     check_free_space(folder, _room(scene, len(sentences), runner, options), "-o")
     by_blocks = None
     if "workers" in runner.options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ import typer
 from rsvl.runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from rsvl.runtime import Query, Segmenter
+    from rsvl.runtime import Grounder, Grounding, Query, Segmenter
     from rsvl.runtime.images.area import Area
     from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.objects import ObjectFilter
@@ -157,22 +157,23 @@ def options_of(
 
 
 def run_by_blocks(
-    runner: Segmenter,
+    runner: Segmenter | Grounder,
     query: Query,
     scene: Scene,
     folder: Path,
     stem: str,
     given: Collection[str],
     options: SceneOptions,
-) -> tuple[list[SceneMask], list[Path]] | None:
+) -> tuple[Sequence[SceneMask | Grounding], list[Path]] | None:
     """Runs a scene block by block and writes its rasters.
 
     Returns:
         The results and the files; None for an image that is better done at once: of one block, or one that has to be.
     """
+    from rsvl.runtime import Grounder
     from rsvl.runtime.images import raster
     from rsvl.runtime.scenes.plan import hashes_of
-    from rsvl.runtime.scenes.scene_run import SceneFiles, run_scene
+    from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
     from rsvl.runtime.scenes.work import blocks_of
 
     _, source = query.only_image
@@ -185,19 +186,22 @@ def run_by_blocks(
     if len(blocks) == 1 and not options.probability:
         return None
     plan = replace(plan, hashes=hashes_of(source, runner.bundle))
-    masks = folder / f"{stem}-masks.tif" if "geotiff" in given or scene.georeference is not None else None
-    probability = folder / f"{stem}-probability.tif" if options.probability else None
-    files = SceneFiles(folder / f"{stem}.parts", masks, probability)
-    keep = options.filter(scene, runner.cell_area(blocks.grid))
     runner.tell_unknown_words(query.sentences)
+    parts, workers = folder / f"{stem}.parts", options.workers
     try:
-        found = run_scene(plan, runner, scene, files, keep, options.workers, query.progress)
+        if isinstance(runner, Grounder):
+            return ground_scene(plan, runner, scene, parts, query.limit, workers, query.progress), []
+        masks = folder / f"{stem}-masks.tif" if "geotiff" in given or scene.georeference is not None else None
+        probability = folder / f"{stem}-probability.tif" if options.probability else None
+        keep = options.filter(scene, runner.cell_area(blocks.grid))
+        files = SceneFiles(parts, masks, probability)
+        found = run_scene(plan, runner, scene, files, keep, workers, query.progress)
     finally:
         scene.close()
     return found, [path for path in (masks, probability) if path is not None]
 
 
-def _plan(runner: Segmenter, query: Query, scene: Scene, options: SceneOptions) -> Plan:
+def _plan(runner: Segmenter | Grounder, query: Query, scene: Scene, options: SceneOptions) -> Plan:
     from rsvl.runtime.images.area import to_pixels
     from rsvl.runtime.images.options import ReadOptions
     from rsvl.runtime.images.tiling import check_range

@@ -9,13 +9,18 @@ from itertools import accumulate
 
 import numpy as np
 
+from rsvl.data.mirrored import mirrored_record
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.data.views import random_colours, random_view
 from rsvl.runtime.errors import UsageError
 
 
 class Augmented(ReferringDataset):
-    """A dataset to train on whose images vary: other light; where it makes its sentences, other views, too."""
+    """A dataset to train on whose images vary in light; some vary in more.
+
+    Where it makes its sentences, in views; where it has boxes without masks, every other image is mirrored, with what
+    its sentences say of sides.
+    """
 
     def __init__(self, dataset: ReferringDataset) -> None:
         """Takes the dataset as it is in everything but `varied`."""
@@ -29,8 +34,13 @@ class Augmented(ReferringDataset):
     def varied(self, index: int, rng: np.random.Generator) -> ImageRecord:
         """See `ReferringDataset.varied`."""
         plain = self.dataset[index]
-        vary = random_view if self.dataset.makes_sentences else random_colours
-        return self.dataset.viewed(index, vary(rng, (plain.width, plain.height)), rng)
+        size = plain.width, plain.height
+        if self.dataset.makes_sentences:
+            return self.dataset.viewed(index, random_view(rng, size), rng)
+        view = random_colours(rng, size)
+        if self.has_masks or rng.random() < 0.5:
+            return self.dataset.viewed(index, view, rng)
+        return mirrored_record(self.dataset.viewed(index, replace(view, mirrored=True), rng))
 
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         return self.dataset.mask(record, referring)

@@ -36,12 +36,15 @@ class AreaScene:
     """
 
     def __init__(self, scene: Scene, area: Area) -> None:
-        """Limits a scene to an area in its pixels."""
+        """Limits a scene to an area in its pixels; one that lies elsewhere is told."""
         self._scene, self._area = scene, area
         self.height, self.width, self.georeference = scene.height, scene.width, scene.georeference
         self.reading = getattr(scene, "reading", None)
         corners = np.concatenate([np.array(ring) for polygon in area for ring in polygon])
         (self._x1, self._y1), (self._x2, self._y2) = corners.min(axis=0), corners.max(axis=0)
+        is_apart = self._x1 >= self.width or self._y1 >= self.height or self._x2 <= 0 or self._y2 <= 0
+        if is_apart and self.reading is not None:
+            self.reading.add("no part of the area lies in it (--aoi)")
 
     def read(self, window: Window | None = None) -> np.ndarray:
         """See `Scene.read`."""

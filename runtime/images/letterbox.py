@@ -39,6 +39,21 @@ class Placement(NamedTuple):
         offset, scale = np.array([self.left, self.top] * 2), np.array(self.scale * 2)
         return (np.asarray(boxes, np.float64) * scale + offset) / self.size
 
+    def in_map(self, side: int, align_corners: bool = False) -> tuple[float, float, float, float]:
+        """Where the image lies (left, top, right, bottom) in a map of the square, in pixels of the map.
+
+        Args:
+            side: of the map, in pixels.
+            align_corners: see `ModelSpec`.
+        """
+        ratio, shift = side / self.size, 0.0
+        if align_corners:
+            ratio = (side - 1) / (self.size - 1)
+            shift = (1 - ratio) / 2
+        ends = (self.left, self.top, self.left + self.width, self.top + self.height)
+        left, top, right, bottom = (end * ratio + shift for end in ends)
+        return left, top, right, bottom
+
 
 def placement(height: int, width: int, spec: ImageSpec) -> Placement:
     """Where an image of `height` × `width` pixels lies in the input that `spec` describes.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from PIL import Image
 
@@ -9,6 +12,8 @@ from rsvl.runtime.errors import BundleError, InputError
 from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.manifest import ImageSpec
+
+_Weights: TypeAlias = Callable[[np.ndarray], dict[int, np.ndarray]]
 
 
 def preprocess(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
@@ -85,8 +90,8 @@ def squared(image: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, Window]:
 def _resized(image: np.ndarray, height: int, width: int, spec: ImageSpec) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
-    if spec.resize == "linear":
-        return resize_linear(image, height, width)
+    if spec.resize in _SAMPLING:
+        return _SAMPLING[spec.resize](image, height, width)
     return np.asarray(Image.fromarray(image).resize((width, height), _filter(spec)))
 
 
@@ -104,17 +109,53 @@ def resize_linear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     Returns:
         uint8 [height, width] or [height, width, C].
     """
-    values = _between(np.asarray(image), height)
-    return np.rint(_between(values.swapaxes(0, 1), width).swapaxes(0, 1)).astype(np.uint8)
+    return _sampled(image, height, width, lambda t: {0: 1 - t, 1: t})
 
 
-def _between(values: np.ndarray, wanted: int) -> np.ndarray:
-    """Values [N, …] at `wanted` evenly spaced places along the first axis: float32."""
-    place = np.clip((np.arange(wanted) + 0.5) * (len(values) / wanted) - 0.5, 0, len(values) - 1)
-    first = place.astype(np.intp)
-    after = np.minimum(first + 1, len(values) - 1)
-    share = (place - first).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-    return values[first] * (1 - share) + values[after] * share
+def resize_cubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bicubic between the nearest 4×4 pixels, otherwise as `resize_linear`: OpenCV's INTER_CUBIC, to 1 of 255.
+
+    Its cubic is that of a = -0.75; Pillow's, besides averaging, has -0.5.
+    """
+    return _sampled(image, height, width, lambda t: {-1: _far(1 + t), 0: _near(t), 1: _near(1 - t), 2: _far(2 - t)})
+
+
+_SAMPLING = {"linear": resize_linear, "cubic": resize_cubic}
+_CUBIC = -0.75
+
+
+def _near(t: np.ndarray) -> np.ndarray:
+    """The cubic's weight of a pixel at a distance of up to one."""
+    return ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1
+
+
+def _far(t: np.ndarray) -> np.ndarray:
+    """The cubic's weight of a pixel at a distance of one to two."""
+    return _CUBIC * (((t - 5) * t + 8) * t - 4)
+
+
+def _sampled(image: np.ndarray, height: int, width: int, weights: _Weights) -> np.ndarray:
+    values = _between(np.asarray(image), height, weights)
+    values = _between(values.swapaxes(0, 1), width, weights).swapaxes(0, 1)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _between(values: np.ndarray, wanted: int, weights: _Weights) -> np.ndarray:
+    """Values [N, …] at `wanted` evenly spaced places along the first axis: float32.
+
+    Args:
+        values: any; beyond their ends they are as at the ends.
+        wanted: number of places.
+        weights: from how far each place lies after the pixel before it, 0…1, to the weights of the pixels around it, by
+            their distance from that pixel.
+    """
+    place = (np.arange(wanted) + 0.5) * (len(values) / wanted) - 0.5
+    before = np.floor(place)
+    total: np.ndarray = np.zeros((), np.float32)
+    for step, weight in weights(place - before).items():
+        index = np.clip(before + step, 0, len(values) - 1).astype(np.intp)
+        total = total + values[index] * weight.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    return total
 
 
 def _filter(spec: ImageSpec) -> Image.Resampling:

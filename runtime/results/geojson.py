@@ -55,7 +55,11 @@ def write(path: str | Path, results: Sequence[SpatialResult]) -> None:
 
 def is_placed(results: Sequence[SpatialResult]) -> bool:
     """Whether it is known where on Earth the image lies, so that `collection` has coordinates."""
-    place = results[0].georeference if results else None
+    return is_on_earth(results[0].georeference if results else None)
+
+
+def is_on_earth(place: Georeference | None) -> bool:
+    """Whether a georeference gives longitudes and latitudes."""
     return place is not None and place.to_wgs84(np.zeros((1, 2))) is not None
 
 

@@ -10,8 +10,9 @@ from PIL import Image
 
 from rsvl.runtime.atomic import replacing
 from rsvl.runtime.errors import InputError
+from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.results.base import Result, SpatialResult
-from rsvl.runtime.results.geojson import is_placed
+from rsvl.runtime.results.geojson import is_on_earth, is_placed
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.results.saving import save
 
@@ -73,8 +74,8 @@ def _save_spatial(
     tables: Sequence[str],
     mask: bool,
 ) -> list[Path]:
-    if tables and not is_placed(results):
-        raise InputError("it is not known where on Earth the image lies: leave --gpkg and --geoparquet out")
+    if tables:
+        check_place(results[0].georeference)
     masks = [result.mask for result in results if result.mask is not None]
     suffixes = ["masks.tif"] if masks and (geotiff or results[0].georeference is not None) else []
     suffixes += [f"{results[0].shapes}{form}" for form in [*_vectors(results, geojson, projected), *tables]]
@@ -88,6 +89,16 @@ def _save_spatial(
     files.append(folder / f"{stem}-overlay.png")  # last: what is measured matters more than what is looked at
     save(results, files[-1])
     return files
+
+
+def check_place(place: Georeference | None) -> None:
+    """Refuses a table of an image that has no place.
+
+    Raises:
+        InputError: it is not known where on Earth the image lies.
+    """
+    if not is_on_earth(place):
+        raise InputError("it is not known where on Earth the image lies: leave --gpkg and --geoparquet out")
 
 
 def _vectors(results: Sequence[SpatialResult], geojson: bool, projected: bool) -> list[str]:

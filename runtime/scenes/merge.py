@@ -73,6 +73,14 @@ class Merger:
                 count += part.looked_at
         return count
 
+    def rows(self, sentence: int) -> np.ndarray:
+        """All boxes of a sentence, of parts that have boxes."""
+        found = []
+        for block in range(len(self._blocks)):
+            with self._part(block) as part:
+                found.append(part.rows(sentence))
+        return np.concatenate(found)
+
     def sentence(
         self, index: int, masks: RasterWriter | None, probabilities: RasterWriter | None, done: Callable[[], None]
     ) -> Merged:

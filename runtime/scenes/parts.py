@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def write_part(
         arrays[f"mask{i}"] = np.packbits(mask)
         arrays[f"inside{i}"] = _whole(each[inner][mask])
         arrays[f"border{i}"] = np.concatenate([_whole(each[strip]).ravel() for strip in border])
+    _write(path, arrays)
+
+
+def write_boxes(path: Path, rows: Sequence[np.ndarray], looked_at: int) -> None:
+    """Writes a part of boxes: each sentence's rows, as `Grounder.look` gives them.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    _write(path, {"looked_at": np.array(looked_at), **{f"rows{i}": each for i, each in enumerate(rows)}})
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with (
         replacing(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_QUICK) as file,
@@ -115,6 +129,10 @@ class Part:
         """Which pixels of the window hold data, bool [h, w]; None when all do."""
         bits = self._file["valid"]
         return _unpacked(bits, (self.window.height, self.window.width)) if bits.size else None
+
+    def rows(self, sentence: int) -> np.ndarray:
+        """A sentence's boxes, of a part that has them."""
+        return np.asarray(self._file[f"rows{sentence}"])
 
     def layer(self, sentence: int) -> Layer:
         """A sentence's share."""

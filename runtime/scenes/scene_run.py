@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rsvl.runtime.atomic import write_text
+from rsvl.runtime.atomic import sweep, write_text
 from rsvl.runtime.errors import OutputError
 from rsvl.runtime.images.notes import NO_DATA
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.geotiff import RasterWriter, open_writer
+from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.results.objects import ObjectFilter
 from rsvl.runtime.results.scene_masks import SceneMask
 from rsvl.runtime.scenes.blocks import Blocks
 from rsvl.runtime.scenes.merge import Merger
 from rsvl.runtime.scenes.plan import Plan
-from rsvl.runtime.scenes.work import BlockWorker, do_here, do_in_processes, part_path
+from rsvl.runtime.scenes.work import BlockWorker, Located, do_here, do_in_processes, part_path
+from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.named_text import name_of
 from rsvl.runtime.tasks.segmentation import Segmenter
 from rsvl.runtime.temporary import exclusive
@@ -76,17 +78,62 @@ def run_scene(
         RsvlError: the bundle failed, or a process died; the parts that are done stay.
     """
     with _folder(plan, files.folder) as folder:
-        worker = BlockWorker(plan, folder, runner, scene)
-        missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
-        meter = _Meter(progress, sum(map(worker.blocks.tile_count, missing)), "tiles")
-        if workers > 1 and len(missing) > 1:
-            do_in_processes(plan, folder, missing, min(workers, len(missing)), meter)
-        else:
-            do_here(worker, missing, meter)
-        keep = keep or ObjectFilter(min_area=runner.cell_area(worker.blocks.grid))
-        found = _merged(plan, folder, worker.blocks, scene, files, keep, progress)
+        for path in (files.masks, files.probability):
+            if path is not None:
+                sweep(path)
+        blocks = _do_missing(plan, folder, runner, scene, workers, progress)
+        keep = keep or ObjectFilter(min_area=runner.cell_area(blocks.grid))
+        found = _merged(plan, folder, blocks, scene, files, keep, progress)
     shutil.rmtree(files.folder, ignore_errors=True)
     return found
+
+
+def ground_scene(
+    plan: Plan,
+    runner: Grounder,
+    scene: Scene,
+    folder: Path,
+    limit: int | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> list[Grounding]:
+    """The same for boxes: see `run_scene`; boxes of all tiles are merged as `Grounder.ground` does.
+
+    Args:
+        plan: what is asked.
+        runner: the plan's bundle, loaded.
+        scene: the plan's scene, open.
+        folder: of the parts, removed when all are merged.
+        limit: the most boxes that a sentence gives.
+        workers: as for `run_scene`.
+        progress: called after every block.
+
+    Raises:
+        OutputError: as for `run_scene`.
+        RsvlError: as for `run_scene`.
+    """
+    with _folder(plan, folder) as place:
+        blocks = _do_missing(plan, place, runner, scene, workers, progress)
+        merger, tiled = Merger(plan, place, blocks), len(blocks.grid) > 1
+        _tell_void(merger, scene)
+        found = [
+            runner.merged(text, merger.rows(index), plan.threshold, limit, tiled, scene)
+            for index, text in enumerate(plan.sentences)
+        ]
+    shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Blocks:
+    """Does the blocks whose parts are not there, and returns all."""
+    worker = BlockWorker(plan, folder, runner, scene)
+    missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
+    meter = _Meter(progress, sum(map(worker.blocks.tile_count, missing)), "tiles")
+    if workers > 1 and len(missing) > 1:
+        do_in_processes(plan, folder, missing, min(workers, len(missing)), meter)
+    else:
+        do_here(worker, missing, meter)
+    return worker.blocks
 
 
 def _merged(

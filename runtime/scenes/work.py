@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,12 +23,16 @@ from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
 from rsvl.runtime.scenes.blocks import Blocks, relative
-from rsvl.runtime.scenes.parts import write_part
+from rsvl.runtime.scenes.parts import write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
+from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.segmentation import Segmenter
 from rsvl.runtime.tasks.tiles import TileView, plan_scene
 
 _NOTHING = Window(0, 0, 0, 0)
+
+Located: TypeAlias = "Segmenter | Grounder"
+"""What can be run block by block."""
 
 
 class Pixels(NamedTuple):
@@ -52,7 +56,7 @@ class BlockWorker:
         blocks: the scene's.
     """
 
-    def __init__(self, plan: Plan, folder: Path, runner: Segmenter | None = None, scene: Scene | None = None) -> None:
+    def __init__(self, plan: Plan, folder: Path, runner: Located | None = None, scene: Scene | None = None) -> None:
         """Opens what is not opened yet.
 
         Args:
@@ -62,7 +66,7 @@ class BlockWorker:
             scene: the plan's scene.
         """
         self._plan, self._folder = plan, folder
-        self._runner = runner or load(plan.bundle, plan.provider, plan.threads)
+        self._runner: Located = runner or load(plan.bundle, plan.provider, plan.threads)
         self._spec = self._runner.image_for(plan.sensor)
         self._scene = scene or open_planned(plan, self._runner)
         self.blocks = blocks_of(plan, self._scene, self._runner)
@@ -78,6 +82,13 @@ class BlockWorker:
             OutputError: the part cannot be written.
             RsvlError: the bundle failed.
         """
+        if isinstance(self._runner, Segmenter):
+            self._do_masks(pixels, self._runner)
+        else:
+            self._do_boxes(pixels, self._runner)
+        return self.blocks.tile_count(pixels.block)
+
+    def _do_masks(self, pixels: Pixels, runner: Segmenter) -> None:
         window = self.blocks.window(pixels.block)
         sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
         looked_at = 0
@@ -85,11 +96,20 @@ class BlockWorker:
             looked_at += view.pixels is not None
             weight = self.blocks.grid.weight(view.row, view.column)
             inside = relative(view.window, window)
-            for total, probability in zip(sums, self._runner.look(view, self._encoded), strict=False):
+            for total, probability in zip(sums, runner.look(view, self._encoded), strict=False):
                 total[inside] += probability * weight
         path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
         write_part(path, sums, pixels.valid, window, own, self._plan.threshold, looked_at)
-        return self.blocks.tile_count(pixels.block)
+
+    def _do_boxes(self, pixels: Pixels, runner: Grounder) -> None:
+        plan, looked_at = self._plan, 0
+        found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in self._encoded]
+        for view in self._views(pixels, self.blocks.window(pixels.block)):
+            looked_at += view.pixels is not None
+            seen = runner.look(view, self._encoded, plan.threshold, self._scene, plan.sensor)
+            for rows, more in zip(found, seen, strict=False):
+                rows.append(more)
+        write_boxes(part_path(self._folder, pixels.block), [np.concatenate(rows) for rows in found], looked_at)
 
     def pixels(self, blocks: Sequence[int]) -> Iterator[Pixels]:
         """Reads one block after the other, each while the one before it is run."""
@@ -120,13 +140,13 @@ class BlockWorker:
             yield TileView(row, column, tile, shown, inner, None if valid is None or valid.all() else valid)
 
 
-def open_planned(plan: Plan, runner: Segmenter) -> Scene:
+def open_planned(plan: Plan, runner: Located) -> Scene:
     """A plan's scene, in its area."""
     scene = open_scene(plan.scene, runner.image_for(plan.sensor), plan.reading)
     return scene if plan.area is None else AreaScene(scene, plan.area)
 
 
-def blocks_of(plan: Plan, scene: Scene, runner: Segmenter) -> Blocks:
+def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Blocks:
     """A plan's blocks."""
     grid = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap)
     return Blocks.over(grid, len(plan.sentences), plan.block_pixels)

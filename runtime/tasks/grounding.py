@@ -70,7 +70,9 @@ class Grounder(Runner):
     """A loaded visual grounder. It keeps the last image's features, so that asking again about it is quick."""
 
     gives = (SCORES, BOXES)
-    options = frozenset({"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi"})
+    options = frozenset(
+        {"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi", "workers"}
+    )
     purpose = "gives boxes and no masks"
 
     def ask(self, query: Query) -> list[Grounding]:
@@ -133,15 +135,9 @@ class Grounder(Runner):
             >>> grounder.ground("quarters.png", "the red square").box
             (0.0, 0.0, 8.0, 8.0)
         """
-        spec = self.image_for(sensor)
-
-        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
-            features = self._features.encode_image(pixels, spec)
-            answers = [self._features.run_head({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
-            return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
-
-        threshold = self.spec.threshold if threshold is None else threshold
+        spec, threshold = self.image_for(sensor), self.spec.threshold if threshold is None else threshold
         check_range("threshold", threshold, 0, 1)
+        candidates = self._refined(spec)
         return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
 
     @overload
@@ -227,24 +223,51 @@ class Grounder(Runner):
             grid = plan_scene(scene, spec, tile, overlap)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
             for view in tiles_of(scene, grid, spec, tile, progress):
-                if view.pixels is not None:
-                    for kept, (shown, scores) in zip(found, candidates(view.pixels, encoded), strict=True):
-                        boxes = _in_window(shown, view)
-                        rows = _in_scene(boxes, scores, threshold, view.window, scene, spec)
-                        kept.append(_in_area(rows, scene, view.window))
+                for kept, rows in zip(found, _rows(view, encoded, candidates, threshold, scene, spec), strict=False):
+                    kept.append(rows)
         finally:
             scene.close()
         tiled = len(grid) > 1
         results = [
-            self._result(text, np.concatenate(kept), threshold, limit, tiled, scene)
+            self.merged(text, np.concatenate(kept), threshold, limit, tiled, scene)
             for text, kept in zip(sentences, found, strict=True)
         ]
         return results[0] if isinstance(texts, str) else results
 
-    def _result(
+    def look(
+        self, tile: TileView, sentences: list[dict[str, Any]], threshold: float, scene: Scene, sensor: str
+    ) -> Iterator[np.ndarray]:
+        """What a tile shows of each sentence.
+
+        Args:
+            tile: a part of a scene.
+            sentences: the sentences' features.
+            threshold: probability that a box must exceed.
+            scene: the scene.
+            sensor: ``optical`` or ``sar``.
+
+        Returns:
+            Rows (x1, y1, x2, y2, score, whole?) float64 [K, 6] in pixels of the scene, as `merged` takes them; none of
+            a tile without data.
+        """
+        spec = self.image_for(sensor)
+        return _rows(tile, sentences, self._refined(spec), threshold, scene, spec)
+
+    def _refined(self, spec: ImageSpec) -> TileFn:
+        """The candidates by the model's own refinement."""
+
+        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
+            features = self._features.encode_image(pixels, spec)
+            answers = [self._features.run_head({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
+            return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
+
+        return candidates
+
+    def merged(
         self, text: str, rows: np.ndarray, threshold: float, limit: int | None, tiled: bool, scene: Scene
     ) -> Grounding:
         """One sentence's result from rows (x1, y1, x2, y2, score, whole?) of all tiles."""
+        rows = rows[np.lexsort(rows.T)]  # of equal boxes and scores none depends on which tile came first
         boxes, scores, whole = rows[:, :4], rows[:, 4], rows[:, 5]
         # A box that a tile's edge cuts yields to any that is whole, whatever their scores.
         kept = suppress(boxes, scores + 2 * whole, SAME_IOU, SAME_PART if tiled else None)
@@ -253,6 +276,21 @@ class Grounder(Runner):
         size = scene.height, scene.width
         left_out = len(ranked) - len(kept)
         return Grounding(text, boxes[kept], scores[kept], size, threshold, scene.georeference, scene, left_out)
+
+
+def _rows(
+    view: TileView,
+    sentences: list[dict[str, Any]],
+    candidates: TileFn,
+    threshold: float,
+    scene: Scene,
+    spec: ImageSpec,
+) -> Iterator[np.ndarray]:
+    """Each sentence's rows of a tile, as `Grounder.look` gives them."""
+    if view.pixels is not None:
+        for shown, scores in candidates(view.pixels, sentences):
+            rows = _in_scene(_in_window(shown, view), scores, threshold, view.window, scene, spec)
+            yield _in_area(rows, scene, view.window)
 
 
 def _in_window(boxes: np.ndarray, view: TileView) -> np.ndarray:

@@ -152,6 +152,14 @@ class Runner(ABC):
             more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
             warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
 
+    def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Features of sentences, as the tasks' own `look` takes them.
+
+        Raises:
+            InputError: a sentence that is empty.
+        """
+        return self._features.encode_sentences(texts)
+
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's images.
 

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
@@ -188,14 +189,6 @@ class Segmenter(Runner):
                 if grid.ends_row(tile.column):  # at once: no more than one sentence's row of floats is kept untiled
                     accumulator.finalize_rows(grid.final_rows(tile.row))
 
-    def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Features of sentences, as `look` takes them.
-
-        Raises:
-            InputError: a sentence that is empty.
-        """
-        return self._features.encode_sentences(texts)
-
     def look(self, tile: TileView, sentences: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
         """What a tile shows of each sentence.
 
@@ -215,7 +208,8 @@ class Segmenter(Runner):
         """What one tile shows of a sentence, float32 [h, w] over its window, 0 where there is no data."""
         assert tile.pixels is not None
         (logits,) = self._features.run_head({**image, **sentence}, MASK)
-        probability = _sigmoid_in_place(_resized(logits[0, 0], tile.pixels.shape[:2])[tile.inner.slices])
+        shown = logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)
+        probability = _sigmoid_in_place(shown[tile.inner.slices])
         return probability if tile.valid is None else probability * tile.valid
 
 
@@ -226,13 +220,23 @@ def _sigmoid_in_place(logits: np.ndarray) -> np.ndarray:
     return np.reciprocal(probability, out=probability)
 
 
-def _resized(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The logits [h, w] at the size [H, W] of what was shown, float32, bilinear as in PyTorch's `interpolate`."""
+def logits_at(logits: np.ndarray, shape: tuple[int, ...], spec: ModelSpec) -> np.ndarray:
+    """A model's logits at the pixels of the image that it was shown, without a letterbox's border.
+
+    Args:
+        logits: [h, w], of the model's whole square input.
+        shape: the image's [H, W].
+        spec: the model's declaration.
+
+    Returns:
+        float32 [H, W], bilinear as in PyTorch's `interpolate`.
+    """
     logits = np.ascontiguousarray(logits, np.float32)
-    if logits.shape == shape:
+    height, width = shape[:2]
+    box = placement(height, width, spec.image).in_map(len(logits), spec.align_corners)
+    if logits.shape == shape and box == (0, 0, width, height):
         return logits
-    size = (shape[1], shape[0])
-    return np.asarray(Image.fromarray(logits).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR, box))
 
 
 def compare(

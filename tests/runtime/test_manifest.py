@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,24 @@ def test_manifest_with_impossible_training_images_is_refused(more: dict) -> None
     manifest = Manifest(ModelSpec("x", "other", "", (dataclasses.replace(OPTICAL, **more),), None, ()), "fp32")
     with pytest.raises(BundleError, match="not a valid bundle manifest"):
         Manifest.from_json(manifest.to_json())
+
+
+@pytest.mark.parametrize("letterbox", [None, 114, (123, 117, 104)])
+def test_manifest_keeps_how_masks_lie_on_the_image_and_reads_those_without(letterbox: Any) -> None:
+    image = dataclasses.replace(OPTICAL, letterbox=letterbox)
+    manifest = Manifest(ModelSpec("x", "other", "", (image,), None, (), align_corners=True), "fp32")
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    data = json.loads(manifest.to_json())
+    del data["model"]["align_corners"], data["model"]["images"][0]["letterbox"]
+    read = Manifest.from_json(json.dumps(seal(data))).model
+    assert not read.align_corners and read.image.letterbox is None
+
+
+@pytest.mark.parametrize("letterbox", [-1, 256, (0, 0), (0, 0, 300)])
+def test_manifest_with_an_impossible_border_is_refused(letterbox: Any) -> None:
+    image = dataclasses.replace(OPTICAL, letterbox=letterbox)
+    with pytest.raises(BundleError, match="a letterbox is a gray or a colour, each value 0 to 255"):
+        Manifest.from_json(Manifest(ModelSpec("x", "other", "", (image,), None, ()), "fp32").to_json())
 
 
 def test_no_flipped_bit_gives_another_manifest() -> None:

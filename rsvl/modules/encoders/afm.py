@@ -133,7 +133,7 @@ class MambaBranch(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """The tokens [B, side², width] of images [B, 3, S, S] after the layers that are taken out."""
         tokens = self.patch_norm(self.patches(image).flatten(2).transpose(1, 2))
-        tokens = torch.cat((self.class_token.expand(len(tokens), -1, -1), tokens), 1) + self.positions
+        tokens = torch.cat((self.class_token.expand(tokens.shape[0], -1, -1), tokens), 1) + self.positions
         orders, places = self.orders, self.places
         if self.training:
             orders = torch.rand(orders.shape, device=orders.device).argsort(1)
@@ -165,10 +165,10 @@ class MambaLayer(nn.Module):
             cosines: [L, width], of the rotation at each place.
             sines: likewise.
         """
-        three = torch.cat((tokens, tokens.flip(1), tokens.index_select(1, order)))
+        three = torch.stack((tokens, tokens.flip(1), tokens.index_select(1, order))).flatten(0, 1)
         rotated = three * cosines + turned(three) * sines
         seen = rotated + self.mixer(self.norm(rotated))
-        forward, backward, shuffled = seen.chunk(3)
+        forward, backward, shuffled = seen.unflatten(0, (3, -1))
         paths = torch.stack((forward, backward.flip(1), shuffled.index_select(1, place)), 1)  # [B, 3, L, width]
         gates = self.gate(paths.mean(2).flatten(1)).softmax(1)
         return (paths * gates[:, :, None, None]).sum(1)

@@ -151,8 +151,8 @@ class Layer(nn.Module):
             [B, L, width].
         """
         x, multiplier = self.mixer.gated(norm(tokens))
-        three = torch.cat((x, x.flip(1), x.index_select(1, order)))
-        forward, backward, shuffled = self.mixer.scan(three).chunk(3)
+        three = torch.stack((x, x.flip(1), x.index_select(1, order))).flatten(0, 1)
+        forward, backward, shuffled = self.mixer.scan(three).unflatten(0, (3, -1))
         shuffled = shuffled.index_select(1, place)
         paths = torch.stack((forward, backward.flip(1), shuffled), 1) * multiplier.unsqueeze(1)  # [B, 3, L, inner]
         means = self.mixer.out_proj(paths.mean(2))

@@ -35,12 +35,25 @@ class Attention(nn.Module):
             [B, N, C].
         """
         key, value = self.key_value(context).chunk(2, dim=-1)
-        bias = None if mask is None else mask[:, None, None, :]
-        y = F.scaled_dot_product_attention(self._split(self.query(x)), self._split(key), self._split(value), bias)
-        return self.out(y.transpose(1, 2).flatten(2))
+        return self.out(attend(self.query(x), key, value, self.heads, mask))
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention in several heads, of what has been projected.
+
+    Args:
+        query: [B, N, C].
+        key: [B, M, C].
+        value: [B, M, C].
+        heads: number of heads; divides C.
+        mask: added to the attention scores, float [B, M]; 0 keeps a position, a large negative hides it.
+
+    Returns:
+        [B, N, C].
+    """
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    bias = None if mask is None else mask[:, None, None, :]
+    return F.scaled_dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
 
 
 def padding_bias(is_word: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,12 +11,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
 from rsvl.runtime.errors import UsageError
+from rsvl.runtime.images.letterbox import placement
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.tasks.segmentation import logits_at
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.batch import Batch, TrainingSet, draw
 from rsvl.tasks.segmentation.evaluation import Predict
@@ -51,8 +53,8 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
     """
     if not dataset.has_masks:
         raise UsageError(
-            f"{dataset.name} has boxes without masks: train {model.spec.name} on another dataset, or on coco-weak-masks "
-            "where they are your own"
+            f"{dataset.name} has boxes without masks: train {model.spec.name} on another dataset, or on "
+            "coco-weak-masks where they are your own"
         )
     tokenizer = Tokenizer.from_file(model.tokenizer_json(), model.spec.words)
     return SegmentationSampler(dataset, model.spec, tokenizer, sentences, seed)
@@ -61,8 +63,8 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
 class SegmentationSampler(TrainingSet):
     """Draws `sentences` (image, sentence) pairs of each image, resampled in every epoch, reproducibly by the seed.
 
-    Every image counts once an epoch; one with fewer sentences repeats some. Masks are averaged down to the model's mask
-    resolution, so that a pixel's target is the share of it that the object covers.
+    Every image counts once an epoch; one with fewer sentences repeats some. Masks are at the model's mask resolution
+    (`target`).
     """
 
     def __init__(
@@ -110,7 +112,40 @@ class SegmentationSampler(TrainingSet):
 
     def _mask(self, record: ImageRecord, referring: Referring) -> Tensor:
         mask = self.dataset.mask(record, referring).astype(np.float32)
-        return torch.from_numpy(cv2.resize(mask, (self.mask_size, self.mask_size), interpolation=cv2.INTER_AREA))
+        return torch.from_numpy(target(mask, self.spec))
+
+
+def target(mask: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """What a model's mask logits should say of an image's true mask; 0 in a letterbox's border.
+
+    Each pixel is the share of it that the mask covers. Where the model's logits are of points (`align_corners`), it is
+    the mask's nearest pixel.
+
+    Args:
+        mask: float32 [H, W] in {0, 1}.
+        spec: the model's declaration.
+
+    Returns:
+        float32 [h, w] in 0…1.
+    """
+    height, width = mask.shape
+    place, side = placement(height, width, spec.image), int(spec.graphs[-1].outputs[0].shape[-1])
+    if spec.align_corners:
+        left, top, right, bottom = place.in_map(side, align_corners=True)
+        rows, columns = _nearest(height, side, top, bottom), _nearest(width, side, left, right)
+        return np.pad(mask, 1)[np.ix_(rows + 1, columns + 1)]
+    if spec.image.letterbox is None:
+        return cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
+    square = np.zeros((place.size, place.size), np.float32)
+    inner = cv2.resize(mask, (place.width, place.height), interpolation=cv2.INTER_AREA)
+    square[place.top : place.top + place.height, place.left : place.left + place.width] = inner
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _nearest(count: int, side: int, start: float, end: float) -> np.ndarray:
+    """Which of `count` pixels from `start` to `end` is at each of `side` pixels; -1 or `count` beyond them."""
+    place = np.floor((np.arange(side) + 0.5 - start) / (end - start) * count)
+    return np.clip(place, -1, count).astype(np.intp)
 
 
 def torch_predictor(model: Any) -> Predict:
@@ -135,12 +170,8 @@ def torch_predictor(model: Any) -> Predict:
         tokens = torch.from_numpy(tokenize(sentences)).to(device)
         image_index = torch.zeros(len(sentences), dtype=torch.long, device=device)
         logits = model(pixels, tokens, image_index).float()
+        cut = math.log(spec.threshold / (1 - spec.threshold))
         # One sentence at a time: the full-size logits of many sentences on a large image would not fit in memory.
-        return [_resized(each, image.shape[:2]).sigmoid().gt(spec.threshold).cpu().numpy() for each in logits]
+        return [logits_at(each[0], image.shape[:2], spec) > cut for each in logits.cpu().numpy()]
 
     return predict
-
-
-def _resized(logits: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """From [1, h, w] to [H, W]."""
-    return functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0, 0]

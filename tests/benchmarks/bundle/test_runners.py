@@ -18,6 +18,7 @@ from rsvl.benchmarks.bundle.plain_export import export_plainly
 from rsvl.benchmarks.bundle.runners import openvino, plain_onnx
 from rsvl.benchmarks.bundle.whole_model import Whole, pytorch
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
+from rsvl.ops import patch_lora_moe
 from rsvl.runtime.errors import MissingComponentError, UsageError
 from tests.support.chain import Chain
 
@@ -60,6 +61,27 @@ def test_plain_export_is_one_graph_of_standard_operators_that_computes_the_model
     found = session.run(["mask_logits"], {"image": image.numpy(), "tokens": tokens.numpy()})[0]
     np.testing.assert_allclose(found, model(image, tokens).detach(), rtol=1e-4, atol=1e-5)
     assert isinstance(model.conv, RotatedConv2d), "the model itself stays as it was"
+
+
+class Experts(torch.nn.Module):
+    """Low-rank experts of a patch, gated by its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = torch.nn.Parameter(torch.randn(3, 4, 2)), torch.nn.Parameter(torch.randn(3, 2, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return patch_lora_moe(x, self.up, self.down, x.mean(dim=(2, 3))[:, :3].relu())
+
+
+def test_plain_export_computes_all_experts_of_all_patches(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Experts(), torch.randn(5, 4, 2, 2)
+    export_plainly(model, {"x": x}, ["y"], tmp_path / "plain.onnx")
+    written = onnx.load(tmp_path / "plain.onnx")
+    assert not written.functions and all(node.domain != "rsvl" for node in written.graph.node)
+    session = onnxruntime.InferenceSession(str(tmp_path / "plain.onnx"))
+    np.testing.assert_allclose(session.run(["y"], {"x": x.numpy()})[0], model(x).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_every_way_of_any_model_gives_its_final_outputs(tmp_path: Path) -> None:

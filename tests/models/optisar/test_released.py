@@ -15,7 +15,7 @@ from rsvl.checkpoints import load_weights
 from rsvl.export.graphs import write_graph
 from rsvl.models.optisar.fusion import DualGateAttention, SpatialShuffleAttention
 from rsvl.models.optisar.moe import ExpertBlock, PatchExperts, patch_side
-from rsvl.models.optisar.released import FULL, OptiSARNetPlusPlus, Preset
+from rsvl.models.optisar.released import FULL, SCALE_N, OptiSARNetPlusPlus, Preset, drawn_guides
 from rsvl.runtime.errors import CheckpointError
 from tests.support.declared_shapes import check_shapes
 from tests.support.released_optisar import SMALL, in_published_names, random_weights, randomised
@@ -23,7 +23,8 @@ from tests.support.released_optisar import SMALL, in_published_names, random_wei
 
 @pytest.fixture(scope="module")
 def model() -> OptiSARNetPlusPlus:
-    """The network at a small scale."""
+    """The network at a small scale, with the same weights whatever ran before."""
+    torch.manual_seed(0)
     network = randomised(OptiSARNetPlusPlus("test", SMALL))
     assert isinstance(network, OptiSARNetPlusPlus)
     return network
@@ -207,7 +208,7 @@ def test_a_published_checkpoint_gives_its_rank_and_needs_the_text_tower(tmp_path
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items() if key in expected)
 
 
-@pytest.mark.parametrize("preset", [SMALL, FULL], ids=["small", "full"])
+@pytest.mark.parametrize("preset", [SMALL, FULL, SCALE_N], ids=["small", "full", "n"])
 def test_graphs_give_the_declared_shapes(preset: Preset) -> None:
     with torch.device("meta"):
         check_shapes(OptiSARNetPlusPlus("test", preset).eval())
@@ -234,6 +235,27 @@ def test_loss_reaches_every_parameter_and_falls_where_the_box_is_right() -> None
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert not any(p.requires_grad for p in model.text_encoder.parameters())
+
+
+def test_some_sentences_of_each_image_guide_the_neck_and_all_do_at_times() -> None:
+    image_index, seen = torch.tensor([0, 1, 0, 0, 2, 2, 0]), set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        guides = drawn_guides(image_index, 2)
+        assert torch.bincount(image_index[guides]).tolist() == [2, 1, 2]
+        seen |= set(guides.tolist())
+    assert seen == set(range(7))
+
+
+def test_every_sentence_of_an_image_learns_though_few_guide_the_neck() -> None:
+    torch.manual_seed(0)
+    model = OptiSARNetPlusPlus("test", replace(SMALL, own_text=True)).train()
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.8], [0.0, 0.5, 0.4, 0.9]])
+    tokens = torch.tensor([[98, word, 99, 0, 0, 0, 0, 0, 0] for word in (11, 22, 33)])
+    model(torch.rand(1, 3, 96, 96), tokens, torch.zeros(3, dtype=torch.long), boxes).backward()
+    (words,) = (p.grad for name, p in model.named_parameters() if name.endswith("token_embedding.weight"))
+    assert words is not None
+    assert words[[11, 22, 33]].abs().amax(dim=1).min() > 0 == words[44].abs().max()
 
 
 def test_onnx_agrees_with_pytorch_at_any_number_of_images(model: OptiSARNetPlusPlus, tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_polygon_limits_a_scene_as_rasterio_burns_it(data: dict, tmp_path: Path)
     assert not limited.valid(Window(0, 0, 5, 5)).any()
 
 
+def test_area_that_lies_elsewhere_is_told(tmp_path: Path) -> None:
+    scene = open_scene(write_raster(tmp_path / "scene.tif", np.full((60, 50, 3), 90, np.uint8), "EPSG:32618"))
+    with pytest.warns(UserWarning, match="no part of the area lies in it"):
+        limited = AreaScene(scene, to_pixels(read_area("10,50,11,51"), PLACE, "scene.tif"))
+    assert not limited.valid().any()
+
+
 def test_box_is_west_south_east_north() -> None:
     ((ring,),) = to_pixels(read_area("10.1,49.8,10.3,49.95"), DEGREES, "scene.tif")
     assert np.array(ring).min(axis=0) == pytest.approx((10, 5)) and np.array(ring).max(axis=0) == pytest.approx(

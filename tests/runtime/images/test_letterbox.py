@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rsvl.runtime.images.letterbox import placement
-from rsvl.runtime.images.preprocess import preprocess, resize_linear
+from rsvl.runtime.images.preprocess import preprocess, resize_cubic, resize_linear
 from rsvl.runtime.manifest import ImageSpec
 
 SPEC = ImageSpec(640, (0.0,) * 3, (1.0,) * 3, resize="linear", letterbox=114)
@@ -38,6 +38,12 @@ def test_border_is_gray_and_the_image_whole() -> None:
     np.testing.assert_allclose(found[[0, 159, 480, 639]], 114, atol=1e-3)
 
 
+def test_border_can_have_a_colour() -> None:
+    found = preprocess(np.zeros((320, 640, 3), np.uint8), replace(SPEC, letterbox=(123, 117, 104)))
+    np.testing.assert_allclose(found[:, [0, 639], 5] * 255, np.array([[123, 117, 104]] * 2).T, atol=1e-3)
+    assert not found[:, 160:480].any()
+
+
 def test_boxes_come_back_without_the_border_and_clipped() -> None:
     # 600 × 800: r = 0.8, 80 rows above. (64, 160, 320, 400) in the square is (80, 100, 400, 400) in the image.
     boxes = np.array([[64, 160, 320, 400], [-6.4, 16, 800, 620]]) / 640
@@ -58,9 +64,11 @@ def test_stretched_image_fills_the_square() -> None:
     np.testing.assert_allclose(place.to_image(np.array([[0, 0.5, 0.25, 1]])), [[0, 150, 125, 300]], atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["linear", "cubic"])
 @pytest.mark.parametrize("shape", [(30, 40), (200, 133), (1, 7), (64, 64)], ids=str)
-def test_linear_is_opencvs_to_a_255th(shape: tuple[int, int]) -> None:
+def test_resizing_is_opencvs_to_a_255th(shape: tuple[int, int], name: str) -> None:
     cv2 = pytest.importorskip("cv2")
     image = RNG.integers(0, 256, (*shape, 3), np.uint8)
-    expected = cv2.resize(image, (57, 48), interpolation=cv2.INTER_LINEAR)
-    assert np.abs(resize_linear(image, 48, 57).astype(int) - expected).max() <= 1
+    resize, kind = {"linear": (resize_linear, cv2.INTER_LINEAR), "cubic": (resize_cubic, cv2.INTER_CUBIC)}[name]
+    expected = cv2.resize(image, (57, 48), interpolation=kind)
+    assert np.abs(resize(image, 48, 57).astype(int) - expected).max() <= 1

@@ -14,14 +14,17 @@ import pytest
 from rsvl.runtime.errors import InputError, OutputError
 from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.images.tiling import Axis, Grid, Window
+from rsvl.runtime.loading import load
+from rsvl.runtime.manifest import GROUNDING
 from rsvl.runtime.results.objects import ObjectFilter
 from rsvl.runtime.scenes import scene_run, work
 from rsvl.runtime.scenes.blocks import Blocks, intersection
 from rsvl.runtime.scenes.plan import Plan, hashes_of
-from rsvl.runtime.scenes.scene_run import SceneFiles, run_scene
+from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
 from rsvl.runtime.tasks.segmentation import Segmenter
 from tests.support.installed import needs
 from tests.support.rasters import write_raster
+from tests.support.toy_tasks import write_task_bundle
 
 SENTENCES = ("the red square", "blue")
 SIDE = 260
@@ -153,6 +156,7 @@ def test_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert killed.returncode == -9, killed.stderr
     parts = tmp_path / "killed" / "scene.parts"
     assert len(list(parts.glob("part-*.npz"))) == 7
+    (tmp_path / "killed" / ".masks.0123456789abcdef.tmp.tif").write_bytes(b"half")  # of a kill while it was written
     runs.clear()
     run(scene, segmenter, tmp_path / "killed")
     assert 0 < runs.count("image") < tiles - 7  # what was done is not done again
@@ -232,6 +236,21 @@ def test_filter_is_of_objects_and_counts(scene: Path, segmenter: Segmenter, tmp_
     features = json.loads((tmp_path / "out" / "red.geojson").read_text())["features"]
     assert len(features) == len(about["objects"]) == 2 and about["dropped"] == len(found.objects) - 2 > 0
     assert min(each["area"] for each in about["objects"]) >= 300
+
+
+def test_boxes_of_blocks_are_those_of_the_whole(pixels: np.ndarray, tmp_path: Path) -> None:
+    grounder = load(write_task_bundle(tmp_path / "grounder", GROUNDING), "cpu", 1)
+    scene = write_raster(tmp_path / "scene.tif", pixels, "EPSG:32618")
+    hashes = hashes_of(scene, grounder.bundle)
+    plan = Plan(scene, tmp_path / "grounder", "cpu", 1, ("red", "blue"), 0.5, 32, block_pixels=80 * 80, hashes=hashes)
+    opened = work.open_planned(plan, grounder)
+    parts = tmp_path / "parts"
+    found = ground_scene(plan, grounder, opened, parts)
+    whole = grounder.ground(pixels, ["red", "blue"], 0.5, tile=32)
+    for one, other in zip(found, whole, strict=True):
+        assert one.boxes.tolist() == other.boxes.tolist() and len(one.boxes) > 3
+        assert one.scores.tolist() == other.scores.tolist()
+    assert not parts.exists() and ground_scene(plan, grounder, opened, parts, limit=2)[0].left_out > 0
 
 
 @pytest.mark.parametrize(
