@@ -28,19 +28,44 @@ def told_by(model: Any, checkpoint: Checkpoint, encoders: Sequence[str]) -> dict
     """
     told: dict[str, str] = {}
     kept: dict[str, int] = {}
+    untold: dict[str, str] = {}
     for name in encoders:
         encoder = getattr(model, name, None)
         if isinstance(encoder, ConfiguredEncoder):
             said = encoder.told(checkpoint.tensors, checkpoint.configuration)
             told |= {f"{name}.{key}": value for key, value in said.settings.items()}
             kept |= said.kept
+            untold |= {setting: encoder.settings()[setting] for setting in said.untold}
     if IMAGE_ENCODER in encoders and isinstance(getattr(model, IMAGE_ENCODER, None), ConfiguredEncoder):
         pixels = told_of_pixels(checkpoint.configuration)
         if pixels is not None:
             told |= _images(model, checkpoint, pixels, kept.get("image_size", 0))
+    for setting, own in untold.items():
+        if not checkpoint.metadata:
+            warnings.warn(
+                f"{checkpoint.path}: nothing tells the {setting} that it was trained with, {_name(model)} has {own}: "
+                "give another preset, or the folder with its configuration, if that is not so",
+                stacklevel=5,
+            )
     if not getattr(model, "shows_as_encoder", False):
         _say_kept(model, checkpoint, kept)
     return told
+
+
+def saved_for(checkpoint: Checkpoint, encoders: Sequence[str]) -> dict[str, str]:
+    """What rsvl saved beside the weights of another model of the encoders that the two share, as extra state."""
+    found: dict[str, str] = {}
+    for name in encoders:
+        if "activation" in checkpoint.metadata:  # a CLIP's, of earlier versions
+            found[f"{name}.activation"] = checkpoint.metadata["activation"]
+        found |= {key: value for key, value in checkpoint.metadata.items() if key.startswith(f"{name}.")}
+    pixels = ("image_mean", "image_std") if IMAGE_ENCODER in encoders else ()
+    return found | {key: checkpoint.metadata[key] for key in pixels if key in checkpoint.metadata}
+
+
+def _name(model: Any) -> str:
+    spec = getattr(model, "spec", None)
+    return type(model).__name__ if spec is None else str(spec.name)
 
 
 def _say_kept(model: Any, checkpoint: Checkpoint, theirs: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import rsvl.models
 from rsvl import __version__, registry
 from rsvl.checkpoints.fitting import COUNTER, adapted, check_finite, check_fit, name_of, some_of
-from rsvl.checkpoints.following import told_by
+from rsvl.checkpoints.following import saved_for, told_by
 from rsvl.checkpoints.parts import part_of, without_losses
 from rsvl.checkpoints.state_dicts import Checkpoint, read_checkpoint, weight_files
 from rsvl.modules.bases.exportable import ENCODERS, ExportableModel
@@ -298,6 +298,13 @@ def _fill(
         check_finite(state, expected, str(checkpoint))
     model.load_state_dict(state, strict=False)
     _say_followed(checkpoint, told, before)
+    assumed = [key for key in getattr(model, "from_data", ()) if key not in checkpoint.metadata]
+    if assumed:
+        warnings.warn(
+            f"{checkpoint.path} does not say its {' and '.join(assumed)}: those of {name_of(model)} are assumed; the "
+            "safetensors that rsvl train writes say them",
+            stacklevel=4,
+        )
     return left
 
 
@@ -348,8 +355,8 @@ def _fill_encoders(model: Any, checkpoint: Checkpoint, encoders: Mapping[str, Ma
     """Fills some of a model's encoders, all or nothing; a BERT's directory gives the model its tokenizer, too."""
     state = {f"{name}.{key}": value for name, part in encoders.items() for key, value in part.items()}
     prefixes = tuple(f"{name}." for name in encoders)
-    told = told_by(model, checkpoint, tuple(encoders))
-    with adapted(model, state, {**told, **checkpoint.metadata}) as before:
+    told = told_by(model, checkpoint, tuple(encoders)) | saved_for(checkpoint, tuple(encoders))
+    with adapted(model, state, told) as before:
         expected = {key: value for key, value in model.state_dict().items() if key.startswith(prefixes)}
         check_fit(state, expected, str(checkpoint), f"{' and '.join(encoders)} of {name_of(model)}")
         check_finite(state, expected, str(checkpoint))

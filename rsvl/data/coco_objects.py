@@ -67,6 +67,8 @@ class COCOObjects(ReferringDataset):
             raise DatasetError(f"{path} is not a COCO annotation file: {error!r} is missing or damaged") from error
         if not images:
             raise DatasetError(f"{path} has no split {split!r}: {_choices(data['images'])}")
+        if not self.categories:
+            raise DatasetError(f"{path} labels nothing: it has no annotations")
         folder = _image_folder(name, root, split, images[0])
         self._records = [_image(entry, folder) for entry in images]
         self._objects = [tuple(objects.get(entry["id"], ())) for entry in images]

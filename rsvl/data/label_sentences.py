@@ -24,6 +24,8 @@ _OBJECTS, _EACH = 6, 2
 #: Above this many objects, relations between them are not looked for: hardly one is clear.
 _RELATED = 24
 _NEAREST = ("nearest to", "closest to")
+#: How often an image gets a sentence about a class that is absent, and one about an empty part of it.
+_ABSENT = 0.25
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,14 @@ def _of_objects(rng: np.random.Generator, facts: LabelFacts) -> Iterator[LabelSe
 
 
 def _of_nothing(rng: np.random.Generator, facts: LabelFacts, classes: Sequence[str]) -> Iterator[LabelSentence]:
-    """One class that is absent, and one that is absent from a part of the image."""
+    """Now and then a class that is absent, and one that is absent from a part; always where there is no object."""
     present = {thing.category for thing in facts.objects}
     absent = [category for category in classes if category not in present]
-    if absent:
+    if absent and rng.random() < _ABSENT:
         category = pick(rng, absent)
         yield LabelSentence((pick(rng, (f"the {category}", f"the {plural(category)}")),), (), category)
-    if present:
-        category = pick(rng, sorted(present))
+    if (present and rng.random() < _ABSENT) or not facts.objects:
+        category = pick(rng, sorted(present or classes))
         empty = [zone for zone in ZONES if not any(facts.reaches(i, zone) for i in _of(facts, category))]
         if empty:
             zone = pick(rng, empty)

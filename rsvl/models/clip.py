@@ -2,17 +2,17 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021. RemoteCLIP, GeoRSCLIP,
 SkyScript, FarSLIP and PriorCLIP are released as weights of this architecture; any file that `rsvl.checkpoints` reads
-fills it whole (``--weights``), the logit scale included. A model of other widths or layers takes the checkpoint's.
+fills it whole (``--weights``), the logit scale included. The model takes the checkpoint's sizes.
 
-Which activation the weights were trained with cannot be seen from their shapes, and the wrong one costs accuracy
-without a word:
+Which activation the weights were trained with cannot be seen from their shapes, and the wrong one costs accuracy:
 
 * A Hugging Face directory says it in `config.json` or `open_clip_config.json`, OpenAI's own archives carry constants
   that nobody else's do (theirs is QuickGELU), and files that `rsvl` wrote record it: the model follows them, whatever
-  its preset.
-* All others follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16``, ``clip-vit-l-14`` and
-  ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is used with GELU (its card
-  builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai`` weights).
+  its preset. So it does with heads, epsilon and pixels (`rsvl.modules.encoders.clip_configuration`).
+* All others, with a warning, follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16``,
+  ``clip-vit-l-14`` and ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is
+  used with GELU (its card builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's
+  ``openai`` weights).
 
 What was chosen here:
 

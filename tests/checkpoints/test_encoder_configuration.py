@@ -77,6 +77,16 @@ def test_clip_within_cd2fsan_is_transformers_after_a_training_too(tmp_path: Path
             assert model.spec.image.resize == "bilinear"  # its own
 
 
+@pytest.mark.filterwarnings("ignore:.*followed as it says")
+def test_encoders_of_another_model_bring_their_settings_and_nothing_else(tmp_path: Path) -> None:
+    clip_folder(tmp_path)
+    first, again = CD2FSAN("test", SMALL_CD2FSAN).eval(), CD2FSAN("test", SMALL_CD2FSAN).eval()
+    load_encoder_weights(first, tmp_path)
+    save_weights(first, tmp_path / "trained.safetensors", {"image_resize": "hamming"})
+    load_encoder_weights(again, tmp_path / "trained.safetensors")
+    assert again.extra_state() == first.extra_state() and again.spec.image.resize == "bilinear"
+
+
 def test_sizes_that_a_model_keeps_are_said(tmp_path: Path) -> None:
     clip_folder(tmp_path, image_size=24)
     with pytest.warns(UserWarning) as said:

@@ -185,6 +185,15 @@ def test_epoch_table_keeps_its_columns_apart(capsys: pytest.CaptureFixture[str])
     assert row.split() == ["1", "11.6", "0.2500", "–", "130.0"] and len(row) == len(header)
 
 
+def test_epoch_table_shows_each_of_several_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    table = EpochTable(lambda row: {}, "mIoU")
+    sets = {"1: rrsis-d": {"mIoU": 0.5}, "2: coco": {"mIoU": None}}
+    table({"epoch": 2, "loss": 1.5, "mIoU": 0.25, "sets": sets, "seconds": 8.0})
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["epoch", "loss", "mIoU", "1:", "rrsis-d", "2:", "coco", "seconds"]
+    assert row.split() == ["2", "1.5000", "0.2500", "0.5000", "–", "8.0000"] and len(row) == len(header)
+
+
 def test_table_shows_brackets_as_they_are_and_long_cells_whole(capsys: pytest.CaptureFixture[str]) -> None:
     path = "/somewhere/" + "deep/" * 30
     print_table(["name", "value"], [["[red]", path], [":ship:", "1"]])

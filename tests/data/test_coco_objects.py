@@ -122,6 +122,7 @@ def test_crowd_belongs_to_its_class_and_is_not_told_apart(tmp_path: Path) -> Non
     [
         ({}, "dusk", "no split 'dusk': it has night; take all, or FIELD=VALUE by a field of its images .*site"),
         ({}, "site=C", "no split 'site=C'"),
+        ({"annotations": []}, "all", "labels nothing"),
         ({"images": [{**IMAGES[0], "file_name": "../secret.png"}]}, "all", "leads out of"),
         ({"images": [{**IMAGES[0], "file_name": "none.png"}]}, "all", r"none\.png is missing"),
         ({"images": None}, "all", "missing or damaged"),

@@ -84,7 +84,7 @@ def test_similarity_is_that_of_transformers(activation: str, tmp_path: Path) -> 
 
 def test_openai_weights_fill_the_model_whole_without_a_warning(tmp_path: Path) -> None:
     original = randomised(OpenAICLIP())
-    torch.save(openai_state(), tmp_path / "clip.pt")
+    write_openai(tmp_path)
     model = CLIP("test", SMALL).eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("error")

@@ -321,6 +321,12 @@ def test_weights_bring_their_vocabulary(tmp_path: Path) -> None:
         assert torch.equal(fresh(*pair(), BOTH, ASKED), trained(*pair(), BOTH, ASKED))
 
 
+def test_a_vocabulary_that_weights_do_not_bring_is_said_to_be_assumed(tmp_path: Path) -> None:
+    torch.save(build(SMALL_TINY).state_dict(), tmp_path / "weights.pth")
+    with pytest.warns(UserWarning, match="does not say its answers: those of test are assumed"):
+        load_weights(TGFNet("test", SMALL_TINY), tmp_path / "weights.pth")
+
+
 def test_weights_that_do_not_fit_leave_the_vocabulary_as_it_was(tmp_path: Path) -> None:
     other, model = build(SMALL_FULL), build(SMALL_TINY)
     other.set_answers(["a", "yes"])

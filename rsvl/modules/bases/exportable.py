@@ -34,6 +34,7 @@ class ExportableModel(nn.Module):
         spec: the model's declaration.
         keep_fp32: submodules that stay in float32 in half-precision exports: module path → reason.
         unread: a regular expression for the entries of published checkpoints that no output depends on.
+        from_data: what of the extra state a training takes from its data, so that no preset can know it.
         shows_as_encoder: whether images are prepared as for the published image encoder, size and resampling included;
             otherwise the model keeps its own, and takes only mean and standard deviation.
     """
@@ -41,6 +42,7 @@ class ExportableModel(nn.Module):
     spec: ModelSpec
     keep_fp32: Mapping[str, str] = MappingProxyType({})
     unread: ClassVar[str] = "(?!)"
+    from_data: ClassVar[tuple[str, ...]] = ()
     shows_as_encoder: ClassVar[bool] = False
 
     def graph(self, name: str) -> nn.Module:

@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ class QuestionAnswerer(ExportableModel, ABC):
         sensor_drop: how likely training hides one of the two sensors from a question.
     """
 
+    from_data: ClassVar[tuple[str, ...]] = ("answers",)
     sensor_drop: float = 0.0
 
     @abstractmethod

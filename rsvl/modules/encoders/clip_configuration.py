@@ -116,7 +116,9 @@ def _told(state: Mapping[str, Tensor], configuration: Configuration, which: str,
     kept = {name: sizes[name] for name in ("image_size", "tokens") if name in sizes}
     part = _part(configuration, which, sizes, hugging_face_first=is_hugging_face(state))
     if part is None:
-        return Told({"activation": "quick_gelu"} if is_openai(state) else {}, kept)
+        if is_openai(state):
+            return Told({"activation": "quick_gelu"}, kept)
+        return Told({}, kept, ("activation",) if is_clip(state) else ())  # towers alone are published for one model
     configuration.check(part.file, part.told, part.weights)
     try:
         transformer_settings(part.settings, sizes["width"], ACTIVATIONS)

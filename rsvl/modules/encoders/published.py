@@ -63,11 +63,13 @@ class Told:
 
     Attributes:
         settings: what is followed, as `ConfiguredEncoder.configure` takes it.
-        kept: what a model may keep as its own, by what messages call it: the size of images, the length of sentences.
+        kept: what a model may keep as its own: `image_size`, the side of its images in pixels, and `tokens`.
+        untold: settings that publishers choose differently and nothing tells, which are the model's.
     """
 
     settings: dict[str, str] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
 
 
 @runtime_checkable
