@@ -36,14 +36,14 @@ def _value(of: ir.Value) -> np.ndarray | None:
     if of.const_value is not None:
         return of.const_value.numpy()
     node = of.producer()
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or node.graph is None or node.domain not in ("", "ai.onnx"):
         return None
     inputs = [None if value is None else _value(value) for value in node.inputs]
     if any(found is None and value is not None for found, value in zip(inputs, node.inputs, strict=True)):
         return None
     evaluator = ReferenceEvaluator(ir.to_proto(node), opsets={"": node.version or node.graph.opset_imports[""]})
-    named = {value.name: found for value, found in zip(node.inputs, inputs, strict=True) if value is not None}
-    return np.asarray(evaluator.run(None, named)[node.outputs.index(of)])
+    named = {str(value.name): found for value, found in zip(node.inputs, inputs, strict=True) if value is not None}
+    return np.asarray(list(evaluator.run(None, named))[node.outputs.index(of)])
 
 
 def _remove_unused(value: ir.Value, graph: ir.Graph) -> None:
@@ -52,7 +52,7 @@ def _remove_unused(value: ir.Value, graph: ir.Graph) -> None:
         return
     node = value.producer()
     if node is None:
-        if value.name in graph.initializers and not value.is_graph_output():
+        if value.name is not None and value.name in graph.initializers and not value.is_graph_output():
             graph.initializers.pop(value.name)
         return
     if any(output.uses() or output.is_graph_output() for output in node.outputs):

@@ -80,14 +80,19 @@ class RoutedBlock(SharedConvolutions):
 
     def __init__(self, channels: int, experts: int, rank: int) -> None:
         super().__init__(channels)
-        for name, width in (("first", channels // 2), ("second", channels)):
-            self.register_parameter(f"{name}_up", nn.Parameter(torch.randn(experts, width, rank) / rank**0.5))
-            self.register_parameter(f"{name}_down", nn.Parameter(torch.randn(experts, rank, width) / width**0.5))
+        self.first_up, self.first_down = _factors(experts, channels // 2, rank)
+        self.second_up, self.second_down = _factors(experts, channels, rank)
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Patches [P, C, h, w] and gates [P, E] → [P, C, h, w]."""
         x = patch_lora_moe(self.first(x), self.first_up, self.first_down, gate)
         return patch_lora_moe(self.second(x), self.second_up, self.second_down, gate)
+
+
+def _factors(experts: int, width: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Random factors of the experts' products: up [E, width, rank] and down [E, rank, width]."""
+    up, down = torch.randn(experts, width, rank) / rank**0.5, torch.randn(experts, rank, width) / width**0.5
+    return nn.Parameter(up), nn.Parameter(down)
 
 
 class OneExpertBlock(SharedConvolutions):

@@ -28,7 +28,7 @@ SMALL = TrainingRecipe(
 def test_every_shipped_file_has_its_recipe_and_they_are_small_enough_to_ship():
     files = sorted(SHIPPED.glob("*.safetensors"))
     assert [file.stem for file in files] == recipes()
-    assert sum(file.stat().st_size for file in files) < 40e6
+    assert sum(file.stat().st_size for file in files) < 48e6
 
 
 @pytest.mark.parametrize("name", recipes())
