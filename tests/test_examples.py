@@ -39,8 +39,9 @@ def run(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -> None:
 def test_every_example_is_listed_and_run() -> None:
     files = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
     listed = set(re.findall(r"\[([\w.]+)\]\(\1\)", (EXAMPLES / "README.md").read_text()))
-    tests = [Path(__file__), ROOT / "tests/export/test_own_model.py"]
-    run = {name for name in files if any(f'"{name}"' in test.read_text() for test in tests)}
+    tests = [Path(__file__), *(ROOT / "tests/export").glob("test_own_*.py")]
+    texts = [test.read_text() for test in tests]
+    run = {name for name in files if any(f'"{name}"' in text or f'"{Path(name).stem}:' in text for text in texts)}
     assert files == listed == run
 
 

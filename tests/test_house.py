@@ -256,6 +256,7 @@ KNOWN_PAGES = (
     "https://github.com/openai/CLIP",
     "https://github.com/mlfoundations/open_clip",
     "http://www.apache.org/licenses/",
+    "https://github.com/phelber/EuroSAT",
 )
 
 

@@ -34,6 +34,7 @@ class Recorder:
     def __init__(self) -> None:
         self.spec = SimpleNamespace(
             image=SimpleNamespace(size=4),
+            text=SimpleNamespace(),
             images=[SimpleNamespace(sensors=("optical",)), SimpleNamespace(sensors=("sar",))],
         )
         self.asked: list[tuple[bytes, list[str]]] = []
