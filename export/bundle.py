@@ -74,9 +74,9 @@ def staged(output: Path, pack: bool = False) -> Iterator[Path]:
     """
     output = output.absolute()
     try:
-        _refuse_to_replace(output, pack)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(output.parent):
+        with exclusive(output.parent):  # another export may be exchanging the two at this instant
+            _refuse_to_replace(output, pack)
             _restore_replaced(output)
             sibling = LockedFolder(_prefix(output), output.parent)
         with sibling:
