@@ -25,9 +25,6 @@ SCENES, CALIBRATION, SEED = 24, 16, 20_261_121
 def gate(name: str, folder: Path) -> bool:
     """Exports a model in every precision and compares; tells whether all passed."""
     made_like = recipe(name)
-    if not made_like.scenes:
-        print(f"{name}: not compared, its images do not ship (docs/training.md has the gate on them)")
-        return True
     root, baseline = folder / "scenes", folder / "fp32.bundle"
     folder.mkdir(parents=True, exist_ok=True)
     write(root, **{**made_like.scenes, "scenes": SCENES + CALIBRATION, "seed": SEED, "val": 0, "test": SCENES})
@@ -50,6 +47,9 @@ def _done(*command: str, also: int = 0) -> bool:
 
 if __name__ == "__main__":
     model = Path(sys.argv[2]).stem
+    if not recipe(model).scenes:
+        print(f"{model}: not compared, its images do not ship (docs/training.md has the gate on them)")
+        sys.exit(0)
     green = gate(model, Path(sys.argv[1], model))
     print(f"{model}: {'passed' if green else 'RED'}")
     sys.exit(not green)

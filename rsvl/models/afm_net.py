@@ -25,13 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import EUROSAT_MEAN, EUROSAT_STD, ClassificationModel, classification_spec
 from rsvl.modules.encoders.afm import FusionUnit, MambaBranch, MambaBranchSizes, ResNetTrunk
 from rsvl.modules.key_rules import Rules, renamed
 from rsvl.modules.layers.mamba import KEEP_FP32, MambaSizes, convert_mixer
 from rsvl.registry import register
 from rsvl.runtime.errors import CheckpointError
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 _BALANCE = 0.01
 """Weight of the loss by which training evens out how often the experts are chosen."""
@@ -91,8 +91,8 @@ TINY = Preset(
     planes=(8, 8, 8),
     mixture=MixtureSizes(experts=8, inner=96, shared=96, chosen=2),
     image_size=64,
-    mean=(0.344, 0.380, 0.408),
-    std=(0.203, 0.137, 0.116),
+    mean=EUROSAT_MEAN,
+    std=EUROSAT_STD,
     classes=10,
 )
 
@@ -112,15 +112,11 @@ class AFMNet(ClassificationModel):
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         image = ImageSpec(preset.image_size, preset.mean, preset.std)
-        self.spec = ModelSpec(
-            name=name,
-            task=CLASSIFICATION,
-            paper="AFM-Net: Advanced Fusing Hierarchical CNN Visual Priors with Global Sequence Modeling for Remote "
-            "Sensing Image Scene Classification",
-            images=(image,),
-            text=None,
-            graphs=classification_graphs(image, preset.classes),
+        paper = (
+            "AFM-Net: Advanced Fusing Hierarchical CNN Visual Priors with Global Sequence Modeling for Remote "
+            "Sensing Image Scene Classification"
         )
+        self.spec = classification_spec(name, paper, image, preset.classes)
         width, (cnn, mamba, fusion) = preset.width, preset.planes
         self.cnn = ResNetTrunk(preset.blocks, preset.trunk)
         self.mamba = MambaBranch(preset.branch, preset.image_size)

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import EUROSAT_MEAN, EUROSAT_STD, ClassificationModel, classification_spec
 from rsvl.registry import register
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 _SQUARE = 3
 """Side of what DropBlock drops."""
@@ -43,8 +43,8 @@ class Preset:
 
     widths: tuple[int, ...] = (24, 48, 96, 96, 192, 192)
     image_size: int = 64
-    mean: tuple[float, ...] = (0.344, 0.380, 0.408)
-    std: tuple[float, ...] = (0.203, 0.137, 0.116)
+    mean: tuple[float, ...] = EUROSAT_MEAN
+    std: tuple[float, ...] = EUROSAT_STD
     drop: tuple[float, float] = (0.05, 0.20)
     reduction: int = 16
     classes: int = 10
@@ -57,14 +57,8 @@ class BAMTA(ClassificationModel):
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         image = ImageSpec(preset.image_size, preset.mean, preset.std)
-        self.spec = ModelSpec(
-            name=name,
-            task=CLASSIFICATION,
-            paper="Balanced Multi-Task Attention for Satellite Image Classification",
-            images=(image,),
-            text=None,
-            graphs=classification_graphs(image, preset.classes),
-        )
+        paper = "Balanced Multi-Task Attention for Satellite Image Classification"
+        self.spec = classification_spec(name, paper, image, preset.classes)
         stem, *widths = preset.widths
         self.stem = nn.Sequential(_convolution(3, stem, 1), nn.ReLU(), _convolution(stem, stem, 2), nn.ReLU())
         first, last = preset.drop

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import EUROSAT_MEAN, EUROSAT_STD, ClassificationModel, classification_spec
 from rsvl.modules.encoders.lwganet import L0, L1, L2, LWGANetEncoder, LWGANetSizes, is_lwganet
 from rsvl.modules.encoders.swin import IMAGENET_MEAN, IMAGENET_STD
 from rsvl.registry import register
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class Preset:
     classes: int = 45
 
 
-TINY = Preset(
-    LWGANetSizes(24, (1, 1, 2, 1), patch=2), 64, (0.344, 0.380, 0.408), (0.203, 0.137, 0.116), features=256, classes=10
-)
+TINY = Preset(LWGANetSizes(24, (1, 1, 2, 1), patch=2), 64, EUROSAT_MEAN, EUROSAT_STD, features=256, classes=10)
 
 
 @register(
@@ -58,14 +56,8 @@ class LWGANet(ClassificationModel):
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         image = ImageSpec(preset.image_size, preset.mean, preset.std)
-        self.spec = ModelSpec(
-            name=name,
-            task=CLASSIFICATION,
-            paper="LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks",
-            images=(image,),
-            text=None,
-            graphs=classification_graphs(image, preset.classes),
-        )
+        paper = "LWGANet: A Lightweight Group Attention Backbone for Remote Sensing Visual Tasks"
+        self.spec = classification_spec(name, paper, image, preset.classes)
         self.image_encoder = LWGANetEncoder(preset.sizes)
         self.features = nn.Sequential(
             nn.Linear(preset.sizes.widths[-1], preset.features, bias=False), preset.sizes.act()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import EUROSAT_MEAN, EUROSAT_STD, ClassificationModel, classification_spec
 from rsvl.registry import register
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Preset:
     """Sizes of a ResNet: the input's side in pixels, its mean and standard deviation, the stages' widths, classes."""
 
     image_size: int = 64
-    mean: tuple[float, ...] = (0.344, 0.380, 0.408)
-    std: tuple[float, ...] = (0.203, 0.137, 0.116)
+    mean: tuple[float, ...] = EUROSAT_MEAN
+    std: tuple[float, ...] = EUROSAT_STD
     widths: tuple[int, ...] = (64, 128, 256, 512)
     classes: int = 10
 
@@ -38,14 +38,8 @@ class ResNet(ClassificationModel):
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         image = ImageSpec(preset.image_size, preset.mean, preset.std)
-        self.spec = ModelSpec(
-            name=name,
-            task=CLASSIFICATION,
-            paper="Deep Residual Learning for Image Recognition",
-            images=(image,),
-            text=None,
-            graphs=classification_graphs(image, preset.classes),
-        )
+        paper = "Deep Residual Learning for Image Recognition"
+        self.spec = classification_spec(name, paper, image, preset.classes)
         first, *wider = preset.widths
         self.conv1 = nn.Conv2d(3, first, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(first)

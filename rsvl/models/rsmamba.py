@@ -17,11 +17,11 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import EUROSAT_MEAN, EUROSAT_STD, ClassificationModel, classification_spec
 from rsvl.modules.encoders.rsmamba import BASE, HUGE, LARGE, RSMambaEncoder, RSMambaSizes, is_rsmamba
 from rsvl.modules.layers.mamba import KEEP_FP32, MambaSizes
 from rsvl.registry import register
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 _RESISC45_MEAN = (0.368028, 0.381182, 0.343786)
 _RESISC45_STD = (0.145499, 0.135751, 0.132164)
@@ -46,7 +46,7 @@ class Preset:
     classes: int = 45
 
 
-TINY = Preset(RSMambaSizes(8, MambaSizes(96, 192, 6)), 64, (0.344, 0.380, 0.408), (0.203, 0.137, 0.116), classes=10)
+TINY = Preset(RSMambaSizes(8, MambaSizes(96, 192, 6)), 64, EUROSAT_MEAN, EUROSAT_STD, classes=10)
 
 
 @register(
@@ -61,14 +61,8 @@ class RSMamba(ClassificationModel):
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
         image = ImageSpec(preset.image_size, preset.mean, preset.std, resize="bicubic")
-        self.spec = ModelSpec(
-            name=name,
-            task=CLASSIFICATION,
-            paper="RSMamba: Remote Sensing Image Classification with State Space Model",
-            images=(image,),
-            text=None,
-            graphs=classification_graphs(image, preset.classes),
-        )
+        paper = "RSMamba: Remote Sensing Image Classification with State Space Model"
+        self.spec = classification_spec(name, paper, image, preset.classes)
         self.image_encoder = RSMambaEncoder(preset.sizes, preset.image_size)
         self.norm = nn.LayerNorm(preset.sizes.mixer.width, self.image_encoder.norm.eps)
         self.head = nn.Linear(preset.sizes.mixer.width, preset.classes)

@@ -61,6 +61,12 @@ class Reading:
         self.notes.append(note)
         warnings.warn(f"{self.source}: {note}", stacklevel=2)
 
+    def tell_void(self) -> None:
+        """Notes that no pixel held data, and warns of it unless a sample said so already."""
+        self.is_void = True
+        if NO_DATA not in self.notes:
+            self.add(NO_DATA)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
         return asdict(self)

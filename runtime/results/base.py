@@ -54,6 +54,15 @@ class Part(NamedTuple):
     peak: float | None = None
 
 
+def thinned(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask, bool [H, W], at another size by its nearest pixels, bool [height, width]."""
+    if mask.shape == (height, width):
+        return mask
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
 class SpatialResult(Result):
     """A result that lies in an image; a frozen dataclass with these fields and properties.
 
@@ -110,11 +119,7 @@ class SpatialResult(Result):
 
     def thinned_mask(self, height: int, width: int) -> np.ndarray | None:
         """The mask at a smaller size, bool [height, width]; None for a result that has none."""
-        if self.mask is None or self.mask.shape == (height, width):
-            return self.mask
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(self.mask).resize((width, height), Image.Resampling.NEAREST))
+        return None if self.mask is None else thinned(self.mask, height, width)
 
     @abstractmethod
     def place(self) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import Scene
-from rsvl.runtime.results.base import Part, SpatialResult
-from rsvl.runtime.results.objects import MaskObject, ObjectFilter, objects_dict
+from rsvl.runtime.results.base import thinned
+from rsvl.runtime.results.objects import MaskObject, ObjectFilter
 from rsvl.runtime.results.oriented_box import OrientedBox
+from rsvl.runtime.results.segmentation import MaskResult
 
 
 @dataclass(frozen=True, eq=False)
-class SceneMask(SpatialResult):
+class SceneMask(MaskResult):
     """Where a sentence's objects are in a scene. All coordinates are pixel edges: the first pixel covers 0…1.
 
     Attributes:
@@ -34,8 +32,6 @@ class SceneMask(SpatialResult):
         georeference: coordinate system and transform of the scene, None when it has none.
         scene: the scene, for overlays.
     """
-
-    shapes: ClassVar[str] = "outlines"
 
     text: str
     objects: list[MaskObject] = field(repr=False)
@@ -54,25 +50,9 @@ class SceneMask(SpatialResult):
     def mask(self) -> None:  # type: ignore[override]
         """None: the mask is in the file that was written."""
 
-    @property
-    def found(self) -> bool:
-        """Whether any pixel belongs to the mask."""
-        return self.area > 0
-
-    @property
-    def outlines(self) -> Sequence[np.ndarray]:  # type: ignore[override]
-        """The oriented box's corners."""
-        return [] if self.oriented_box is None else [self.oriented_box.corners]
-
-    @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
-        """Each of the objects that are given."""
-        return [Part(each.score, each.area, [each.polygon], each.peak) for each in self.keep.apply(self.objects)]
-
     def thinned_mask(self, height: int, width: int) -> np.ndarray:
         """See `SpatialResult.thinned_mask`."""
-        resized = Image.fromarray(self.thumbnail_mask).resize((width, height), Image.Resampling.NEAREST)
-        return np.asarray(resized)
+        return thinned(self.thumbnail_mask, height, width)
 
     def place(self) -> str:
         """The mask's area and bounds, and the number of objects."""
@@ -81,20 +61,3 @@ class SceneMask(SpatialResult):
         given = len(self.keep.apply(self.objects))
         dropped = f" ({len(self.objects) - given} dropped)" if given < len(self.objects) else ""
         return f"{self.area} px in {given} objects{dropped}, x {x1}–{x2}, y {y1}–{y2}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, as JSON takes it."""
-        return {
-            "text": self.text,
-            "found": self.found,
-            "score": self.score,
-            "threshold": self.threshold,
-            "size": list(self.size[::-1]),
-            "area": self.area,
-            "box": list(self.box) if self.box else None,
-            "oriented_box": list(self.oriented_box) if self.oriented_box else None,
-            "boxes": [list(each.polygon.box) for each in self.objects],
-            **objects_dict(self.objects, self.keep),
-            "crs": self.crs,
-            "transform": list(self.transform) if self.transform else None,
-        }

@@ -17,8 +17,62 @@ from rsvl.runtime.results.objects import ONE, MaskObject, ObjectFilter, objects_
 from rsvl.runtime.results.oriented_box import OrientedBox, oriented_box
 
 
+class MaskResult(SpatialResult):
+    """What results of a mask share, whole or put together from blocks; a frozen dataclass with these as well.
+
+    Attributes:
+        threshold: the probability above which a pixel was taken into the mask.
+        objects: the mask's connected components, the largest first.
+        keep: which of them `parts` gives.
+        area: number of pixels in the mask.
+        box: the whole mask's bounds (x1, y1, x2, y2), None when nothing was found.
+        oriented_box: the minimum-area rectangle around the whole mask, None when nothing was found.
+    """
+
+    shapes: ClassVar[str] = "outlines"
+
+    threshold: float
+    objects: list[MaskObject]
+    keep: ObjectFilter
+    area: int
+    box: tuple[int, int, int, int] | None
+    oriented_box: OrientedBox | None
+
+    @property
+    def found(self) -> bool:
+        """Whether any pixel belongs to the mask."""
+        return self.box is not None
+
+    @property
+    def outlines(self) -> list[np.ndarray]:  # type: ignore[override]
+        """The oriented box's corners."""
+        return [] if self.oriented_box is None else [self.oriented_box.corners]
+
+    @property
+    def parts(self) -> list[Part]:  # type: ignore[override]
+        """Each of the objects that are given."""
+        return [Part(each.score, each.area, [each.polygon], each.peak) for each in self.keep.apply(self.objects)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, as JSON takes it."""
+        return {
+            "text": self.text,
+            "found": self.found,
+            "score": self.score,
+            "threshold": self.threshold,
+            "size": list(self.size[::-1]),
+            "area": self.area,
+            "box": list(self.box) if self.box else None,
+            "oriented_box": list(self.oriented_box) if self.oriented_box else None,
+            "boxes": [list(each.polygon.box) for each in self.objects],
+            **objects_dict(self.objects, self.keep),
+            "crs": self.crs,
+            "transform": list(self.transform) if self.transform else None,
+        }
+
+
 @dataclass(frozen=True, eq=False)
-class Segmentation(SpatialResult):
+class Segmentation(MaskResult):
     """Where a sentence's object is in an image. All coordinates are pixel edges: the first pixel covers 0…1.
 
     Attributes:
@@ -33,8 +87,6 @@ class Segmentation(SpatialResult):
         keep: which of the objects `parts` gives.
     """
 
-    shapes: ClassVar[str] = "outlines"
-
     text: str
     mask: np.ndarray
     score: float
@@ -46,27 +98,12 @@ class Segmentation(SpatialResult):
     keep: ObjectFilter = field(default_factory=ObjectFilter)
 
     @property
-    def found(self) -> bool:
-        """Whether any pixel belongs to the mask."""
-        return self.box is not None
-
-    @property
     def size(self) -> tuple[int, int]:  # type: ignore[override]
         """The image's (height, width)."""
         return self.mask.shape[0], self.mask.shape[1]
 
-    @property
-    def outlines(self) -> list[np.ndarray]:  # type: ignore[override]
-        """The oriented box's corners."""
-        return [] if self.oriented_box is None else [self.oriented_box.corners]
-
-    @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
-        """Each of the objects that are given."""
-        return [Part(each.score, each.area, [each.polygon], each.peak) for each in self.keep.apply(self.objects)]
-
     @cached_property
-    def objects(self) -> list[MaskObject]:
+    def objects(self) -> list[MaskObject]:  # type: ignore[override]
         """The mask's connected components, each with its own score, the largest first; `keep` drops none here."""
         values = self.inside
         if values is None:
@@ -74,17 +111,17 @@ class Segmentation(SpatialResult):
         return objects_of(self.mask, values)
 
     @cached_property
-    def area(self) -> int:
+    def area(self) -> int:  # type: ignore[override]
         """Number of pixels in the mask."""
         return int(np.count_nonzero(self.mask))
 
     @cached_property
-    def box(self) -> tuple[int, int, int, int] | None:
+    def box(self) -> tuple[int, int, int, int] | None:  # type: ignore[override]
         """The whole mask's bounds (x1, y1, x2, y2), None when nothing was found."""
         return contours.bounds(self.mask)
 
     @cached_property
-    def oriented_box(self) -> OrientedBox | None:
+    def oriented_box(self) -> OrientedBox | None:  # type: ignore[override]
         """The minimum-area rectangle around the whole mask, None when nothing was found."""
         return oriented_box(self.mask)
 
@@ -108,20 +145,3 @@ class Segmentation(SpatialResult):
         assert self.box is not None
         x1, y1, x2, y2 = self.box
         return f"{self.area} px in x {x1}–{x2}, y {y1}–{y2}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, as JSON takes it."""
-        return {
-            "text": self.text,
-            "found": self.found,
-            "score": self.score,
-            "threshold": self.threshold,
-            "size": list(self.mask.shape[::-1]),
-            "area": self.area,
-            "box": list(self.box) if self.box else None,
-            "oriented_box": list(self.oriented_box) if self.oriented_box else None,
-            "boxes": [list(box) for box in self.boxes],
-            **objects_dict(self.objects, self.keep),
-            "crs": self.crs,
-            "transform": list(self.transform) if self.transform else None,
-        }

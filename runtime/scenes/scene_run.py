@@ -13,7 +13,6 @@ from typing import Any
 
 from rsvl.runtime.atomic import sweep, write_text
 from rsvl.runtime.errors import OutputError
-from rsvl.runtime.images.notes import NO_DATA
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.geotiff import RasterWriter, open_writer
@@ -180,9 +179,7 @@ def _tell_void(merger: Merger, scene: Scene) -> None:
     """Says so where no tile held data, as `rsvl.runtime.tasks.tiles` does."""
     reading = getattr(scene, "reading", None)
     if reading is not None and not merger.looked_at():
-        reading.is_void = True
-        if NO_DATA not in reading.notes:
-            reading.add(NO_DATA)
+        reading.tell_void()
 
 
 @contextmanager

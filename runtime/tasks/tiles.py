@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rsvl.runtime.images.notes import NO_DATA
 from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.images.tiling import Grid, Tile, Window, plan_tiles, told_of_resolution
@@ -70,6 +69,4 @@ def tiles_of(scene: Scene, grid: Grid, spec: ImageSpec, tile: Tile, progress: Pr
         progress(done, len(grid))
     reading = getattr(scene, "reading", None)
     if reading is not None and not looked_at:
-        reading.is_void = True
-        if NO_DATA not in reading.notes:
-            reading.add(NO_DATA)
+        reading.tell_void()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from rsvl.export.symbolics import add_functions
 from rsvl.modules.layers.lora_moe import LoRAMoE, load_balance_loss, take_balance_loss
 from rsvl.ops import lora_moe, top_k_gate
 from rsvl.runtime.errors import UsageError
+from tests.support.in_onnxruntime import session
 from tests.support.in_openvino import only_output
 
 CASES = {
@@ -79,12 +79,6 @@ def onnx_model(arrays: Arrays, dtype: type = np.float32, gate_dtype: type = np.f
     add_functions(model)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def in_onnx(dtype: type, gate_dtype: type) -> Callable[[Arrays], np.ndarray]:

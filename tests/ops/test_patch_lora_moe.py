@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from rsvl.export.symbolics import add_functions
 from rsvl.ops import patch_lora_moe
 from rsvl.ops.patch_lora_moe import merges
 from rsvl.runtime.errors import UsageError
+from tests.support.in_onnxruntime import session
 from tests.support.in_openvino import only_output
 
 CASES = {
@@ -82,10 +82,7 @@ def in_onnx(dtype: type, gate_dtype: type) -> Callable[[Arrays], np.ndarray]:
 
 
 def answers(model: onnx.ModelProto, x: np.ndarray, gate: np.ndarray) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": x, "gate": gate})[0]
+    return session(model).run(None, {"x": x, "gate": gate})[0]
 
 
 def with_fixed_shapes(arrays: Arrays) -> np.ndarray:
@@ -197,10 +194,10 @@ def test_export_keeps_one_node_a_layer_with_any_number_of_patches_and_runs_as_py
     nodes = [node for node in model.graph.node if node.domain == "rsvl"]
     assert [node.op_type for node in nodes] == ["PatchLoRAMoE"] * 2
     assert [f.overload for f in model.functions] == ["fixed_shapes", "0", "1"]
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    run = session(model)
     for patches in (1, 5):
         x = torch.randn(patches, 8, 2, 2)
-        y = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        y = run.run(None, {run.get_inputs()[0].name: x.numpy()})[0]
         np.testing.assert_allclose(y, net(x).detach().numpy(), atol=1e-4, rtol=1e-4)
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
@@ -18,6 +17,7 @@ from rsvl.export.symbolics import add_functions
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
 from rsvl.ops import rotated_conv2d, rotation_matrix
 from rsvl.runtime.errors import UsageError
+from tests.support.in_onnxruntime import session
 from tests.support.in_openvino import only_output
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -130,12 +130,6 @@ def onnx_model(arrays: Arrays, mode: str, dtype: type = np.float32, angle_dtype:
     add_functions(model)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def in_onnx(dtype: type, angle_dtype: type) -> Callable[[Arrays, str], np.ndarray]:

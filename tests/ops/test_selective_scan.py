@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from rsvl.benchmarks.laboratory.selective_scan_case import ScanArrays, Selective
 from rsvl.export.symbolics import add_functions
 from rsvl.ops import selective_scan
 from rsvl.runtime.errors import UsageError
+from tests.support.in_onnxruntime import session
 from tests.support.in_openvino import only_output
 
 CASES = {
@@ -78,12 +78,6 @@ def onnx_model(arrays: ScanArrays, dtype: type = np.float32, rates: type = np.fl
 def feeds(arrays: ScanArrays, dtype: type = np.float32, rates: type = np.float32) -> dict[str, np.ndarray]:
     given = dict(zip(NAMES, arrays, strict=True))
     return {name: given[name].astype(rates if name == "dt" else dtype) for name in ("x", "dt", "B", "C")}
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def in_onnx(dtype: type, rates: type) -> Callable[[ScanArrays], np.ndarray]:

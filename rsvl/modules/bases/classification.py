@@ -15,13 +15,16 @@ from torch import Tensor, nn
 
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.errors import CheckpointError, UsageError
-from rsvl.runtime.manifest import GraphSpec, ImageSpec, TensorSpec
+from rsvl.runtime.manifest import CLASSIFICATION, GraphSpec, ImageSpec, ModelSpec, TensorSpec
+
+#: Mean and standard deviation of EuroSAT's RGB images, of each channel, 0…1.
+EUROSAT_MEAN, EUROSAT_STD = (0.344, 0.380, 0.408), (0.203, 0.137, 0.116)
 
 
 class ClassificationModel(ExportableModel, ABC):
     """A model that tells which of its classes an image shows, in one graph, image.
 
-    A subclass sets `spec`, its graphs from `classification_graphs`, and implements `encode_image` and `class_layer`.
+    A subclass sets `spec`, by `classification_spec`, and implements `encode_image` and `class_layer`.
     The class names (`spec.classes`) come from the data in training; they are saved beside the weights, with the
     temperature of the probabilities, and set again when those are loaded. A published checkpoint has none: its classes
     are numbered until somebody names them (`name_classes`).
@@ -157,10 +160,11 @@ class ClassificationModel(ExportableModel, ABC):
         self.class_weights = None
 
 
-def classification_graphs(image: ImageSpec, classes: int) -> tuple[GraphSpec, ...]:
-    """The graph of a scene classifier: an image of that input to the logits of so many classes."""
+def classification_spec(name: str, paper: str, image: ImageSpec, classes: int) -> ModelSpec:
+    """What a scene classifier takes and gives: one graph, from such images to the logits of so many classes."""
     pixels = TensorSpec(image.name, ("batch", image.channels, image.size, image.size))
-    return (GraphSpec("image", (pixels,), (TensorSpec("logits", ("batch", classes)),)),)
+    graph = GraphSpec("image", (pixels,), (TensorSpec("logits", ("batch", classes)),))
+    return ModelSpec(name=name, task=CLASSIFICATION, paper=paper, images=(image,), text=None, graphs=(graph,))
 
 
 def _outputs(layer: nn.Linear | nn.Conv2d) -> int:

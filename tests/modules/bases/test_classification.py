@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rsvl.checkpoints import load_weights, save_weights
-from rsvl.modules.bases.classification import ClassificationModel, classification_graphs
+from rsvl.modules.bases.classification import ClassificationModel, classification_spec
 from rsvl.runtime.errors import CheckpointError, UsageError
-from rsvl.runtime.manifest import CLASSIFICATION, ImageSpec, ModelSpec
+from rsvl.runtime.manifest import ImageSpec
 
 SIDE = 8
 
@@ -23,7 +23,7 @@ class Small(ClassificationModel):
     def __init__(self, classes: int = 3, convolution: bool = False) -> None:
         super().__init__()
         image = ImageSpec(SIDE, (0.0,) * 3, (1.0,) * 3)
-        self.spec = ModelSpec("small", CLASSIFICATION, "none", (image,), None, classification_graphs(image, classes))
+        self.spec = classification_spec("small", "none", image, classes)
         self.body = nn.Conv2d(3, 5, 1)
         self.head = nn.Conv2d(5, classes, 1, bias=False) if convolution else nn.Linear(5, classes)
 
