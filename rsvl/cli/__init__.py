@@ -30,6 +30,7 @@ from rsvl.cli import (
     paper,
     quantize,
     run,
+    serve,
     synth,
     train,
 )
@@ -48,6 +49,7 @@ for command in (
     engine.engine,
     check.check,
     run.run,
+    serve.serve,
     eval.eval_,
     gate.gate,
     bench.bench,

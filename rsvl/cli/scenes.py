@@ -95,9 +95,9 @@ class SceneOptions:
         Raises:
             InputError: an area in square metres, of a scene whose resolution is not known.
         """
-        from rsvl.runtime.results.objects import ObjectFilter
+        from rsvl.runtime.results.objects import ObjectFilter, area_in_pixels
 
-        least = cell if self.min_area is None else _pixels(self.min_area, scene)
+        least = cell if self.min_area is None else area_in_pixels(self.min_area, scene)
         return ObjectFilter(self.min_score or 0.0, least, self.limit)
 
 
@@ -231,14 +231,3 @@ def _threads(options: SceneOptions) -> int | None:
     if options.workers == 1:
         return options.threads
     return max(1, (options.threads or os.cpu_count() or 1) // options.workers)
-
-
-def _pixels(area: str, scene: Scene) -> float:
-    """An area of `--min-area` in pixels."""
-    if area.endswith("px"):
-        return float(area.removesuffix("px"))
-    place = scene.georeference
-    side = None if place is None else place.resolution(scene.height, scene.width)
-    if side is None:
-        raise InputError(f"the image's resolution is not known: give --min-area in pixels, as in {area}px")
-    return float(area) / side**2

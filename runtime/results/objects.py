@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.components import Components, components, connected
 from rsvl.runtime.results.contours import Polygon, joined, polygons
 from rsvl.runtime.results.oriented_box import OrientedBox, box_around, convex_hull
+
+if TYPE_CHECKING:
+    from rsvl.runtime.images.scene import Scene
 
 #: What stands for a probability of 1 where probabilities are whole numbers.
 ONE = 65535
@@ -65,6 +69,21 @@ class ObjectFilter:
             return kept
         best = np.argsort([-each.score for each in kept], kind="stable")[: self.limit]
         return [kept[i] for i in sorted(best)]
+
+
+def area_in_pixels(area: str, scene: Scene) -> float:
+    """An area such as ``250`` (square metres) or ``20px`` in pixels of a scene.
+
+    Raises:
+        InputError: square metres, of a scene whose resolution is not known.
+    """
+    if area.endswith("px"):
+        return float(area.removesuffix("px"))
+    place = scene.georeference
+    side = None if place is None else place.resolution(scene.height, scene.width)
+    if side is None:
+        raise InputError(f"the image's resolution is not known: give --min-area in pixels, as in {area}px")
+    return float(area) / side**2
 
 
 class ObjectCollector:
