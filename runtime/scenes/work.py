@@ -92,11 +92,11 @@ class BlockWorker:
         window = self.blocks.window(pixels.block)
         sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
         looked_at = 0
-        for view in self._views(pixels, window):
+        for view, seen in runner.look_at(self._views(pixels, window), self._encoded, self._plan.batch):
             looked_at += view.pixels is not None
             weight = self.blocks.grid.weight(view.row, view.column)
             inside = relative(view.window, window)
-            for total, probability in zip(sums, runner.look(view, self._encoded), strict=False):
+            for total, probability in zip(sums, seen, strict=False):
                 total[inside] += probability * weight
         path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
         write_part(path, sums, pixels.valid, window, own, self._plan.threshold, looked_at)
@@ -104,10 +104,10 @@ class BlockWorker:
     def _do_boxes(self, pixels: Pixels, runner: Grounder) -> None:
         plan, looked_at = self._plan, 0
         found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in self._encoded]
-        for view in self._views(pixels, self.blocks.window(pixels.block)):
-            looked_at += view.pixels is not None
-            seen = runner.look(view, self._encoded, plan.threshold, self._scene, plan.sensor)
-            for rows, more in zip(found, seen, strict=False):
+        views = self._views(pixels, self.blocks.window(pixels.block))
+        for seen in runner.look_at(views, self._encoded, plan.threshold, self._scene, plan.sensor, plan.batch):
+            looked_at += 1
+            for rows, more in zip(found, seen, strict=True):
                 rows.append(more)
         write_boxes(part_path(self._folder, pixels.block), [np.concatenate(rows) for rows in found], looked_at)
 
