@@ -39,6 +39,11 @@ class RunOutput:
         first = self.results[0]
         return f"{first.size[1]} × {first.size[0]}, " if isinstance(first, SpatialResult) else ""
 
+    @property
+    def skipped(self) -> int:
+        """How many tiles failed."""
+        return sum(len(reading.skipped) for reading in self.results[0].readings) if self.results else 0
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
         read = [reading.to_dict() for reading in self.results[0].readings] if self.results else []

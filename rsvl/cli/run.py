@@ -123,11 +123,14 @@ def run(
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
     share = Query.overlap if overlap is None else overlap
+    skipped: list[str] = []
 
     def work(place: Place) -> dict[str, Any]:
         with progress(f"running on {place.stem}") as report:
             query = Query(place.images, sentences, threshold, side, report, read_as, limit, None, share, batch)
             found = dispatch(runner, query, output, place.stem, given, about)
+        if found.skipped:
+            skipped.append(f"{place.name} ({found.skipped})")
         if not (json or json_lines):
             print_line(f"{place.name} ({found.size}on {runner.provider})")
             for line in found.lines():
@@ -137,7 +140,7 @@ def run(
     answers, failed = run_batch(places, work, json_lines)
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
-    check_all_done(failed, len(places))
+    check_all_done(failed, len(places), skipped)
 
 
 def _tile(value: str) -> Any:

@@ -289,8 +289,11 @@ class Grounder(Runner):
             The rows of each tile that holds data, as from `look`, by sentence.
         """
         spec = self.image_for(sensor)
-        for some in batches(tiles, batch):
-            yield from _rows(some, sentences, self._refined(spec), threshold, scene, spec)
+        for some in batches((tile for tile in tiles if tile.pixels is not None), batch):
+            if len(some) == 1:
+                yield list(self.look(some[0], sentences, threshold, scene, sensor))
+            else:
+                yield from _rows(some, sentences, self._refined(spec), threshold, scene, spec)
 
     def _refined(self, spec: ImageSpec) -> TilesFn:
         """The candidates by the model's own refinement."""
