@@ -55,6 +55,7 @@ COMPONENTS = (
     Component("rasterio", "geo", "GeoTIFFs lose their georeference and are read whole", ("rasterio",), 113),
     Component("pyogrio", "geo", "no GeoPackage", ("pyogrio",), 103),
     Component("pyarrow", "geo", "no GeoParquet", ("pyarrow",), 170),
+    Component("shapely", "geo", "no simplified outlines", ("shapely",), 10),
     Component("fastapi", "serve", "no rsvl serve", ("fastapi",), 19),
     Component("uvicorn", "serve", "no rsvl serve", ("uvicorn",), 1),
     Component("python_multipart", "serve", "no rsvl serve", ("python-multipart",), 1),

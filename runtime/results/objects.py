@@ -56,11 +56,13 @@ class ObjectFilter:
         min_score: least mean probability, 0…1.
         min_area: least number of pixels.
         limit: the most of them, those of the best scores; None for all.
+        tolerance: how far their outlines may stray from the pixels' edges to have fewer corners, in pixels.
     """
 
     min_score: float = 0.0
     min_area: float = 0.0
     limit: int | None = None
+    tolerance: float = 0.0
 
     def apply(self, objects: list[MaskObject]) -> list[MaskObject]:
         """Those that are given, in their order."""
@@ -71,19 +73,25 @@ class ObjectFilter:
         return [kept[i] for i in sorted(best)]
 
 
-def area_in_pixels(area: str, scene: Scene) -> float:
-    """An area such as ``250`` (square metres) or ``20px`` in pixels of a scene.
+def in_pixels(value: str, scene: Scene, option: str, power: int) -> float:
+    """A length or area in pixels of a scene.
+
+    Args:
+        value: metres (or square metres), or as in ``20px`` pixels.
+        scene: the scene.
+        option: what gave it, for the message.
+        power: 1 for a length, 2 for an area.
 
     Raises:
-        InputError: square metres, of a scene whose resolution is not known.
+        InputError: metres, of a scene whose resolution is not known.
     """
-    if area.endswith("px"):
-        return float(area.removesuffix("px"))
+    if value.endswith("px"):
+        return float(value.removesuffix("px"))
     place = scene.georeference
     side = None if place is None else place.resolution(scene.height, scene.width)
     if side is None:
-        raise InputError(f"the image's resolution is not known: give --min-area in pixels, as in {area}px")
-    return float(area) / side**2
+        raise InputError(f"the image's resolution is not known: give {option} in pixels, as in {value}px")
+    return float(value) / side**power
 
 
 class ObjectCollector:

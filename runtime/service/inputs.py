@@ -17,6 +17,8 @@ Form = Literal["json", "png", "geotiff", "geojson", "outlines"]
 
 _COMMAND_OPTIONS = {"threshold": "threshold", "limit": "limit", "tile": "tile", "overlap": "overlap"}
 _COMMAND_OPTIONS |= {"min_score": "min-score", "min_area": "min-area", "aoi": "aoi", "probability": "probability"}
+_COMMAND_OPTIONS |= {"simplify": "simplify"}
+_LENGTH = r"^\d+(\.\d*)?(px)?$"
 
 
 def _as_list(value: Any) -> Any:
@@ -51,7 +53,10 @@ class Inputs(BaseModel):
     limit: int | None = Field(None, ge=1, description="At most so many objects or boxes per sentence, or classes.")
     min_score: float | None = Field(None, ge=0, le=1, description="Least mean probability of an object.")
     min_area: str | None = Field(
-        None, pattern=r"^\d+(\.\d*)?(px)?$", max_length=30, description="Least area of an object, in m² or as in 20px."
+        None, pattern=_LENGTH, max_length=30, description="Least area of an object, in m² or as in 20px."
+    )
+    simplify: str | None = Field(
+        None, pattern=_LENGTH, max_length=30, description="How far outlines may stray, in m or as in 1.5px."
     )
     bands: str | None = Field(None, max_length=200, description="Bands to show, three or one, by number or name.")
     stretch: str | None = Field(None, max_length=50, description="LO,HI, a percentile, none, or db….")

@@ -17,24 +17,21 @@ from rsvl.runtime.atomic import replacing
 from rsvl.runtime.bundle import MANIFEST, sha256
 from rsvl.runtime.errors import BundleError
 from rsvl.runtime.images import raster
-from rsvl.runtime.images.area import AreaScene, read_area, to_pixels
-from rsvl.runtime.images.options import ReadOptions
-from rsvl.runtime.images.scene import Scene
+from rsvl.runtime.images.area import Area, AreaScene, read_area, to_pixels
 from rsvl.runtime.loading import load
 from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.image_files import save_all
 from rsvl.runtime.results.saving import save
-from rsvl.runtime.scenes.plan import Plan, hashes_of
-from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
-from rsvl.runtime.scenes.work import Located, blocks_of, end_with_parent
+from rsvl.runtime.scenes.find import plan_query, run_planned
+from rsvl.runtime.scenes.work import blocks_of, end_with_parent
 from rsvl.runtime.service.forms import as_json, preview_jpeg
 from rsvl.runtime.service.inputs import JobInputs
 from rsvl.runtime.service.problems import one_line, problem_of
 from rsvl.runtime.service.short_requests import object_filter
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.query import Query
-from rsvl.runtime.tasks.runner import Runner
 from rsvl.runtime.tasks.segmentation import Segmenter
+from rsvl.runtime.tasks.tiles import plan_scene
 
 STEM = "scene"
 PREVIEW, ANSWER = "preview.jpg", "answer.json"
@@ -72,7 +69,7 @@ class Order:
     @property
     def parts(self) -> Path:
         """The folder of the parts."""
-        return self.folder / "parts"
+        return self.results / f"{STEM}.parts"
 
     @property
     def results(self) -> Path:
@@ -120,7 +117,7 @@ def _do(order: Order, told: Connection) -> None:
         reading=inputs.reading(sensors),
     )
     if isinstance(runner, (Segmenter, Grounder)):
-        results: Sequence[Result] = _located(order, inputs, runner, query)
+        results: Sequence[Result] = _located(order, inputs, runner, query, told)
     else:
         results = runner.ask(query)
         save_all(results, order.results, STEM)
@@ -131,78 +128,37 @@ def _do(order: Order, told: Connection) -> None:
     _write(order.results / ANSWER, as_json({**about, "found": [result.to_dict() for result in results]}))
 
 
-def _located(order: Order, inputs: JobInputs, runner: Segmenter | Grounder, query: Query) -> Sequence[Result]:
-    """Masks and boxes, with all their files."""
-    scene = _open(query, inputs, runner)
+def _located(
+    order: Order, inputs: JobInputs, runner: Segmenter | Grounder, query: Query, told: Connection
+) -> Sequence[SpatialResult]:
+    """Masks and boxes, with all their files; as `rsvl run` does it, a scene of one block at once."""
+    (sensor, source), area = query.only_image, _area(inputs)
+    scene = query.open(sensor, runner.image_for(sensor))
+    if area is not None:
+        scene = AreaScene(scene, to_pixels(area, scene.georeference, str(source)))
     _write(order.results / PREVIEW, preview_jpeg(scene.thumbnail(_PREVIEW_SIDE)))
-    results = _by_blocks(order, inputs, runner, query, scene)
-    if results is None:
-        sensor, _ = query.only_image
-        query = replace(query, images={sensor: scene})
-        if isinstance(runner, Segmenter):
-            grid = blocks_of(_plan(order, inputs, runner, query), scene, runner).grid
-            query = replace(query, keep=object_filter(inputs, scene, runner.cell_area(grid)))
-        results = runner.ask(query)
+    grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
+    if isinstance(runner, Segmenter):
+        query = replace(query, keep=object_filter(inputs, scene, runner.cell_area(grid)))
+    plan = None
+    if raster.available() and query.tile != "whole":
+        plan = plan_query(runner, query, scene, area, inputs.probability, order.threads)
+    if plan is not None and (len(blocks_of(plan, scene, runner)) > 1 or plan.probability):
+        query, stem = replace(query, progress=_Told(told, len(grid))), order.results / STEM
+        results: Sequence[SpatialResult] = run_planned(
+            plan, runner, query, scene, stem, order.workers, geotiff=True, keep_parts=True
+        )[0]
+    else:
+        results = runner.ask(replace(query, images={sensor: scene}))
     save_all(results, order.results, STEM, geotiff=raster.available(), geojson=True)
-    spatial = [result for result in results if isinstance(result, SpatialResult)]
-    pixels = order.results / f"{STEM}-{spatial[0].shapes}.json"
+    pixels = order.results / f"{STEM}-{results[0].shapes}.json"
     if not pixels.exists():
-        save(spatial, pixels)
+        save(results, pixels)
     return results
 
 
-def _by_blocks(
-    order: Order, inputs: JobInputs, runner: Segmenter | Grounder, query: Query, scene: Scene
-) -> Sequence[Result] | None:
-    """As `rsvl run` does it; None for a scene of one block, which is done at once."""
-    if not raster.available() or query.tile == "whole":
-        return None
-    plan = _plan(order, inputs, runner, query, scene)
-    blocks = blocks_of(plan, scene, runner)
-    if len(blocks) == 1 and not plan.probability:
-        return None
-    plan = replace(plan, hashes=hashes_of(plan.scene, runner.bundle))
-    tiles = sum(blocks.tile_count(block) for block in range(len(blocks)))
-    progress = _Told(query.progress.told, tiles)  # type: ignore[attr-defined]
-    try:
-        if isinstance(runner, Grounder):
-            return ground_scene(plan, runner, scene, order.parts, inputs.limit, order.workers, progress, True)
-        probability = order.results / f"{STEM}-probability.tif" if plan.probability else None
-        files = SceneFiles(order.parts, order.results / f"{STEM}-masks.tif", probability)
-        keep = object_filter(inputs, scene, runner.cell_area(blocks.grid))
-        return run_scene(plan, runner, scene, files, keep, order.workers, progress, True)
-    finally:
-        scene.close()
-
-
-def _open(query: Query, inputs: JobInputs, runner: Runner) -> Scene:
-    sensor, source = query.only_image
-    scene = query.open(sensor, runner.image_for(sensor))
-    if inputs.aoi is None:
-        return scene
-    return AreaScene(scene, to_pixels(_area(inputs), scene.georeference, str(source)))
-
-
-def _area(inputs: JobInputs) -> Any:
-    return read_area(",".join(map(str, inputs.aoi or ())))
-
-
-def _plan(order: Order, inputs: JobInputs, runner: Located, query: Query, scene: Scene | None = None) -> Plan:
-    sensor = next(iter(query.images))
-    is_limited = inputs.aoi is not None and scene is not None
-    return Plan(
-        scene=order.images[sensor],
-        bundle=order.bundle,
-        provider=runner.provider,
-        threads=order.threads,
-        sentences=tuple(query.sentences),
-        threshold=runner.spec.threshold if query.threshold is None else query.threshold,
-        tile=query.tile,
-        overlap=query.overlap,
-        reading=replace(query.reading.get(sensor, ReadOptions()), sensor=sensor),
-        area=to_pixels(_area(inputs), scene.georeference, STEM) if is_limited and scene is not None else None,
-        probability=inputs.probability,
-    )
+def _area(inputs: JobInputs) -> Area | None:
+    return None if inputs.aoi is None else read_area(",".join(map(str, inputs.aoi)))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -214,7 +170,7 @@ class _Told:
     """Progress as a share of the whole job: nine tenths are the tiles, those of earlier runs included."""
 
     def __init__(self, told: Connection, tiles: int | None = None) -> None:
-        self.told, self._tiles, self._last = told, tiles, 0.0
+        self._told, self._tiles, self._last = told, tiles, 0.0
 
     def __call__(self, done: float, total: float, stage: str = "", detail: str = "") -> None:
         if stage:
@@ -223,4 +179,4 @@ class _Told:
             whole = max(self._tiles or total, 1)
             share, tiles = 0.9 * (whole - total + done) / whole, done - self._last
             self._last = done
-        self.told.send(("progress", share, f"{stage} {detail}".strip(), tiles))
+        self._told.send(("progress", share, f"{stage} {detail}".strip(), tiles))

@@ -60,7 +60,7 @@ def summary(bundle: ServedBundle, prefix: str) -> dict[str, Any]:
 def description(bundle: ServedBundle, prefix: str) -> dict[str, Any]:
     """A process with its inputs and outputs."""
     about, schema = summary(bundle, prefix), JobInputs.model_json_schema()
-    options = {"threshold", "limit", "tile", "overlap", "min_score", "min_area", "aoi", "probability"}
+    options = {"threshold", "limit", "tile", "overlap", "min_score", "min_area", "simplify", "aoi", "probability"}
     known = {option.replace("-", "_") for option in bundle.runner.options}
     left_out = {option for option in options if option not in known}
     left_out |= set() if bundle.runner.spec.text is not None else {"text"}

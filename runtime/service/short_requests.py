@@ -21,7 +21,7 @@ from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.size import image_size
 from rsvl.runtime.progress import Progress
 from rsvl.runtime.results.base import Result
-from rsvl.runtime.results.objects import ObjectFilter, area_in_pixels
+from rsvl.runtime.results.objects import ObjectFilter, in_pixels
 from rsvl.runtime.service.bundles import ServedBundle
 from rsvl.runtime.service.forms import Answer, answer_in, mask_png, preview_jpeg
 from rsvl.runtime.service.inputs import Inputs, ShortInputs
@@ -34,6 +34,8 @@ from rsvl.runtime.tasks.tiles import plan_scene
 
 SENSORS = {"image": "optical", "sar": "sar"}
 """The sensor of each field that has an image."""
+_FILTERS = {"min-score", "min-area", "limit", "simplify"}
+"""Options that concern a mask's objects."""
 
 
 @dataclass
@@ -223,7 +225,7 @@ def ask(bundle: ServedBundle, inputs: Inputs, images: Images, progress: Progress
         progress=progress,
         reading=inputs.reading(sensors),
     )
-    if not isinstance(runner, Segmenter) or not {"min-score", "min-area", "limit"} & set(inputs.given_options):
+    if not isinstance(runner, Segmenter) or not _FILTERS & set(inputs.given_options):
         return list(runner.ask(query))
     sensor, _ = query.only_image
     scene = query.open(sensor, runner.image_for(sensor))
@@ -241,10 +243,11 @@ def object_filter(inputs: Inputs, scene: Scene, cell: float) -> ObjectFilter:
         cell: the default of the least area, in pixels.
 
     Raises:
-        InputError: an area in square metres, of a scene whose resolution is not known.
+        InputError: an area or length in metres, of a scene whose resolution is not known.
     """
-    least = cell if inputs.min_area is None else area_in_pixels(inputs.min_area, scene)
-    return ObjectFilter(inputs.min_score or 0.0, least, inputs.limit)
+    least = cell if inputs.min_area is None else in_pixels(inputs.min_area, scene, "min_area", 2)
+    tolerance = 0.0 if inputs.simplify is None else in_pixels(inputs.simplify, scene, "simplify", 1)
+    return ObjectFilter(inputs.min_score or 0.0, least, inputs.limit, tolerance)
 
 
 def _warnings(bundle: ServedBundle, inputs: Inputs) -> list[str]:

@@ -88,12 +88,16 @@ def test_job_goes_on_after_the_server_ended_or_was_killed(toy: Path, folder: Pat
         began = time.monotonic()
         assert served.end() == 143 and time.monotonic() - began < 5
         assert "Traceback" not in served.logged()
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "parts").glob("part-*.npz")}
+    done = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "results/scene.parts").glob("part-*.npz")
+    }
     assert done
     with serving(*asked) as served:
         served.wait_for(job, "running", 1)
         served.end(signal.SIGKILL)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "parts").glob("part-*.npz")}
+    kept = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "results/scene.parts").glob("part-*.npz")
+    }
     assert done.items() <= kept.items()
     with serving(*asked) as served:
         served.wait_for(job, "successful")
