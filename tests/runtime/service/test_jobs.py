@@ -36,6 +36,14 @@ def ended(client: TestClient, path: str) -> dict[str, Any]:
     return about
 
 
+def left_in(state: Path) -> list[str]:
+    """What is left of a job that was successful, when the runner has turned to the next one."""
+    end = time.monotonic() + 10
+    while len(found := [path.name for path in state.glob("*/*")]) > 1 and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
 def accepted(client: TestClient, path: str = EXECUTE, outputs: Any = None, **inputs: Any) -> str:
     """Sends a job; where its status is."""
     body = {"inputs": inputs, **({"outputs": outputs} if outputs else {})}
@@ -84,7 +92,7 @@ def test_results_are_the_files_of_the_command(client: TestClient, folder: Path, 
     found = client.get(results["answer"]["href"]).json()
     assert [each["text"] for each in found["found"]] == ["red", "blue"]
     assert found["read"][0]["source"] == "scenes/placed.tif"
-    assert [path.name for path in (tmp_path / "state").glob("*/*")] == ["results"]
+    assert left_in(tmp_path / "state") == ["results"]
 
 
 def test_scene_may_come_with_the_job(client: TestClient, squares: np.ndarray, tmp_path: Path) -> None:
@@ -94,7 +102,7 @@ def test_scene_may_come_with_the_job(client: TestClient, squares: np.ndarray, tm
     assert ended(client, answer.headers["location"])["status"] == "successful"
     found = client.get(f"{answer.headers['location']}/results/answer").json()
     assert found["read"][0]["source"] == "mine.png" and found["found"][0]["box"] == [10, 5, 20, 15]
-    assert [path.name for path in (tmp_path / "state").glob("*/*")] == ["results"]
+    assert left_in(tmp_path / "state") == ["results"]
 
 
 @pytest.mark.parametrize(("task", "outputs"), [(GROUNDING, {"overlay", "outlines", "preview"}), (VQA, set())])
