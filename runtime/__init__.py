@@ -1,6 +1,6 @@
 """The light runtime: loads a bundle and runs it, without PyTorch, onnx or transformers.
 
-`load` gives the runner of the bundle's task.
+`load` gives the runner of the bundle's task; `tune` chooses the fastest way to run a bundle on this machine.
 
 Examples:
     >>> import rsvl.runtime
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.tasks.runner import Runner
     from rsvl.runtime.tasks.segmentation import Segmenter
     from rsvl.runtime.tasks.vqa import Answerer
+    from rsvl.runtime.tuning.tune import tune
 
 __all__ = [
     "Answer",
@@ -52,6 +53,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "load",
+    "tune",
 ]
 
 _HOMES = {
@@ -71,6 +73,7 @@ _HOMES = {
     "Segmentation": "rsvl.runtime.results.segmentation",
     "Segmenter": "rsvl.runtime.tasks.segmentation",
     "load": "rsvl.runtime.loading",
+    "tune": "rsvl.runtime.tuning.tune",
 }
 
 
