@@ -17,7 +17,7 @@ from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.geotiff import NODATA, RasterWriter
 from rsvl.runtime.results.objects import ONE, ObjectCollector
 from rsvl.runtime.scenes.blocks import Blocks, intersection, relative
-from rsvl.runtime.scenes.parts import Layer, Part
+from rsvl.runtime.scenes.parts import Layer, Part, Skipped
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.scenes.work import own_window, part_path
 
@@ -72,6 +72,14 @@ class Merger:
             with self._part(block) as part:
                 count += part.looked_at
         return count
+
+    def skipped(self) -> list[Skipped]:
+        """The tiles of the scene that failed."""
+        found = []
+        for block in range(len(self._blocks)):
+            with self._part(block) as part:
+                found += part.skipped
+        return found
 
     def rows(self, sentence: int) -> np.ndarray:
         """All boxes of a sentence, of parts that have boxes."""
@@ -142,7 +150,7 @@ class Merger:
             if valid is not None:
                 found = np.ones((window.height, window.width), bool) if found is None else found
                 both = intersection(self._blocks.window(block), window)
-                found[relative(both, window)] = valid[relative(both, self._blocks.window(block))]
+                found[relative(both, window)] &= valid[relative(both, self._blocks.window(block))]
         return found
 
     def _layer(self, block: int, sentence: int) -> Layer:

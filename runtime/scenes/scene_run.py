@@ -114,7 +114,7 @@ def ground_scene(
     with _folder(plan, folder) as place:
         blocks = _do_missing(plan, place, runner, scene, workers, progress)
         merger, tiled = Merger(plan, place, blocks), len(blocks.grid) > 1
-        _tell_void(merger, scene)
+        _tell_void_and_skipped(merger, scene)
         found = [
             runner.merged(text, merger.rows(index), plan.threshold, limit, tiled, scene)
             for index, text in enumerate(plan.sentences)
@@ -139,7 +139,7 @@ def _merged(
     plan: Plan, folder: Path, blocks: Blocks, scene: Scene, files: SceneFiles, keep: ObjectFilter, progress: Progress
 ) -> list[SceneMask]:
     merger, size = Merger(plan, folder, blocks), (scene.height, scene.width)
-    _tell_void(merger, scene)
+    _tell_void_and_skipped(merger, scene)
     results, meter = [], _Meter(progress, len(plan.sentences) * len(merger.windows), "windows", "putting together")
     with ExitStack() as stack:
         masks = _writer(stack, files.masks, plan, scene)
@@ -175,11 +175,19 @@ def _writer(stack: ExitStack, path: Path | None, plan: Plan, scene: Scene, **opt
     )
 
 
-def _tell_void(merger: Merger, scene: Scene) -> None:
-    """Says so where no tile held data, as `rsvl.runtime.tasks.tiles` does."""
+def _tell_void_and_skipped(merger: Merger, scene: Scene) -> None:
+    """Says so where no tile held data, as `rsvl.runtime.tasks.tiles` does, and which tiles failed."""
     reading = getattr(scene, "reading", None)
-    if reading is not None and not merger.looked_at():
+    if reading is None:
+        return
+    if not merger.looked_at():
         reading.tell_void()
+    for skipped in merger.skipped():
+        reading.skipped.append({"window": list(skipped.window), "reason": skipped.reason})
+    if reading.skipped:
+        count = len(reading.skipped)
+        tiles = "a tile" if count == 1 else f"{count} tiles"
+        reading.add(f"{tiles} failed and count as no data: {reading.skipped[0]['reason']}")
 
 
 @contextmanager

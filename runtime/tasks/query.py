@@ -25,6 +25,7 @@ class Query:
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         overlap: see there.
+        batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
         limit: the most boxes or objects of a sentence, the best ones, or the most classes that a result shows; None for
@@ -41,6 +42,7 @@ class Query:
     limit: int | None = None
     keep: ObjectFilter | None = None
     overlap: float = 0.25
+    batch: int | None = None
 
     @property
     def sentences(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -70,3 +71,12 @@ def tiles_of(scene: Scene, grid: Grid, spec: ImageSpec, tile: Tile, progress: Pr
     reading = getattr(scene, "reading", None)
     if reading is not None and not looked_at:
         reading.tell_void()
+
+
+def batches(tiles: Iterable[TileView], size: int) -> Iterator[list[TileView]]:
+    """Tiles in lists of at most `size` of those that hold data, and what void ones lie between them."""
+    left = iter(tiles)
+    while some := list(islice(left, 1)):
+        while sum(tile.pixels is not None for tile in some) < size and (more := list(islice(left, 1))):
+            some += more
+        yield some
