@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.results.matching import Match
     from rsvl.runtime.results.segmentation import Segmentation
     from rsvl.runtime.results.vqa import Answer
+    from rsvl.runtime.scenes.find import find_in_scene
     from rsvl.runtime.tasks.classification import Classifier
     from rsvl.runtime.tasks.grounding import Grounder
     from rsvl.runtime.tasks.marked_text import MarkedText
@@ -52,6 +53,7 @@ __all__ = [
     "Runner",
     "Segmentation",
     "Segmenter",
+    "find_in_scene",
     "load",
     "tune",
 ]
@@ -72,6 +74,7 @@ _HOMES = {
     "Runner": "rsvl.runtime.tasks.runner",
     "Segmentation": "rsvl.runtime.results.segmentation",
     "Segmenter": "rsvl.runtime.tasks.segmentation",
+    "find_in_scene": "rsvl.runtime.scenes.find",
     "load": "rsvl.runtime.loading",
     "tune": "rsvl.runtime.tuning.tune",
 }
