@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsvl.cli.outputs import check_free_space, make_folder
-from rsvl.cli.scenes import SceneOptions, plan_by_blocks
+from rsvl.cli.scenes import SceneOptions, plan_by_blocks, scaled
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,11 +104,12 @@ def dispatch(
     if forms["gpkg"] or forms["geoparquet"]:
         check_place(scene.georeference)
     check_free_space(folder, _room(scene, len(sentences), runner, options), "-o")
+    query = scaled(query, scene, runner, options.scales, options.gsd)
     if options.filters and "min-area" in runner.options:
         from rsvl.runtime.tasks.tiles import plan_scene
 
-        grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
-        query = replace(query, keep=options.filter(scene, runner.cell_area(grid)))  # type: ignore[attr-defined]
+        grids = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap, query.scales)
+        query = replace(query, keep=options.filter(scene, runner.cell_area(grids)))  # type: ignore[attr-defined]
     plan = None
     if "workers" in runner.options:
         plan = plan_by_blocks(runner, query, scene, given, options)  # type: ignore[arg-type]

@@ -84,6 +84,8 @@ def run(
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
     overlap: scenes.Overlap = None,
+    scales: scenes.Scales = None,
+    gsd: scenes.Gsd = None,
     batch: scenes.Batch = None,
     aoi: scenes.Aoi = None,
     workers: scenes.Workers = None,
@@ -106,10 +108,12 @@ def run(
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
     side = _tile(tile)
+    if gsd is not None and side != "auto":
+        raise UsageError("--gsd says how large the tiles are: leave --tile out")
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
-    about = scenes.options_of(threads, aoi, workers, min_score, min_area, limit, simplify, probability)
+    about = scenes.options_of(threads, aoi, workers, min_score, min_area, limit, simplify, scales, gsd, probability)
     _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
@@ -120,6 +124,7 @@ def run(
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"scales": scales is not None, "gsd": gsd is not None}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
     share = Query.overlap if overlap is None else overlap

@@ -140,6 +140,7 @@ def plan_query(
         threshold=threshold,
         tile=query.tile,
         overlap=query.overlap,
+        scales=tuple(query.scales),
         batch=runner.checked_batch(query.batch),
         reading=replace(query.reading.get(sensor, ReadOptions()), sensor=sensor),
         area=None if area is None else to_pixels(area, scene.georeference, str(source)),
