@@ -1,4 +1,4 @@
-"""How many of a class's objects a grounding bundle finds in real images, asked by its name alone, and how many are right.
+"""How many of a class's objects a grounding bundle finds in real images by its name, and how many boxes are right.
 
     python -m rsvl.benchmarks.laboratory.class_boxes BUNDLE --data coco --root FOLDER --split FIELD=VALUE
 

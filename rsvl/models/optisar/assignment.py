@@ -31,8 +31,8 @@ def task_aligned(
         overlap: IoU of the cell's box with the true one, [N, R].
         inside: the cells that may be chosen, bool [N, R]; none for a no-target sentence.
         top: most cells to choose for a box.
-        owner: int64 [N], which sentence a box is of: of several boxes of one sentence that choose the same cell, the one
-            that it overlaps most has it. None where each has a sentence of its own.
+        owner: int64 [N], which sentence a box is of: of several boxes of one sentence that choose the same cell, the
+            one that it overlaps most has it. None where each has a sentence of its own.
 
     Returns:
         Chosen, bool [N, R]; and what each cell's score should be, [N, R]: the metric scaled so that a box's best cell

@@ -84,7 +84,7 @@ SCALE_N = Preset(
     22,
     (128, 3, 4),
     1024,
-    64,
+    300,
     own_text=True,
     trained_resolution=SYNTHETIC_RESOLUTION,
 )
@@ -203,8 +203,9 @@ class OptiSARNetPlusPlus(VisualGrounder):
         """The terms of the loss by name, scalars; arguments as those of `forward`.
 
         Each sentence of an image is a class whose score is learned in every cell; sentences without a target are
-        negatives, those of several objects learn all their boxes. The neck runs for `GUIDES` sentences an image, drawn anew each time, and the head scores all of the
-        image's sentences in each of these runs: the authors' neck takes all at once, which no question does.
+        negatives, those of several objects learn all their boxes. The neck runs for `GUIDES` sentences an image, drawn
+        anew each time, and the head scores all of the image's sentences in each of these runs: the authors' neck takes
+        all at once, which no question does.
         """
         guides = drawn_guides(image_index, GUIDES)
         run, sentence = (image_index[guides][:, None] == image_index).nonzero(as_tuple=True)
