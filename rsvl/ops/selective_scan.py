@@ -27,7 +27,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from rsvl.runtime.errors import UsageError
 
-
 _CACHED = 1 << 21
 """States of so many numbers are computed again at once in the backward pass: more would leave the CPU's cache."""
 
