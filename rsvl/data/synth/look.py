@@ -17,6 +17,8 @@ LOOKS = ("drawn", "photo")
 
 #: Median and spread (of the logarithm) of the factors of contrast and of saturation.
 _CONTRAST, _SATURATION = (1.7, 0.25), (0.6, 0.5)
+_MOST_CHROMA = 1.4
+"""The largest factor of what makes a colour differ from grey: beyond it colours change their names."""
 _HAZE = 0.3
 """Most of what haze adds, as a share of white; three scenes in ten have some."""
 _GRAIN = (2.0, 9.0)
@@ -50,5 +52,6 @@ def _toned(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Other contrast around the mean, and other saturation."""
     contrast, saturation = (float(median * np.exp(rng.normal(0, s))) for median, s in (_CONTRAST, _SATURATION))
     grey = image.mean(axis=2, keepdims=True)
-    toned: np.ndarray = grey.mean() + contrast * (grey - grey.mean()) + contrast * saturation * (image - grey)
+    chroma = min(contrast * saturation, _MOST_CHROMA)
+    toned: np.ndarray = grey.mean() + contrast * (grey - grey.mean()) + chroma * (image - grey)
     return toned
