@@ -1,6 +1,5 @@
-"""OptiSAR-Net++: the released network, the tiny preset of an earlier reading, and the parts that only they use."""
+"""OptiSAR-Net++, and the parts that only it uses."""
 
-from rsvl.models.optisar.model import OptiSARNet
 from rsvl.models.optisar.released import OptiSARNetPlusPlus
 
-__all__ = ["OptiSARNet", "OptiSARNetPlusPlus"]
+__all__ = ["OptiSARNetPlusPlus"]
