@@ -21,6 +21,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+TILE_FORMS = ("geotiff", "geojson", "projected", "gpkg", "geoparquet")
+"""Options of a task that can say what each tile of a scene shows: what is written of these tiles."""
 _GPU_BATCH = 8
 """The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
