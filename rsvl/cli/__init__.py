@@ -30,8 +30,10 @@ from rsvl.cli import (
     paper,
     quantize,
     run,
+    serve,
     synth,
     train,
+    tune,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -46,8 +48,10 @@ for command in (
     quantize.quantize,
     info.info,
     engine.engine,
+    tune.tune,
     check.check,
     run.run,
+    serve.serve,
     eval.eval_,
     gate.gate,
     bench.bench,
