@@ -79,10 +79,11 @@ def abandoned(prefix: str, parent: Path) -> Iterator[tuple[Path, int]]:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, wait: bool = True) -> Iterator[None]:
     """Lets processes use a folder one after the other, where there are locks.
 
     Raises:
+        BlockingIOError: another process uses it, and this one does not want to wait.
         OSError: the folder cannot be opened.
     """
     if fcntl is None:
@@ -90,7 +91,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         return
     lock = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(lock)

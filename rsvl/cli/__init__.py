@@ -32,6 +32,7 @@ from rsvl.cli import (
     run,
     synth,
     train,
+    watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -48,6 +49,7 @@ for command in (
     engine.engine,
     check.check,
     run.run,
+    watch.watch,
     eval.eval_,
     gate.gate,
     bench.bench,

@@ -103,7 +103,7 @@ def run(
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
-    side = _tile(tile)
+    side = tile_of(tile)
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
@@ -140,7 +140,12 @@ def run(
     check_all_done(failed, len(places), skipped)
 
 
-def _tile(value: str) -> Any:
+def tile_of(value: str) -> Any:
+    """The value of `--tile`.
+
+    Raises:
+        UsageError: it is none.
+    """
     if value in ("auto", "whole"):
         return value
     try:

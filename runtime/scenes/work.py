@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -23,6 +22,7 @@ from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
+from rsvl.runtime.processes import end_with_parent
 from rsvl.runtime.scenes.blocks import Blocks, relative
 from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
@@ -268,16 +268,9 @@ _workers: list[BlockWorker] = []
 def _start(plan: Plan, folder: Path) -> None:
     """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     _workers.append(BlockWorker(plan, folder))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(block: int) -> int:
