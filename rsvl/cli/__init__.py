@@ -32,6 +32,7 @@ from rsvl.cli import (
     run,
     synth,
     train,
+    tune,
     watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
@@ -47,6 +48,7 @@ for command in (
     quantize.quantize,
     info.info,
     engine.engine,
+    tune.tune,
     check.check,
     run.run,
     watch.watch,

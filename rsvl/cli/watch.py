@@ -176,9 +176,13 @@ def watch(
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
+    simplify: scenes.Simplify = None,
     tile: Annotated[
         str, typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled).")
     ] = "auto",
+    scales: scenes.Scales = None,
+    gsd: scenes.Gsd = None,
+    batch: scenes.Batch = None,
     overlap: scenes.Overlap = None,
     aoi: scenes.Aoi = None,
     bands: reading.Bands = None,
@@ -205,6 +209,10 @@ def watch(
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": tile != "auto"}
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None}
+    flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"scales": scales is not None, "gsd": gsd is not None}
+    if gsd is not None and tile != "auto":
+        raise UsageError("--gsd says how large the tiles are: leave --tile out")
     if period is not None and downlink is None:
         raise UsageError("--period is of --downlink: give both")
     if spare and len(spare) != len(bundles):
@@ -226,9 +234,9 @@ def watch(
         provider=provider,
         threads=threads,
         texts=[*(text or []), *scenes.read_texts(texts)],
-        query=Query({}, (), threshold, tile_of(tile), reading=read_as, limit=limit, overlap=share),
+        query=Query({}, (), threshold, tile_of(tile), reading=read_as, limit=limit, overlap=share, batch=batch),
         given=[name for name, is_given in flags.items() if is_given],
-        options=scenes.options_of(bundles[0], threads, aoi, None, min_score, min_area, limit, False),
+        options=scenes.options_of(threads, aoi, None, min_score, min_area, limit, simplify, scales, gsd, False),
         sensor=sensor.value,
         scrub=scrub,
     )

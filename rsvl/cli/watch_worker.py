@@ -71,7 +71,7 @@ class WatchWorker:
         from rsvl.runtime.scrub import Scrubber, open_bundle
 
         self._work, self._last_scrub = work, time.monotonic()
-        self._runners: list[tuple[Runner, str, SceneOptions]] = []
+        self._runners: list[tuple[Runner, str]] = []
         self._scrubbers: list[Scrubber] = []
         self._told: dict[Path, tuple[str, ...]] = {}
         for path, name in work.bundles:
@@ -79,7 +79,7 @@ class WatchWorker:
             spare = work.spares.get(path)
             runner = load(open_bundle(path, spare), work.provider, work.threads)
             check_options(runner, work.given)
-            self._runners.append((runner, name, replace(work.options, bundle=path)))
+            self._runners.append((runner, name))
             if work.scrub is not None:
                 texts = work.texts if runner.spec.text is not None else ()
                 self._scrubbers.append(Scrubber(runner, texts, spare))
@@ -92,7 +92,7 @@ class WatchWorker:
         """
         _clear(job, None if self._work.scrub is None else job.parts or ())
         files, answers = list[str](), list[dict[str, Any]]()
-        for runner, name, options in self._runners:
+        for runner, name in self._runners:
             given = {*self._work.given, "geojson"} & runner.options
             folder = job.folder / name
             folder.mkdir(exist_ok=True)
@@ -105,9 +105,9 @@ class WatchWorker:
             query = replace(
                 self._work.query, images={self._work.sensor: job.scene}, texts=self._work.texts, progress=progress
             )
-            output = dispatch(runner, query, folder, job.stem, given, options)
+            output = dispatch(runner, query, folder, job.stem, given, self._work.options)
             about = output.to_dict()
-            answers.append({"bundle": str(options.bundle), "provider": runner.provider, "read": about["read"]})
+            answers.append({"bundle": str(runner.bundle.source), "provider": runner.provider, "read": about["read"]})
             answers[-1]["found"] = [_short(each) for each in about["found"]]
             files += [path.relative_to(job.folder).as_posix() for path in output.files]
         self._scrub(job, tell)

@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -23,12 +23,12 @@ from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
 from rsvl.runtime.processes import end_with_parent
-from rsvl.runtime.scenes.blocks import Blocks, relative
+from rsvl.runtime.scenes.blocks import Blocks, Levels, relative
 from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.segmentation import Segmenter
-from rsvl.runtime.tasks.tiles import TileView, plan_scene
+from rsvl.runtime.tasks.tiles import TileView, batches, plan_scene
 
 _NOTHING = Window(0, 0, 0, 0)
 _TRIES = 2
@@ -98,18 +98,21 @@ class BlockWorker:
         return self.blocks.tile_count(pixels.block)
 
     def _do_masks(self, pixels: Pixels, runner: Segmenter) -> None:
-        window = self.blocks.window(pixels.block)
+        window, grid = self.blocks.window(pixels.block), self.blocks.find(pixels.block)[0].grid
         sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
         valid, tried = pixels.valid, _Tried(pixels)
-        for view in self._views(pixels, window):
+
+        def look(views: list[TileView]) -> list[list[np.ndarray]]:
+            return [list(seen) for _, seen in runner.look_at(views, self._encoded, len(views))]
+
+        for view, seen in tried.look_at(self._views(pixels, window), look, self._plan.batch):
             inside = relative(view.window, window)
-            seen = tried.look(view, lambda view: list(runner.look(view, self._encoded)))
             if seen is None:
                 valid = np.ones((window.height, window.width), bool) if valid is None else valid.copy()
                 valid[inside] = False
                 continue
-            weight = self.blocks.grid.weight(view.row, view.column)
-            for total, probability in zip(sums, seen, strict=False):
+            weight = grid.weight(view.row, view.column)
+            for total, probability in zip(sums, seen, strict=True):
                 total[inside] += probability * weight
         path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
         write_part(path, sums, valid, window, own, self._plan.threshold, tried.looked_at, tried.skipped())
@@ -117,10 +120,12 @@ class BlockWorker:
     def _do_boxes(self, pixels: Pixels, runner: Grounder) -> None:
         plan, tried = self._plan, _Tried(pixels)
         found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in self._encoded]
-        for view in self._views(pixels, self.blocks.window(pixels.block)):
-            seen = tried.look(
-                view, lambda view: list(runner.look(view, self._encoded, plan.threshold, self._scene, plan.sensor))
-            )
+
+        def look(views: list[TileView]) -> list[list[np.ndarray]]:
+            asked = self._encoded, plan.threshold, self._scene, plan.sensor, len(views)
+            return list(runner.look_at(views, *asked))
+
+        for _, seen in tried.look_at(self._views(pixels, self.blocks.window(pixels.block)), look, plan.batch):
             for rows, more in zip(found, seen or (), strict=False):
                 rows.append(more)
         path, rows = part_path(self._folder, pixels.block), [np.concatenate(each) for each in found]
@@ -150,8 +155,9 @@ class BlockWorker:
         """A block's tiles, each read alone, and why some of them cannot be."""
         shape, lost = (window.height, window.width), dict[tuple[int, int], RsvlError]()
         rgb, valid = np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
-        for place in self.blocks.tiles(block):
-            tile = self.blocks.grid.window(*place)
+        blocks, number = self.blocks.find(block)
+        for place in blocks.tiles(number):
+            tile = blocks.grid.window(*place)
             inside = relative(tile, window)
             try:
                 shown, is_valid = self._read(tile)
@@ -163,8 +169,9 @@ class BlockWorker:
         return rgb, valid, lost
 
     def _views(self, pixels: Pixels, window: Window) -> Iterator[TileView]:
-        for row, column in self.blocks.tiles(pixels.block):
-            tile = self.blocks.grid.window(row, column)
+        blocks, number = self.blocks.find(pixels.block)
+        for row, column in blocks.tiles(number):
+            tile = blocks.grid.window(row, column)
             inside, inner = relative(tile, window), Window(0, 0, tile.height, tile.width)
             valid = None if pixels.valid is None else pixels.valid[inside]
             if pixels.rgb is None or (valid is not None and not valid.any()):
@@ -183,13 +190,39 @@ class _Tried:
         self._lost, self.looked_at = pixels.lost, 0
         self._failed: list[tuple[TileView, RsvlError]] = []
 
-    def look(self, view: TileView, look: Callable[[TileView], Found]) -> Found | None:
+    def look_at(
+        self, views: Iterable[TileView], look: Callable[[list[TileView]], list[Found]], batch: int
+    ) -> Iterator[tuple[TileView, Found | None]]:
+        """What tiles show that hold data, `batch` of them at once; None of one that fails alone twice.
+
+        Args:
+            views: the tiles.
+            look: gives what each of several tiles with data shows.
+            batch: how many are looked at together.
+        """
+        for some in batches((view for view in views if view.pixels is not None), batch):
+            self.looked_at += len(some)
+            is_good = [(view.row, view.column) not in self._lost for view in some]
+            together = iter(self._together([view for view, good in zip(some, is_good, strict=True) if good], look))
+            for view, good in zip(some, is_good, strict=True):
+                seen = next(together, None) if good else None
+                yield view, self._alone(view, look) if seen is None else seen
+
+    def _together(self, views: list[TileView], look: Callable[[list[TileView]], list[Found]]) -> list[Found]:
+        """What several tiles show; nothing where one of them fails."""
+        try:
+            return look(views) if len(views) > 1 else []
+        except (UsageError, OutputError):
+            raise
+        except RsvlError:
+            return []
+
+    def _alone(self, view: TileView, look: Callable[[list[TileView]], list[Found]]) -> Found | None:
         """What a tile shows, at the second attempt where the first fails; None where that fails, too."""
-        self.looked_at += view.pixels is not None
-        error = None if view.pixels is None else self._lost.get((view.row, view.column))
+        error = self._lost.get((view.row, view.column))
         for _ in range(_TRIES if error is None else 0):
             try:
-                return look(view)
+                return look([view])[0]
             except (UsageError, OutputError):
                 raise
             except RsvlError as raised:
@@ -215,13 +248,13 @@ def open_planned(plan: Plan, runner: Located) -> Scene:
     return scene if plan.area is None else AreaScene(scene, plan.area)
 
 
-def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Blocks:
+def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Levels:
     """A plan's blocks."""
-    grid = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap)
-    return Blocks.over(grid, len(plan.sentences), plan.block_pixels)
+    grids = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap, plan.scales)
+    return Levels(tuple(Blocks.over(grid, len(plan.sentences), plan.block_pixels) for grid in grids))
 
 
-def own_window(plan: Plan, blocks: Blocks, block: int) -> Window:
+def own_window(plan: Plan, blocks: Blocks | Levels, block: int) -> Window:
     """The window of a block's part in which only its mask is kept: none where every probability is wanted."""
     return _NOTHING if plan.probability else blocks.own(block)
 

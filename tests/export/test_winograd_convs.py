@@ -128,7 +128,7 @@ def test_tensorrt_builds_it(tmp_path: Path) -> None:
     shape = ("batch", 6, 9, 8)
     spec = GraphSpec("conv", (TensorSpec("x", shape),), (TensorSpec("y", shape),))
     layers = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1, bias=False))
-    write_graph(Listed(layers), spec, tmp_path / "conv.onnx", winograd=True)
+    write_graph(Listed(layers), spec, tmp_path / "conv.onnx", for_cpu=True)
     written = onnx.load(tmp_path / "conv.onnx")
     assert [node.op_type for node in written.graph.node].count("WinogradConv2d") == 2
     check_that_tensorrt_builds(tmp_path, [spec])
