@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rsvl.runtime.errors import OutputError
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is locked there, so nothing is swept and nobody waits
@@ -79,11 +81,10 @@ def abandoned(prefix: str, parent: Path) -> Iterator[tuple[Path, int]]:
 
 
 @contextmanager
-def exclusive(folder: Path, wait: bool = True) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Lets processes use a folder one after the other, where there are locks.
 
     Raises:
-        BlockingIOError: another process uses it, and this one does not want to wait.
         OSError: the folder cannot be opened.
     """
     if fcntl is None:
@@ -91,10 +92,25 @@ def exclusive(folder: Path, wait: bool = True) -> Iterator[None]:
         return
     lock = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
+
+
+def only_user(folder: Path) -> int:
+    """Makes a folder where there is none, and keeps other processes from using it: a handle, to close at the end.
+
+    Raises:
+        OutputError: another process uses it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _lock(folder) if fcntl is not None else os.open(os.devnull, os.O_RDONLY)
+    except BlockingIOError as error:
+        raise OutputError(f"{folder}: another process uses it: end that, or choose another folder") from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}): choose another folder") from error
 
 
 def _lock(path: Path) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +16,9 @@ from rsvl.cli import options, reading, scenes
 from rsvl.cli.console import print_json, print_line
 from rsvl.cli.outputs import make_folder
 from rsvl.cli.places import SUFFIXES, unique_stems
-from rsvl.runtime.errors import IncompleteError, OutputError, UsageError
+from rsvl.runtime.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rsvl.runtime.watch.watcher import Log
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -201,9 +199,10 @@ def watch(
     from rsvl.cli.run import tile_of
     from rsvl.cli.watch_worker import WatchWork, reason_of
     from rsvl.runtime import Query
+    from rsvl.runtime.temporary import only_user
     from rsvl.runtime.watch.inbox import Inbox
     from rsvl.runtime.watch.supervisor import Supervisor
-    from rsvl.runtime.watch.watcher import Limits, Watcher
+    from rsvl.runtime.watch.watcher import STATE, Limits, Watcher
 
     flags = {"geotiff": geotiff, "gpkg": gpkg, "geoparquet": geoparquet}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": tile != "auto"}
@@ -242,24 +241,14 @@ def watch(
     )
     if hasattr(signal, "SIGIO"):
         signal.signal(signal.SIGIO, signal.SIG_IGN)  # `rsvl.runtime.watch.inbox` says why
-    with _alone(output):
+    lock = only_user(output / STATE)
+    try:
         watcher = Watcher(inbox, output, Supervisor(work, reason_of, stall), limits, _log(json_lines))
         watcher.run(once)
+    finally:
+        os.close(lock)
     if once and (left := watcher.set_aside()):
         raise IncompleteError(f"{len(left)} scenes were set aside: {', '.join(left[:5])}: the reasons are above")
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    from rsvl.runtime.temporary import exclusive
-    from rsvl.runtime.watch.watcher import STATE
-
-    make_folder(output / STATE, "-o")
-    try:
-        with exclusive(output / STATE, wait=False):
-            yield
-    except BlockingIOError as error:
-        raise OutputError(f"{output}: another rsvl watch writes there: end it or choose another -o") from error
 
 
 def _log(json_lines: bool) -> Log:

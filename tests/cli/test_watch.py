@@ -142,4 +142,4 @@ def test_second_watch_of_the_same_results_is_refused(rsvl: Rsvl, bundle: Path, a
     fcntl.flock(handle, fcntl.LOCK_EX)
     found = rsvl("watch", arriving, bundle, "-t", "red", "-o", tmp_path / "o", "--once")
     os.close(handle)
-    assert found.code == 1 and "another rsvl watch" in found.error
+    assert found.code == 1 and "another process uses it" in found.error
