@@ -16,6 +16,7 @@ from rsvl.export.samples import default_samples
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import InputError, OutputError, UsageError, VerificationError
+from rsvl.runtime.manifest import GraphSpec
 from tests.support.toy_segmenter import SIZE, TOKENS, ToySegmenter
 
 
@@ -30,7 +31,9 @@ def test_manifest_says_what_was_measured_and_made_it(exported: Exported) -> None
     manifest = Bundle(exported.path).manifest
     assert manifest.to_json() == exported.manifest.to_json()
     golden = {"golden/golden.npz", "golden/inputs.npz"}
-    assert set(manifest.files) == {"image.onnx", "text.onnx", "head.onnx", "tokenizer.json", *golden}
+    head = {"head.onnx", "head.onnx.data", "head.openvino.onnx"}  # its rotated convolution has a body
+    assert set(manifest.files) == {"image.onnx", "text.onnx", *head, "tokenizer.json", *golden}
+    assert list(manifest.verification["variants"]) == ["openvino"]
     assert manifest.source == {"weights": "random"}
     assert manifest.metrics == {"mIoU": 0.5}
     assert manifest.kept_fp32 == {"norm": "to test it", "route": "angles"}
@@ -55,9 +58,12 @@ def test_golden_outputs_are_pytorchs(exported: Exported) -> None:
 @pytest.fixture
 def ready_graphs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lets `export` copy graphs that were exported before: the slow step, when it is another that is tested."""
-    monkeypatch.setattr(
-        pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(exported.path / path.name, path)
-    )
+
+    def copy(module: object, spec: GraphSpec, path: Path) -> None:
+        for file in exported.path.glob(f"{path.name}*"):
+            shutil.copy(file, path.parent)
+
+    monkeypatch.setattr(pipeline, "write_graph", copy)
     return exported.path
 
 
