@@ -55,6 +55,7 @@ COMPONENTS = (
     Component("rasterio", "geo", "GeoTIFFs lose their georeference and are read whole", ("rasterio",), 113),
     Component("pyogrio", "geo", "no GeoPackage", ("pyogrio",), 103),
     Component("pyarrow", "geo", "no GeoParquet", ("pyarrow",), 170),
+    Component("shapely", "geo", "no simplified outlines", ("shapely",), 10),
     Component("pycocotools", "eval", "no evaluation on datasets with run-length masks", ("pycocotools",), 2),
     Component("torch", "train", "no training and no export", ("torch",), 861),
     Component("transformers", "train", "no training and no export", ("transformers",), 119),

@@ -37,6 +37,7 @@ SMALLER = {
     "quantize": {"--calibration-limit": "2", "--metric-limit": "2"},
     "bench": {"--rounds": "1", "--batch-size": "1", "--threads": "1"},
     "gate": {"--rounds": "5"},
+    "tune": {"--seconds": "1"},
 }
 #: The same for a command with one of these options.
 SMALLER_WITH = {"--int8": SMALLER["quantize"], "--baselines": {"--no-compile": ""}}

@@ -5,7 +5,6 @@ quantized. One file has one change of form; this one says which backend gets whi
 
     attention.py    softmax(Q·Kᵀ)·V as one node of ONNX Runtime's
     winograd.py     large 3×3 convolutions with fewer multiplications
-    inlined.py      custom operations as the nodes of their bodies, which OpenVINO's reader does not look for
     matching.py     what the others share
 """
 
@@ -23,7 +22,6 @@ from rsvl.export.graph_files import put_weights_beside
 from rsvl.export.symbolics import add_functions
 from rsvl.export.variants import attention
 from rsvl.export.variants.attention import fuse_attention
-from rsvl.export.variants.inlined import inline_functions
 from rsvl.export.variants.winograd import to_winograd
 from rsvl.runtime.manifest import GraphSpec, GraphVariant, Manifest
 
@@ -39,7 +37,7 @@ def _for_onnxruntime(model: ir.Model) -> bool:
 
 
 #: Backend → what brings a graph into its form, in place; it returns whether anything changed.
-FORMS: dict[str, Callable[[ir.Model], bool]] = {"onnxruntime": _for_onnxruntime, "openvino": inline_functions}
+FORMS: dict[str, Callable[[ir.Model], bool]] = {"onnxruntime": _for_onnxruntime}
 
 
 def add_variants(directory: Path, manifest: Manifest) -> Manifest:

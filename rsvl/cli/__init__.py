@@ -32,6 +32,7 @@ from rsvl.cli import (
     run,
     synth,
     train,
+    tune,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -46,6 +47,7 @@ for command in (
     quantize.quantize,
     info.info,
     engine.engine,
+    tune.tune,
     check.check,
     run.run,
     eval.eval_,

@@ -116,7 +116,10 @@ def _features(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
         place = _placed(result)
         polygons = [rings for polygon in part.polygons if (rings := _on_earth(polygon, place)) is not None]
-        cuts = [piece for rings in polygons for piece in cut(rings)]
+        drawn = polygons
+        if part.tolerance:
+            drawn = [rings for polygon in part.drawn if (rings := _on_earth(polygon, place)) is not None]
+        cuts = [piece for rings in drawn for piece in cut(rings)]
         if cuts:
             area = sum(signed_area(ring) for rings in polygons for ring in rings)
             properties = _properties(result, part, area, "m2", place.to_wgs84)
@@ -135,7 +138,7 @@ def _projected_head(results: Sequence[SpatialResult]) -> dict[str, Any]:
 def _projected_features(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
         place = _placed(result)
-        rings = [[_turned(place.to_world(ring), place) for ring in (p.exterior, *p.holes)] for p in part.polygons]
+        rings = [[_turned(place.to_world(ring), place) for ring in (p.exterior, *p.holes)] for p in part.drawn]
         properties = _properties(result, part, *_area(part, place), place.to_world)
         yield _feature(number, properties, [[_closed(r, None) for r in each] for each in rings])
 
@@ -147,7 +150,7 @@ def _pixel_head(results: Sequence[SpatialResult]) -> dict[str, Any]:
 
 def _pixel_objects(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
-        polygons = [[_closed(ring, None) for ring in (p.exterior, *p.holes)] for p in part.polygons]
+        polygons = [[_closed(ring, None) for ring in (p.exterior, *p.holes)] for p in part.drawn]
         yield {"id": number, **_properties(result, part, part.area, "pixels", np.asarray), "polygons": polygons}
 
 

@@ -52,11 +52,13 @@ class ObjectFilter:
         min_score: least mean probability, 0…1.
         min_area: least number of pixels.
         limit: the most of them, those of the best scores; None for all.
+        tolerance: how far their outlines may stray from the pixels' edges to have fewer corners, in pixels.
     """
 
     min_score: float = 0.0
     min_area: float = 0.0
     limit: int | None = None
+    tolerance: float = 0.0
 
     def apply(self, objects: list[MaskObject]) -> list[MaskObject]:
         """Those that are given, in their order."""

@@ -51,7 +51,10 @@ class MaskResult(SpatialResult):
     @property
     def parts(self) -> list[Part]:  # type: ignore[override]
         """Each of the objects that are given."""
-        return [Part(each.score, each.area, [each.polygon], each.peak) for each in self.keep.apply(self.objects)]
+        tolerance = self.keep.tolerance
+        return [
+            Part(each.score, each.area, [each.polygon], each.peak, tolerance) for each in self.keep.apply(self.objects)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as JSON takes it."""

@@ -19,7 +19,7 @@ from rsvl.runtime.results.geotiff import RasterWriter, open_writer
 from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.results.objects import ObjectFilter
 from rsvl.runtime.results.scene_masks import SceneMask
-from rsvl.runtime.scenes.blocks import Blocks
+from rsvl.runtime.scenes.blocks import Levels
 from rsvl.runtime.scenes.merge import Merger
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.scenes.work import BlockWorker, Located, do_here, do_in_processes, part_path
@@ -81,7 +81,7 @@ def run_scene(
             if path is not None:
                 sweep(path)
         blocks = _do_missing(plan, folder, runner, scene, workers, progress)
-        keep = keep or ObjectFilter(min_area=runner.cell_area(blocks.grid))
+        keep = keep or ObjectFilter(min_area=runner.cell_area([each.grid for each in blocks.blocks]))
         found = _merged(plan, folder, blocks, scene, files, keep, progress)
     shutil.rmtree(files.folder, ignore_errors=True)
     return found
@@ -113,8 +113,8 @@ def ground_scene(
     """
     with _folder(plan, folder) as place:
         blocks = _do_missing(plan, place, runner, scene, workers, progress)
-        merger, tiled = Merger(plan, place, blocks), len(blocks.grid) > 1
-        _tell_void(merger, scene)
+        merger, tiled = Merger(plan, place, blocks), sum(len(each.grid) for each in blocks.blocks) > 1
+        _tell_void_and_skipped(merger, scene)
         found = [
             runner.merged(text, merger.rows(index), plan.threshold, limit, tiled, scene)
             for index, text in enumerate(plan.sentences)
@@ -123,7 +123,7 @@ def ground_scene(
     return found
 
 
-def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Blocks:
+def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Levels:
     """Does the blocks whose parts are not there, and returns all."""
     worker = BlockWorker(plan, folder, runner, scene)
     missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
@@ -136,10 +136,10 @@ def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers
 
 
 def _merged(
-    plan: Plan, folder: Path, blocks: Blocks, scene: Scene, files: SceneFiles, keep: ObjectFilter, progress: Progress
+    plan: Plan, folder: Path, blocks: Levels, scene: Scene, files: SceneFiles, keep: ObjectFilter, progress: Progress
 ) -> list[SceneMask]:
     merger, size = Merger(plan, folder, blocks), (scene.height, scene.width)
-    _tell_void(merger, scene)
+    _tell_void_and_skipped(merger, scene)
     results, meter = [], _Meter(progress, len(plan.sentences) * len(merger.windows), "windows", "putting together")
     with ExitStack() as stack:
         masks = _writer(stack, files.masks, plan, scene)
@@ -175,11 +175,19 @@ def _writer(stack: ExitStack, path: Path | None, plan: Plan, scene: Scene, **opt
     )
 
 
-def _tell_void(merger: Merger, scene: Scene) -> None:
-    """Says so where no tile held data, as `rsvl.runtime.tasks.tiles` does."""
+def _tell_void_and_skipped(merger: Merger, scene: Scene) -> None:
+    """Says so where no tile held data, as `rsvl.runtime.tasks.tiles` does, and which tiles failed."""
     reading = getattr(scene, "reading", None)
-    if reading is not None and not merger.looked_at():
+    if reading is None:
+        return
+    if not merger.looked_at():
         reading.tell_void()
+    for skipped in merger.skipped():
+        reading.skipped.append({"window": list(skipped.window), "reason": skipped.reason})
+    if reading.skipped:
+        count = len(reading.skipped)
+        tiles = "a tile" if count == 1 else f"{count} tiles"
+        reading.add(f"{tiles} failed and count as no data: {reading.skipped[0]['reason']}")
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class Classifier(Runner):
         """
         spec = self.image_for(sensor)
         scene = open_scene(image, spec, ReadOptions(sensor=sensor))
-        grid = plan_scene(scene, spec, tile, overlap=0)
+        (grid,) = plan_scene(scene, spec, tile, overlap=0)
         try:
             found = list(self._of_tiles(scene, grid, spec, tile, limit or 1, progress))
         finally:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import BundleError, InputError
+from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
 from rsvl.runtime.results.base import Result
 from rsvl.runtime.tasks.features import FeatureCache
@@ -20,6 +21,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+_GPU_BATCH = 8
+"""The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
 """Unknown words in one warning, and in all: a dataset in another language would give no end of them."""
 
@@ -159,6 +162,30 @@ class Runner(ABC):
             InputError: a sentence that is empty.
         """
         return self._features.encode_sentences(texts)
+
+    @property
+    def usual_batch(self) -> int:
+        """How many tiles are given at once where nobody says it: one on a processor, which gains nothing by more."""
+        is_cpu = self.provider == "cpu" or self.provider in OPENVINO_PROVIDERS
+        return 1 if is_cpu or not self._takes_batches else _GPU_BATCH
+
+    def checked_batch(self, batch: int | None) -> int:
+        """How many tiles are given at once.
+
+        Raises:
+            UsageError: below 1, or more than one to a bundle whose graphs take one.
+        """
+        if batch is None:
+            return self.usual_batch
+        if batch < 1:
+            raise UsageError(f"batch must be 1 or more, not {batch}")
+        if batch > 1 and not self._takes_batches:
+            raise UsageError(f"{self.spec.name} was exported for one image at a time: leave the batch out")
+        return batch
+
+    @property
+    def _takes_batches(self) -> bool:
+        return all(isinstance(tensor.shape[0], str) for tensor in self.spec.raw_inputs.values())
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's images.

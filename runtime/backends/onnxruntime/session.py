@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -39,13 +39,16 @@ class OnnxRuntimeSession:
         precision: the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, provider: Provider, threads: int | None = None) -> None:
-        """Loads all graphs.
+    def __init__(
+        self, bundle: Bundle, provider: Provider, threads: int | None = None, only: Collection[str] | None = None
+    ) -> None:
+        """Loads graphs.
 
         Args:
             bundle: whose graphs.
             provider: what runs them.
             threads: CPU threads per operation; None leaves it to ONNX Runtime, which takes the physical cores.
+            only: the names of the graphs to load; None for all.
 
         Raises:
             MissingComponentError: the provider is not installed, or its libraries or its device are not here.
@@ -56,7 +59,7 @@ class OnnxRuntimeSession:
             raise _does_not_start(provider)
         self.provider, self.precision = provider.name, bundle.manifest.precision
         self._device = "cuda" if provider.on_cuda else "cpu"
-        graphs = bundle.manifest.model.graphs
+        graphs = [graph for graph in bundle.manifest.model.graphs if only is None or graph.name in only]
         self._sessions = {graph.name: _load(bundle, graph, provider, threads) for graph in graphs}
         _LOADED.add(self)
 
