@@ -35,6 +35,7 @@ from rsvl.cli import (
     synth,
     train,
     tune,
+    watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -53,6 +54,7 @@ for command in (
     calibrate.calibrate,
     check.check,
     run.run,
+    watch.watch,
     serve.serve,
     eval.eval_,
     gate.gate,
