@@ -23,11 +23,12 @@ from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
 from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
 from rsvl.benchmarks.bundle.report import FIRST, FURTHER, IMAGE, MANY, WARM_UP, BundleSpeed, RunnerSpeed, Shares
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
-from rsvl.benchmarks.machine import ON_CPU, cores, describe, hardware
+from rsvl.benchmarks.machine import ON_CPU, describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
 from rsvl.runtime.errors import RsvlError, UsageError
+from rsvl.runtime.hardware import cores
 from rsvl.runtime.loading import load
 from rsvl.runtime.progress import Progress, part, silent
 from rsvl.runtime.tasks import TASKS, compare
