@@ -1,4 +1,4 @@
-"""Overlap of boxes. Boxes are (x1, y1, x2, y2) with x1 ≤ x2 and y1 ≤ y2, in any one unit."""
+"""Overlap of boxes, and boxes as masks. Boxes are (x1, y1, x2, y2) with x1 ≤ x2 and y1 ≤ y2, in any one unit."""
 
 from __future__ import annotations
 
@@ -37,6 +37,26 @@ def complete_iou(a: Tensor, b: Tensor) -> Tensor:
     with torch.no_grad():
         alpha = v / (1 - iou + v).clamp(min=_TINY)
     return iou - distance - alpha * v
+
+
+def box_coverage(boxes: Tensor, side: int) -> Tensor:
+    """How much of each cell of a square grid a box covers.
+
+    Args:
+        boxes: [N, 4] in 0…1 of the grid's extent.
+        side: cells along each side.
+
+    Returns:
+        [N, side, side], rows from the top, each in 0…1.
+    """
+    cells = torch.arange(side, device=boxes.device, dtype=boxes.dtype)
+
+    def along(low: Tensor, high: Tensor) -> Tensor:
+        low, high = (low * side)[:, None], (high * side)[:, None]
+        return (torch.minimum(high, cells + 1) - torch.maximum(low, cells)).clamp(min=0)
+
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return along(y1, y2)[:, :, None] * along(x1, x2)[:, None, :]
 
 
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ class Preset:
 
 
 FULL = Preset(640, Scale(0.5, 1.0, 512, nested=True), 77, (512, 12, 8), VOCABULARY_SIZE, 300)
-TINY = Preset(
+SCALE_N = Preset(
     256,
     Scale(0.5, 0.25, 1024, nested=False, embed_dim=128, bins=8),
     22,
@@ -89,14 +89,6 @@ TINY = Preset(
     trained_resolution=SYNTHETIC_RESOLUTION,
 )
 """The authors' scale n at 256 pixels, with fewer bins and a small text tower of its own."""
-
-
-def ablations(preset: Preset = TINY) -> dict[str, Preset]:
-    """PL-MoE, and in its place one expert that all patches share, of as many parameters."""
-    scale = preset.scale
-    shared = replace(scale, experts=1, top_k=1, rank=scale.experts * scale.rank)
-    return {"PL-MoE": preset, "one shared expert": replace(preset, scale=shared)}
-
 
 _RENAMES = (
     (r"model\.(\d|10)\.", r"trunk.layers.\1."),
@@ -117,7 +109,7 @@ _RENAMES = (
 _UNUSED = ("model.23.savpe.", "model.23.dfl.")
 
 
-@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-tiny": TINY})
+@register("optisar-net++", presets={"optisar-net++": FULL, "optisar-net++-n": SCALE_N})
 class OptiSARNetPlusPlus(VisualGrounder):
     """The network.
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from rsvl.modules.bases.exportable import ExportableModel
+from rsvl.runtime.manifest import GraphSpec, ImageSpec, TensorSpec
 
 
 class VisualGrounder(ExportableModel, ABC):
     """A model that finds boxes by sentence, in three graphs: image, text, head.
 
-    Where the image graph also gives `regions` [B, R, E] with their `boxes` [B, R, 4] and the text graph `sentence`
-    [B, E], both of unit length, a vocabulary of sentences is matched with all regions by one matrix product
-    (`rsvl.runtime.tasks.grounding.Grounder.match`).
+    The image graph gives `regions` [B, R, E] and the text graph `sentence` [B, E], both of unit length, so that a
+    vocabulary of sentences is matched with all regions of an image by one matrix product; the head looks closer for one
+    sentence.
     """
 
     @abstractmethod
     def encode_image(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Encodes images float [B, 3, S, S] into the outputs of the `image` graph."""
+        """Encodes images float [B, 3, S, S] into the outputs of the `image` graph; the first two are regions, boxes."""
 
     @abstractmethod
     def encode_text(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Encodes sentences int64 [B, T] into the outputs of the `text` graph."""
+        """Encodes sentences int64 [B, T] into the outputs of the `text` graph; the first is the sentence."""
 
     @abstractmethod
     def head(self, *features: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,3 +78,32 @@ class VisualGrounder(ExportableModel, ABC):
             return self.loss(images, tokens, image_index, boxes, has_target.view(boxes.shape[:2]), sar)
         features = (feature.index_select(0, image_index) for feature in self.encode_image(images))
         return self.head(*features, *self.encode_text(tokens))
+
+
+def grounding_graphs(
+    image: ImageSpec, tokens: int, regions: int, embed_dim: int, candidates: int, more: Sequence[Sequence[TensorSpec]]
+) -> tuple[GraphSpec, ...]:
+    """The graphs of a visual grounder.
+
+    Args:
+        image: the image input.
+        tokens: ids in a sentence.
+        regions: regions of an image, R.
+        embed_dim: length of the embeddings, E.
+        candidates: boxes that the head gives, K.
+        more: what the image graph gives besides regions and boxes; what the text graph gives besides the sentence.
+    """
+    pixels = TensorSpec(image.name, ("batch", image.channels, image.size, image.size))
+    ids = TensorSpec("tokens", ("batch", tokens), "int64")
+    of_image = (
+        TensorSpec("regions", ("batch", regions, embed_dim)),
+        TensorSpec("boxes", ("batch", regions, 4)),
+        *more[0],
+    )
+    of_text = (TensorSpec("sentence", ("batch", embed_dim)), *more[1])
+    found = (TensorSpec("scores", ("batch", candidates)), TensorSpec("found_boxes", ("batch", candidates, 4)))
+    return (
+        GraphSpec("image", (pixels,), of_image),
+        GraphSpec("text", (ids,), of_text),
+        GraphSpec("head", (*of_image, *of_text), found),
+    )

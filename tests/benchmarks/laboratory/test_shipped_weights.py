@@ -80,8 +80,8 @@ def test_every_ablation_is_trained_by_the_same_recipe(tmp_path):
     experts = {}
     for name in found:
         stored = read_state_dict(tmp_path / f"optisar-net++-tiny-{name.replace(' ', '-')}" / "best.safetensors")
-        experts[name] = next(value.shape[0] for key, value in stored.items() if key.endswith("lora1_up"))
-    assert experts == {"PL-MoE": 8, "one shared expert": 1}
+        experts[name] = next(value.shape[0] for key, value in stored.items() if key.endswith("enter.a"))
+    assert experts == {"PL-MoE": 4, "one shared expert": 1, "one expert per sensor": 2}
 
 
 def test_model_without_ablations_is_refused(tmp_path):

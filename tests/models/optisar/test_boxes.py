@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rsvl.models.optisar.box_distribution import BoxDistribution
-from rsvl.models.optisar.boxes import box_iou, complete_iou
+from rsvl.models.optisar.box_distribution import BoxDistribution, small_first
+from rsvl.models.optisar.boxes import box_coverage, box_iou, complete_iou
 
 PAIRS = {  # two boxes, their IoU
     "equal": ([1, 2, 5, 4], [1, 2, 5, 4], 1.0),
@@ -52,6 +52,16 @@ def test_gradient_of_complete_iou_pulls_boxes_together_even_apart() -> None:
     complete_iou(box, torch.tensor([0.6, 0.6, 0.8, 0.9])).backward()
     assert torch.isfinite(box.grad).all()
     assert (box.grad[:2] + box.grad[2:] > 0).all()
+
+
+def test_coverage_is_the_share_of_each_cell_inside_the_box() -> None:
+    boxes = torch.tensor([[0.1, 0.25, 0.6, 0.9], [0, 0, 1, 1], [0.3, 0.3, 0.3, 0.3]], dtype=torch.float64)
+    side, fine = 4, 40
+    points = (np.arange(fine) + 0.5) / fine
+    for box, cover in zip(boxes.numpy(), box_coverage(boxes, side).numpy(), strict=True):
+        rows, columns = ((points > low) & (points < high) for low, high in ((box[1], box[3]), (box[0], box[2])))
+        mask = np.outer(rows, columns).reshape(side, fine // side, side, fine // side).mean(axis=(1, 3))
+        np.testing.assert_allclose(cover, mask, atol=1e-9)
 
 
 def test_cells_are_numbered_level_by_level_row_by_row() -> None:
@@ -100,3 +110,9 @@ def test_distribution_that_is_the_distance_has_no_loss() -> None:
     logits = torch.full((4, 4), -20.0)
     logits[range(4), [1, 2, 3, 1]] = 20
     assert decode.loss(logits.flatten()[None], torch.tensor([5]), box[None]).item() < 1e-6
+
+
+def test_fresh_boxes_are_about_three_strides_wide() -> None:
+    decode = BoxDistribution(64, (8,), bins=16)
+    box = decode(small_first(16).expand(1, 64, 64))[0, 0]
+    assert 2.5 < ((box[2] - box[0]) / decode.strides[0]).item() < 3.5
