@@ -95,17 +95,23 @@ class Bundle:
             raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
         return self._inside(name)
 
-    def graph(self, spec: GraphSpec) -> Path:
+    def graph(self, spec: GraphSpec, backend: str = "") -> Path:
         """The path of a graph's file, which a library may be given: see `rsvl.runtime.graph_file`.
+
+        Args:
+            spec: the graph.
+            backend: ``onnxruntime`` or ``openvino`` for that backend's variant, where the graph has one; by default the
+                standard form.
 
         Raises:
             BundleError: it names files outside of the bundle, or could keep a library busy for ever.
         """
-        path = self.path(spec.file)
+        file = spec.file_for(backend)
+        path = self.path(file)
         try:
-            check_graph_file(path, spec.file, self.manifest.files)
+            check_graph_file(path, file, self.manifest.files)
         except (ValueError, OSError) as error:
-            raise BundleError(f"{self.source}: {spec.file} cannot be used, {error}: do not use this bundle") from error
+            raise BundleError(f"{self.source}: {file} cannot be used, {error}: do not use this bundle") from error
         return path
 
     def check_hashes(self) -> None:
@@ -141,7 +147,8 @@ class Bundle:
                 raise BundleError(f"{self.source}: {name} is not in the manifest: remove it")
         model = self.manifest.model
         tokenizer = [] if model.text is None else [model.text.tokenizer]
-        for name in [*tokenizer, *(graph.file for graph in model.graphs)]:
+        graphs = [name for graph in model.graphs for name in (graph.file, *(each.file for each in graph.variants))]
+        for name in [*tokenizer, *graphs]:
             self.path(name)
 
     def _present(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ _SUFFIXES = frozenset((
 # fmt: on
 """Of the files that are taken from a folder."""
 
-_RESULTS = ("-overlay.png", "-masks.tif", "-probability.tif")
+_RESULTS = ("-overlay.png", "-masks.tif", "-probability.tif", "-labels.tif")
 """What the names of results end with: they are not images to run on."""
 
 _MAGIC = frozenset("*?[")

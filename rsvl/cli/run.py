@@ -103,7 +103,8 @@ def run(
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed; those of a scene's tiles (--tile) also give a table, a map and a raster.
+    A bundle of another task takes .npz files of raw inputs.
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")

@@ -127,10 +127,10 @@ class SceneOptions:
         Raises:
             InputError: an area or length in metres, of a scene whose resolution is not known.
         """
-        from rsvl.runtime.results.objects import ObjectFilter
+        from rsvl.runtime.results.objects import ObjectFilter, in_pixels
 
-        least = cell if self.min_area is None else _pixels(self.min_area, scene, "--min-area", 2)
-        tolerance = 0.0 if self.simplify is None else _pixels(self.simplify, scene, "--simplify", 1)
+        least = cell if self.min_area is None else in_pixels(self.min_area, scene, "--min-area", 2)
+        tolerance = 0.0 if self.simplify is None else in_pixels(self.simplify, scene, "--simplify", 1)
         return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance)
 
 
@@ -265,14 +265,3 @@ def _threads(options: SceneOptions) -> int | None:
     if options.workers == 1:
         return options.threads
     return max(1, (options.threads or os.cpu_count() or 1) // options.workers)
-
-
-def _pixels(value: str, scene: Scene, option: str, power: int) -> float:
-    """What an option has in metres (or m²), or in pixels as in 20px, in pixels."""
-    if value.endswith("px"):
-        return float(value.removesuffix("px"))
-    place = scene.georeference
-    side = None if place is None else place.resolution(scene.height, scene.width)
-    if side is None:
-        raise InputError(f"the image's resolution is not known: give {option} in pixels, as in {value}px")
-    return float(value) / side**power

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.components import Components, components, connected
 from rsvl.runtime.results.contours import Polygon, joined, polygons
 from rsvl.runtime.results.oriented_box import OrientedBox, box_around, convex_hull
+
+if TYPE_CHECKING:
+    from rsvl.runtime.images.scene import Scene
 
 #: What stands for a probability of 1 where probabilities are whole numbers.
 ONE = 65535
@@ -67,6 +71,27 @@ class ObjectFilter:
             return kept
         best = np.argsort([-each.score for each in kept], kind="stable")[: self.limit]
         return [kept[i] for i in sorted(best)]
+
+
+def in_pixels(value: str, scene: Scene, option: str, power: int) -> float:
+    """A length or area in pixels of a scene.
+
+    Args:
+        value: metres (or square metres), or as in ``20px`` pixels.
+        scene: the scene.
+        option: what gave it, for the message.
+        power: 1 for a length, 2 for an area.
+
+    Raises:
+        InputError: metres, of a scene whose resolution is not known.
+    """
+    if value.endswith("px"):
+        return float(value.removesuffix("px"))
+    place = scene.georeference
+    side = None if place is None else place.resolution(scene.height, scene.width)
+    if side is None:
+        raise InputError(f"the image's resolution is not known: give {option} in pixels, as in {value}px")
+    return float(value) / side**power
 
 
 class ObjectCollector:

@@ -53,7 +53,8 @@ class MaskResult(SpatialResult):
         """Each of the objects that are given."""
         tolerance = self.keep.tolerance
         return [
-            Part(each.score, each.area, [each.polygon], each.peak, tolerance) for each in self.keep.apply(self.objects)
+            Part(each.score, each.area, [each.polygon], each.peak, tolerance=tolerance)
+            for each in self.keep.apply(self.objects)
         ]
 
     def to_dict(self) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def run_scene(
     keep: ObjectFilter | None = None,
     workers: int = 1,
     progress: Progress = silent,
+    keep_parts: bool = False,
 ) -> list[SceneMask]:
     """Does what is missing of a scene and puts its results together.
 
@@ -68,6 +69,7 @@ def run_scene(
         keep: which objects the results give; None drops those smaller than `Segmenter.cell_area`.
         workers: processes that do blocks; 1 does them here.
         progress: called after every block and every window that is put together.
+        keep_parts: whether the parts stay, for a caller who removes them when all other results are there, too.
 
     Returns:
         One result per sentence; the masks' pixels are in the file.
@@ -83,7 +85,8 @@ def run_scene(
         blocks = _do_missing(plan, folder, runner, scene, workers, progress)
         keep = keep or ObjectFilter(min_area=runner.cell_area([each.grid for each in blocks.blocks]))
         found = _merged(plan, folder, blocks, scene, files, keep, progress)
-    shutil.rmtree(files.folder, ignore_errors=True)
+    if not keep_parts:
+        shutil.rmtree(files.folder, ignore_errors=True)
     return found
 
 
@@ -95,6 +98,7 @@ def ground_scene(
     limit: int | None = None,
     workers: int = 1,
     progress: Progress = silent,
+    keep_parts: bool = False,
 ) -> list[Grounding]:
     """The same for boxes: see `run_scene`; boxes of all tiles are merged as `Grounder.ground` does.
 
@@ -106,6 +110,7 @@ def ground_scene(
         limit: the most boxes that a sentence gives.
         workers: as for `run_scene`.
         progress: called after every block.
+        keep_parts: as for `run_scene`.
 
     Raises:
         OutputError: as for `run_scene`.
@@ -119,7 +124,8 @@ def ground_scene(
             runner.merged(text, merger.rows(index), plan.threshold, limit, tiled, scene)
             for index, text in enumerate(plan.sentences)
         ]
-    shutil.rmtree(folder, ignore_errors=True)
+    if not keep_parts:
+        shutil.rmtree(folder, ignore_errors=True)
     return found
 
 

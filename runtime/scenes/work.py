@@ -301,12 +301,13 @@ _workers: list[BlockWorker] = []
 def _start(plan: Plan, folder: Path) -> None:
     """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     _workers.append(BlockWorker(plan, folder))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Waits for the process that started this one, in a thread, and ends this one with it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -21,6 +21,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+TILE_FORMS = ("geotiff", "geojson", "projected", "gpkg", "geoparquet")
+"""Options of a task that can say what each tile of a scene shows: what is written of these tiles."""
 _GPU_BATCH = 8
 """The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
@@ -149,12 +151,17 @@ class Runner(ABC):
         """Warns of the words that the model's tokenizer does not know, of each once as long as the bundle is loaded."""
         if self._tokenizer is None or len(self._told) > _WORDS_TOLD:
             return
-        words = dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text))
-        new = [word for word in words if word not in self._told]
+        new = [word for word in self.unknown_words(texts) if word not in self._told]
         self._told.update(new)
         if new:
             more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
             warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """The words that the model's tokenizer does not know, each once."""
+        if self._tokenizer is None:
+            return []
+        return list(dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text)))
 
     def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Features of sentences, as the tasks' own `look` takes them.

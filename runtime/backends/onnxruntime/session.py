@@ -28,6 +28,9 @@ from rsvl.runtime.errors import BundleError, MissingComponentError
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.quantization import FP8
 
+BACKEND = "onnxruntime"
+"""By this name a graph has a variant for ONNX Runtime's CPU provider: `rsvl.runtime.manifest.GraphVariant`."""
+
 
 class OnnxRuntimeSession:
     """The graphs of one bundle on one execution provider. Its runs may come from several threads.
@@ -145,7 +148,8 @@ def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | N
 
 def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None, profiles: Path | None) -> Any:
     """An `onnxruntime.InferenceSession` of a graph."""
-    options, path = _options(bundle, provider, threads), bundle.graph(graph)
+    options = _options(bundle, provider, threads)
+    path = bundle.graph(graph, BACKEND if provider.name == "cpu" else "")
     if profiles is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profiles / "graph")
     try:
@@ -154,7 +158,7 @@ def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | N
         if not starts(provider):
             raise _does_not_start(provider) from error
         raise BundleError(
-            f"{bundle.source}: ONNX Runtime cannot load {graph.file} on {provider.name} ({first_line(error)}): export "
+            f"{bundle.source}: ONNX Runtime cannot load {path.name} on {provider.name} ({first_line(error)}): export "
             "it again or upgrade onnxruntime"
         ) from error
     if session.get_providers()[0] != provider.full_name:
