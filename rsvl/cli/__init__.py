@@ -34,6 +34,7 @@ from rsvl.cli import (
     synth,
     train,
     tune,
+    watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -51,6 +52,7 @@ for command in (
     tune.tune,
     check.check,
     run.run,
+    watch.watch,
     serve.serve,
     eval.eval_,
     gate.gate,

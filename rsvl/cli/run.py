@@ -108,7 +108,7 @@ def run(
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
-    side = _tile(tile)
+    side = tile_of(tile)
     if gsd is not None and side != "auto":
         raise UsageError("--gsd says how large the tiles are: leave --tile out")
     places = find_places(images or [], sar or [])
@@ -149,7 +149,12 @@ def run(
     check_all_done(failed, len(places), skipped)
 
 
-def _tile(value: str) -> Any:
+def tile_of(value: str) -> Any:
+    """The value of `--tile`.
+
+    Raises:
+        UsageError: it is none.
+    """
     if value in ("auto", "whole"):
         return value
     try:

@@ -77,6 +77,11 @@ class Runner(ABC):
                 raise BundleError(f"{bundle.source}: its graphs give no {name}, as {model.task} must: export again")
 
     @property
+    def session(self) -> Session:
+        """The bundle's graphs, loaded."""
+        return self._session
+
+    @property
     def spec(self) -> ModelSpec:
         """The model's declaration."""
         return self.manifest.model
