@@ -52,7 +52,8 @@ class Runner(ABC):
         self.check_outputs(bundle)
         self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
-        self.provider, self.precision = self._session.provider, self._session.precision
+        self.provider = self._session.provider
+        self.precision = self._session.precision
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
         self._told: set[str] = set()
