@@ -73,7 +73,7 @@ def calibrate(
     if json:
         print_json({"bundle": str(bundle), **about, "weights": fitted.weights, "curve": curve._asdict()})
         return
-    rows = zip(curve.probability, curve.share, curve.count, strict=True)
+    rows = zip(curve.probability, curve.share, curve.sentences, strict=True)
     print_table(["presence", "share there", "sentences"], [[f"{p:.2f}", f"{s:.2f}", str(n)] for p, s, n in rows])
     print_line(
         f"{about['sentences']} sentences of {split}, {about['absent']} of which name nothing, each judged by a fit to "

@@ -132,8 +132,6 @@ def run(
     flags |= {"scales": scales is not None, "gsd": gsd is not None}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
-    if presence is not None and runner.manifest.presence is None:
-        raise UsageError(f"{bundle} was not calibrated: run rsvl calibrate, or leave --presence out")
     share = Query.overlap if overlap is None else overlap
     skipped: list[str] = []
 

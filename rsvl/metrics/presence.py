@@ -35,12 +35,12 @@ class Curve(NamedTuple):
     Attributes:
         probability: mean of each.
         share: of samples in which the thing was there.
-        count: samples.
+        sentences: how many.
     """
 
     probability: list[float]
     share: list[float]
-    count: list[int]
+    sentences: list[int]
 
 
 def fit_presence(samples: Sequence[PresenceSample]) -> Presence:
@@ -96,6 +96,6 @@ def reliability(probability: np.ndarray, present: np.ndarray) -> tuple[float, Cu
             mean, share = float(probability[inside].mean()), float(present[inside].mean())
             curve.probability.append(mean)
             curve.share.append(share)
-            curve.count.append(count)
+            curve.sentences.append(count)
             error += abs(mean - share) * count / len(probability)
     return error, curve

@@ -44,7 +44,7 @@ def test_presence_is_written_into_the_bundle(
     monkeypatch.setattr("rsvl.tasks.segmentation.presence.presence_samples", lambda *rest: samples)
     found = rsvl("calibrate", own, "--data", "rrsis-d", "--root", dataset, "--json").json
     assert (found["sentences"], found["absent"]) == (80, 40) and found["false_alarms"] == 1
-    assert found["false_alarms_at_half"] < 0.3 and sum(found["curve"]["count"]) == 80
+    assert found["false_alarms_at_half"] < 0.3 and sum(found["curve"]["sentences"]) == 80
     read = Bundle(own).manifest.presence
     assert read is not None and read.weights == pytest.approx(fit_presence(samples).weights)
     assert read.about["data"] == "rrsis-d"

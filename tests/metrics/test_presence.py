@@ -44,7 +44,7 @@ def test_fit_of_many_samples_finds_the_truth_and_is_calibrated() -> None:
     fitted = fit_presence(samples)
     assert fitted.weights == pytest.approx(TRUE.weights, abs=0.25) and fitted.empty == pytest.approx(0.1, abs=0.02)
     error, curve = reliability(presences(fitted, others), np.array([each.present for each in others]))
-    assert error < 0.02 and sum(curve.count) == 20_000
+    assert error < 0.02 and sum(curve.sentences) == 20_000
 
 
 def test_each_sample_is_judged_by_a_fit_without_its_own_image() -> None:
@@ -66,4 +66,4 @@ def test_calibration_error_of_known_shares() -> None:
     probability = np.array([0.05] * 10 + [0.95] * 10)
     present = np.array([False] * 10 + [True] * 5 + [False] * 5)
     error, curve = reliability(probability, present)
-    assert error == pytest.approx(0.5 * 0.05 + 0.5 * 0.45) and curve.count == [10, 10] and curve.share == [0.0, 0.5]
+    assert error == pytest.approx(0.5 * 0.05 + 0.5 * 0.45) and curve.sentences == [10, 10] and curve.share == [0.0, 0.5]
