@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 import warnings
@@ -47,6 +48,8 @@ class CheckReport:
         seconds: time of the golden run, loading left out.
         coverage: how much the golden test sees, such as the share of foreground.
         lack: why it says little, in one phrase; empty where it does not.
+        fingerprint: SHA-256 of the outputs' bits: the same session gives the same again as long as its weights are
+            what they were, on a device that repeats itself exactly, as CPUs do.
     """
 
     bundle: str
@@ -59,6 +62,7 @@ class CheckReport:
     seconds: float
     coverage: dict[str, float] = field(default_factory=dict)
     lack: str = ""
+    fingerprint: str = ""
 
     @property
     def passed(self) -> bool:
@@ -84,14 +88,24 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
         (True, 'mask IoU', 1.0)
     """
     opened = Bundle(bundle, check=True)
-    manifest = opened.manifest
-    find_task(manifest.model.task).runner.check_outputs(opened)
-    inputs, expected = read_golden(opened)
+    find_task(opened.manifest.model.task).runner.check_outputs(opened)
     session = Session(opened, provider, threads)
-    found, seconds = run_golden(opened, session, inputs, expected)
+    return golden_test(opened, session)
+
+
+def golden_test(bundle: Bundle, session: Session) -> CheckReport:
+    """Runs a bundle's golden test on a session that is loaded.
+
+    Raises:
+        BundleError: it has no golden test, or a damaged one.
+        VerificationError: outputs that are not finite.
+    """
+    manifest = bundle.manifest
+    inputs, expected = read_golden(bundle)
+    found, seconds = run_golden(bundle, session, inputs, expected)
     seen = coverage(manifest.model, expected)
     return CheckReport(
-        bundle=str(bundle),
+        bundle=str(bundle.source),
         model=manifest.model.name,
         precision=session.precision,
         files=len(manifest.files),
@@ -100,12 +114,21 @@ def check(bundle: str | Path, provider: str | None = None, threads: int | None =
         measures=(
             *compare(manifest.model, expected, found, session.precision),
             *_alive(manifest.model, found),
-            *(compare_inputs(opened) if GOLDEN_INPUTS in manifest.files else ()),
+            *(compare_inputs(bundle) if GOLDEN_INPUTS in manifest.files else ()),
         ),
         coverage=seen.values,
         lack=seen.lack,
         seconds=seconds,
+        fingerprint=_fingerprint(found),
     )
+
+
+def _fingerprint(outputs: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(outputs):
+        digest.update(f"{name} {outputs[name].dtype} {outputs[name].shape}".encode())
+        digest.update(np.ascontiguousarray(outputs[name]).data)
+    return digest.hexdigest()
 
 
 def run_golden(

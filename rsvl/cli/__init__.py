@@ -19,6 +19,7 @@ import typer
 import rsvl
 from rsvl.cli import (
     bench,
+    calibrate,
     check,
     doctor,
     engine,
@@ -34,6 +35,7 @@ from rsvl.cli import (
     synth,
     train,
     tune,
+    watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -49,8 +51,10 @@ for command in (
     info.info,
     engine.engine,
     tune.tune,
+    calibrate.calibrate,
     check.check,
     run.run,
+    watch.watch,
     serve.serve,
     eval.eval_,
     gate.gate,

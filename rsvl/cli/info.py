@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from rsvl.cli.tune import choice_as_dict
 if TYPE_CHECKING:
     from rsvl.runtime.backends.tensorrt.store import StoredEngine
     from rsvl.runtime.bundle import Bundle
-    from rsvl.runtime.manifest import Manifest, ModelSpec, TensorSpec
+    from rsvl.runtime.manifest import GraphSpec, Manifest, ModelSpec, TensorSpec
     from rsvl.runtime.tuning.choice import Choice
 
 
@@ -132,13 +132,19 @@ def _print_graphs(bundle: Bundle) -> None:
     rows = [
         [
             graph.name,
-            f"{sum(sizes.get(file, 0) for file in graph.files) / 1e6:.1f}",
+            f"{sum(sizes.get(file, 0) for file in graph.all_files) / 1e6:.1f}",
+            _variants(graph, sizes),
             ", ".join(f"{t.name} {_shape(t)}" for t in graph.inputs),
             ", ".join(f"{t.name} {_shape(t)}" for t in graph.outputs),
         ]
         for graph in bundle.manifest.model.graphs
     ]
-    print_table(["graph", "MB", "inputs", "outputs"], rows)
+    print_table(["graph", "MB", "variants (MB)", "inputs", "outputs"], rows)
+
+
+def _variants(graph: GraphSpec, sizes: Mapping[str, int]) -> str:
+    """The backends that take the graph in a form of their own, with the size of each, which is in the graph's."""
+    return ", ".join(f"{variant.backend} {sizes[variant.file] / 1e6:.2f}" for variant in graph.variants) or "–"
 
 
 def _print_engines(engines: Sequence[StoredEngine]) -> None:

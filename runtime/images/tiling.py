@@ -44,6 +44,11 @@ class Window(NamedTuple):
         """The rows and columns, to index an array with."""
         return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
 
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Its bounds (x1, y1, x2, y2)."""
+        return self.column, self.row, self.column + self.width, self.row + self.height
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -23,6 +22,7 @@ from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
+from rsvl.runtime.processes import end_with_parent
 from rsvl.runtime.scenes.blocks import Blocks, Levels, relative
 from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
@@ -304,14 +304,6 @@ def _start(plan: Plan, folder: Path) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     _workers.append(BlockWorker(plan, folder))
-
-
-def end_with_parent() -> None:
-    """Waits for the process that started this one, in a thread, and ends this one with it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(block: int) -> int:

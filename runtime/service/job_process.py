@@ -19,11 +19,12 @@ from rsvl.runtime.errors import BundleError
 from rsvl.runtime.images import raster
 from rsvl.runtime.images.area import Area, AreaScene, read_area, to_pixels
 from rsvl.runtime.loading import load
+from rsvl.runtime.processes import end_with_parent
 from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.image_files import save_all
 from rsvl.runtime.results.saving import save
 from rsvl.runtime.scenes.find import plan_query, run_planned
-from rsvl.runtime.scenes.work import blocks_of, end_with_parent
+from rsvl.runtime.scenes.work import blocks_of
 from rsvl.runtime.service.forms import as_json, preview_jpeg
 from rsvl.runtime.service.inputs import JobInputs
 from rsvl.runtime.service.problems import one_line, problem_of

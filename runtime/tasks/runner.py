@@ -21,6 +21,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+TILE_FORMS = ("geotiff", "geojson", "projected", "gpkg", "geoparquet")
+"""Options of a task that can say what each tile of a scene shows: what is written of these tiles."""
 _GPU_BATCH = 8
 """The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
@@ -36,6 +38,7 @@ class Runner(ABC):
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
+        precision: what it computes in: the bundle's, or ``bf16``.
         bundle: the opened bundle.
     """
 
@@ -50,6 +53,7 @@ class Runner(ABC):
         self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
+        self.precision = self._session.precision
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
         self._told: set[str] = set()
@@ -72,6 +76,11 @@ class Runner(ABC):
         for name in cls.gives:
             if name not in outputs:
                 raise BundleError(f"{bundle.source}: its graphs give no {name}, as {model.task} must: export again")
+
+    @property
+    def session(self) -> Session:
+        """The bundle's graphs, loaded."""
+        return self._session
 
     @property
     def spec(self) -> ModelSpec:

@@ -20,6 +20,8 @@ from rsvl.runtime.manifest import GraphSpec
 OPENVINO_PROVIDERS = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and the type in which each computes what is not int8 already."""
 
+BACKEND = "openvino"
+"""By this name a graph has a variant for OpenVINO: `rsvl.runtime.manifest.GraphVariant`."""
 
 _TYPE = "INFERENCE_PRECISION_HINT"
 
@@ -98,7 +100,7 @@ class _Graph:
     def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
         self._one_by_one = _has_one_batch(spec)
-        path = bundle.graph(spec)
+        path = bundle.graph(spec, BACKEND)
         try:
             model, weights = read_model(core, path)
             _check_tensors(model, spec, bundle)
@@ -110,7 +112,7 @@ class _Graph:
             raise
         except Exception as error:
             raise BundleError(
-                f"{bundle.source}: OpenVINO cannot take {spec.file} ({_reason(error)}): use --provider cpu"
+                f"{bundle.source}: OpenVINO cannot take {path.name} ({_reason(error)}): use --provider cpu"
             ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
