@@ -16,7 +16,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -231,7 +231,7 @@ def plot(record: Record, path: Path) -> None:
     draw(panels, "Image encoders on large images", caption, path)
 
 
-def _curves(record: Record, quantity: str) -> dict[str, Curve]:
+def _curves(record: Record, quantity: str) -> Mapping[str, Curve]:
     curves: dict[str, dict[int, float]] = {}
     for point in record.points:
         value = getattr(point, quantity)
