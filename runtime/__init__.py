@@ -1,6 +1,6 @@
 """The light runtime: loads a bundle and runs it, without PyTorch, onnx or transformers.
 
-`load` gives the runner of the bundle's task.
+`load` gives the runner of the bundle's task; `tune` chooses the fastest way to run a bundle on this machine.
 
 Examples:
     >>> import rsvl.runtime
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.results.matching import Match
     from rsvl.runtime.results.segmentation import Segmentation
     from rsvl.runtime.results.vqa import Answer
+    from rsvl.runtime.scenes.find import find_in_scene
     from rsvl.runtime.tasks.classification import Classifier
     from rsvl.runtime.tasks.grounding import Grounder
     from rsvl.runtime.tasks.marked_text import MarkedText
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.tasks.runner import Runner
     from rsvl.runtime.tasks.segmentation import Segmenter
     from rsvl.runtime.tasks.vqa import Answerer
+    from rsvl.runtime.tuning.tune import tune
 
 __all__ = [
     "Answer",
@@ -51,7 +53,9 @@ __all__ = [
     "Runner",
     "Segmentation",
     "Segmenter",
+    "find_in_scene",
     "load",
+    "tune",
 ]
 
 _HOMES = {
@@ -70,7 +74,9 @@ _HOMES = {
     "Runner": "rsvl.runtime.tasks.runner",
     "Segmentation": "rsvl.runtime.results.segmentation",
     "Segmenter": "rsvl.runtime.tasks.segmentation",
+    "find_in_scene": "rsvl.runtime.scenes.find",
     "load": "rsvl.runtime.loading",
+    "tune": "rsvl.runtime.tuning.tune",
 }
 
 

@@ -50,7 +50,7 @@ class OutputError(RsvlError):
 
 
 class IncompleteError(RsvlError):
-    """Some of several images failed and were reported one by one; what belongs to the others is whole. Exit code 1."""
+    """Some images, or tiles of them, failed and were reported; what belongs to the others is whole. Exit code 1."""
 
 
 class DeviceError(RsvlError):

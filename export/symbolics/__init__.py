@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from rsvl.export.nodes import every_node
-from rsvl.export.symbolics import lora_moe, patch_lora_moe, rotated_conv, selective_scan, winograd
+from rsvl.export.symbolics import lora_moe, patch_lora_moe, rotated_conv, selective_scan, softplus, winograd
 from rsvl.runtime.errors import UsageError
 
 DOMAIN = "rsvl"
@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any], int, bool], onnx.FunctionProto]] 
     "PatchLoRAMoE": patch_lora_moe.function,
     "RotatedConv2d": rotated_conv.function,
     "SelectiveScan": selective_scan.function,
+    "Softplus": softplus.function,
     "WinogradConv2d": winograd.function,
 }
 

@@ -53,13 +53,22 @@ def run_batch(
     return answers, failed
 
 
-def check_all_done(failed: Sequence[Place], count: int) -> None:
+def check_all_done(failed: Sequence[Place], count: int, skipped: Sequence[str] = ()) -> None:
     """Ends a command whose batch is not whole.
 
+    Args:
+        failed: the places that failed.
+        count: of all places.
+        skipped: the images of which tiles failed, each with their number.
+
     Raises:
-        IncompleteError: some places failed.
+        IncompleteError: some places failed, or tiles of them.
     """
     if failed:
         raise IncompleteError(
             f"{len(failed)} of {count} images failed: the reasons are above, the others' results are whole"
+        )
+    if skipped:
+        raise IncompleteError(
+            f"tiles failed and count as no data, of {', '.join(skipped)}: the reasons are above, the rest is whole"
         )

@@ -27,7 +27,7 @@ def check_can_be_folder(path: Path | None, option: str) -> None:
     """
     if path is None:
         return
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    there = _nearest(path)
     if not there.is_dir():
         raise OutputError(f"{path}: {there.name} is a file: choose another folder with {option}")
 
@@ -48,16 +48,21 @@ def check_free_space(folder: Path, needed: int, option: str) -> None:
     """Checks that a folder has room for a command's files.
 
     Args:
-        folder: where they go.
+        folder: where they go, made later where it is missing.
         needed: bytes that they may take.
         option: the option that chooses another folder.
 
     Raises:
         OutputError: it has less.
     """
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(_nearest(folder)).free
     if free < needed:
         raise OutputError(
             f"{folder}: {free / 1e6:.1f} MB are free and the results may take {needed / 1e6:.1f} MB: free space or "
             f"choose another folder with {option}"
         )
+
+
+def _nearest(path: Path) -> Path:
+    """A path, or the nearest folder above it that exists."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())

@@ -10,7 +10,7 @@ import typer
 from rsvl.cli import options, reading, scenes
 from rsvl.cli.batch import check_all_done, run_batch
 from rsvl.cli.console import print_json, print_line, progress
-from rsvl.cli.outputs import make_folder
+from rsvl.cli.outputs import check_can_be_folder
 from rsvl.cli.places import Place, find_places
 from rsvl.cli.render import check_options, dispatch
 from rsvl.runtime.errors import UsageError
@@ -77,12 +77,17 @@ def run(
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
+    presence: scenes.MinPresence = None,
+    simplify: scenes.Simplify = None,
     probability: scenes.Probability = False,
     tile: Annotated[
         str,
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
     overlap: scenes.Overlap = None,
+    scales: scenes.Scales = None,
+    gsd: scenes.Gsd = None,
+    batch: scenes.Batch = None,
     aoi: scenes.Aoi = None,
     workers: scenes.Workers = None,
     bands: reading.Bands = None,
@@ -99,15 +104,20 @@ def run(
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed; those of a scene's tiles (--tile) also give a table, a map and a raster.
+    A bundle of another task takes .npz files of raw inputs.
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
-    side = _tile(tile)
+    side = tile_of(tile)
+    if gsd is not None and side != "auto":
+        raise UsageError("--gsd says how large the tiles are: leave --tile out")
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
-    about = scenes.options_of(bundle, threads, aoi, workers, min_score, min_area, limit, probability)
+    about = scenes.options_of(
+        threads, aoi, workers, min_score, min_area, limit, presence, simplify, scales, gsd, probability
+    )
     _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
@@ -117,14 +127,20 @@ def run(
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
+    flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"presence": presence is not None}
+    flags |= {"scales": scales is not None, "gsd": gsd is not None}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
     share = Query.overlap if overlap is None else overlap
+    skipped: list[str] = []
 
     def work(place: Place) -> dict[str, Any]:
         with progress(f"running on {place.stem}") as report:
-            query = Query(place.images, sentences, threshold, side, report, read_as, limit, None, share)
+            query = Query(place.images, sentences, threshold, side, report, read_as, limit, None, share, batch)
             found = dispatch(runner, query, output, place.stem, given, about)
+        if found.skipped:
+            skipped.append(f"{place.name} ({found.skipped})")
         if not (json or json_lines):
             print_line(f"{place.name} ({found.size}on {runner.provider})")
             for line in found.lines():
@@ -134,10 +150,15 @@ def run(
     answers, failed = run_batch(places, work, json_lines)
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
-    check_all_done(failed, len(places))
+    check_all_done(failed, len(places), skipped)
 
 
-def _tile(value: str) -> Any:
+def tile_of(value: str) -> Any:
+    """The value of `--tile`.
+
+    Raises:
+        UsageError: it is none.
+    """
     if value in ("auto", "whole"):
         return value
     try:
@@ -178,4 +199,4 @@ def _prepare(places: list[Place], output: Path, geotiff: bool, modules: list[str
         raster.rasterio()
     for module in modules:
         import_component(module)
-    make_folder(output, "-o")
+    check_can_be_folder(output, "-o")

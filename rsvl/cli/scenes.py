@@ -1,7 +1,8 @@
-"""The options of `rsvl run` for scenes, and running one of any size block by block."""
+"""The options of `rsvl run` for scenes, and how one of any size is run block by block."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -14,11 +15,10 @@ import typer
 from rsvl.runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from rsvl.runtime import Grounder, Grounding, Query, Segmenter
+    from rsvl.runtime import Grounder, Query, Runner, Segmenter
     from rsvl.runtime.images.area import Area
     from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.objects import ObjectFilter
-    from rsvl.runtime.results.scene_masks import SceneMask
     from rsvl.runtime.scenes.plan import Plan
 
 Texts = Annotated[
@@ -49,11 +49,49 @@ MinArea = Annotated[
         help="Least area of an object, in m² or, as in 20px, in pixels. Default: what the model's mask can tell.",
     ),
 ]
+MinPresence = Annotated[
+    float | None,
+    typer.Option(
+        "--presence",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Least probability that an object is what the sentence names; needs a bundle with rsvl calibrate.",
+    ),
+]
+Simplify = Annotated[
+    str | None,
+    typer.Option(
+        "--simplify",
+        metavar="M|PXpx",
+        help="Outlines with fewer corners, off by at most so many metres or, as in 1.5px, pixels. Default: exact.",
+    ),
+]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        "--scales",
+        metavar="S,S…",
+        help="Look at the scene at each of these scales, such as 2,1,0.5,0.25: small ones for objects larger than a "
+        "tile, large ones for tiny objects. Default: 1.",
+    ),
+]
+Gsd = Annotated[
+    str | None,
+    typer.Option(
+        "--gsd", metavar="M,M…", help="The same by ground resolution: as if the scene had so many metres per pixel."
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", metavar="N", min=1, help="Tiles per inference. Default: 1 on a CPU, 8 elsewhere."),
+]
 Probability = Annotated[
     bool, typer.Option("--probability", help="Write a GeoTIFF with one band of probabilities per sentence.")
 ]
 
 _MOST_TEXTS = 10_000
+_LENGTH = r"\d+(\.\d*)?(px)?"
 
 
 @dataclass(frozen=True)
@@ -66,39 +104,50 @@ class SceneOptions:
         min_score: of an object.
         min_area: of an object, as `--min-area` has it.
         limit: the most objects of a sentence.
+        scales: at which the scene is looked at; none for its own.
+        gsd: ground resolutions at which it is, metres per pixel.
+        min_presence: of an object.
+        simplify: how far outlines may stray, as `--simplify` has it.
         probability: whether to write probabilities.
-        bundle: the bundle's path.
         threads: CPU threads in all; None for all cores.
     """
 
-    bundle: Path
     threads: int | None = None
     area: Area | None = None
     workers: int = 1
     min_score: float | None = None
     min_area: str | None = None
     limit: int | None = None
+    min_presence: float | None = None
+    simplify: str | None = None
+    scales: tuple[float, ...] = ()
+    gsd: tuple[float, ...] = ()
     probability: bool = False
+
+    @property
+    def _filters(self) -> tuple[object, ...]:
+        return self.min_score, self.min_area, self.limit, self.min_presence, self.simplify
 
     @property
     def filters(self) -> bool:
         """Whether it is asked which objects are given."""
-        return (self.min_score, self.min_area, self.limit) != (None, None, None)
+        return any(each is not None for each in self._filters)
 
     def filter(self, scene: Scene, cell: float) -> ObjectFilter:
-        """Which objects are given of a scene.
+        """Which objects are given of a scene, and with which outlines.
 
         Args:
             scene: the scene.
             cell: the default of `min_area`, in pixels.
 
         Raises:
-            InputError: an area in square metres, of a scene whose resolution is not known.
+            InputError: an area or length in metres, of a scene whose resolution is not known.
         """
-        from rsvl.runtime.results.objects import ObjectFilter
+        from rsvl.runtime.results.objects import ObjectFilter, in_pixels
 
-        least = cell if self.min_area is None else _pixels(self.min_area, scene)
-        return ObjectFilter(self.min_score or 0.0, least, self.limit)
+        least = cell if self.min_area is None else in_pixels(self.min_area, scene, "--min-area", 2)
+        tolerance = 0.0 if self.simplify is None else in_pixels(self.simplify, scene, "--simplify", 1)
+        return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance, self.min_presence or 0.0)
 
 
 def read_texts(path: Path | None) -> list[str]:
@@ -129,51 +178,96 @@ def read_texts(path: Path | None) -> list[str]:
 
 
 def options_of(
-    bundle: Path,
     threads: int | None,
     aoi: str | None,
     workers: int | None,
     min_score: float | None,
     min_area: str | None,
     limit: int | None,
+    min_presence: float | None,
+    simplify: str | None,
+    scales: str | None,
+    gsd: str | None,
     probability: bool,
 ) -> SceneOptions:
     """The options of the command line.
 
     Raises:
-        UsageError: a `--min-area` that is none.
+        UsageError: a value that means nothing, or `--scales` and `--gsd` together.
         InputError: an area that cannot be read.
-        MissingComponentError: one of them needs rasterio, which is not installed.
+        MissingComponentError: one of them needs rasterio or shapely, which is not installed.
     """
     from rsvl.runtime.images.area import read_area
     from rsvl.runtime.images.raster import rasterio
+    from rsvl.runtime.results.simplify import shapely
 
     if aoi is not None or probability:
         rasterio()
-    if min_area is not None and not re.fullmatch(r"\d+(\.\d*)?(px)?", min_area):
+    if simplify is not None:
+        shapely()
+        if not re.fullmatch(_LENGTH, simplify):
+            raise UsageError(f"--simplify takes metres, or pixels as in 1.5px, not {simplify!r}")
+    if min_area is not None and not re.fullmatch(_LENGTH, min_area):
         raise UsageError(f"--min-area takes square metres, or pixels as in 20px, not {min_area!r}")
     area = None if aoi is None else read_area(aoi)
-    return SceneOptions(bundle, threads, area, workers or 1, min_score, min_area, limit, probability)
+    at, resolutions = numbers(scales, "--scales"), numbers(gsd, "--gsd")
+    if at and resolutions:
+        raise UsageError("--scales and --gsd both say how large the scene is shown: choose one")
+    return SceneOptions(
+        threads, area, workers or 1, min_score, min_area, limit, min_presence, simplify, at, resolutions, probability
+    )
 
 
-def run_by_blocks(
-    runner: Segmenter | Grounder,
-    query: Query,
-    scene: Scene,
-    folder: Path,
-    stem: str,
-    given: Collection[str],
-    options: SceneOptions,
-) -> tuple[Sequence[SceneMask | Grounding], list[Path]] | None:
-    """Runs a scene block by block and writes its rasters.
+def scaled(query: Query, scene: Scene, runner: Runner, scales: Sequence[float], gsd: Sequence[float]) -> Query:
+    """A query at the scales that are asked for.
+
+    Args:
+        query: what is asked.
+        scene: its image, open.
+        runner: the bundle.
+        scales: of `--scales`; none for the scene's own.
+        gsd: of `--gsd`, metres per pixel.
+
+    Raises:
+        InputError: ground resolutions, of a scene whose own is not known.
+    """
+    from rsvl.runtime.tasks.tiles import scales_of_resolutions
+
+    sensor, _ = query.only_image
+    if gsd:
+        tile, scales = scales_of_resolutions(scene, runner.image_for(sensor), gsd)
+        return replace(query, tile=tile, scales=scales)
+    return replace(query, scales=scales) if scales else query
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """The numbers of an option, separated by commas; none where it is not given.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        found = tuple(float(number) for number in text.split(",")) if text is not None else ()
+    except ValueError:
+        found = (-1.0,)
+    if any(not 0 < number < math.inf for number in found):
+        raise UsageError(f"{option} takes numbers above 0 with commas between them, as in 1,0.5, not {text!r}")
+    return found
+
+
+def plan_by_blocks(
+    runner: Segmenter | Grounder, query: Query, scene: Scene, given: Collection[str], options: SceneOptions
+) -> Plan | None:
+    """The plan by which a scene is run block by block.
 
     Returns:
-        The results and the files; None for an image that is better done at once: of one block, or one that has to be.
+        None for an image that is better done at once: of one block, or one that has to be.
+
+    Raises:
+        UsageError: an option that does not fit.
     """
-    from rsvl.runtime import Grounder
     from rsvl.runtime.images import raster
-    from rsvl.runtime.scenes.plan import hashes_of
-    from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
+    from rsvl.runtime.scenes.find import plan_query
     from rsvl.runtime.scenes.work import blocks_of
 
     _, source = query.only_image
@@ -181,49 +275,8 @@ def run_by_blocks(
         if options.probability:
             raise UsageError("--probability needs rasterio, and neither --tile whole nor --mask: leave it out")
         return None
-    plan = _plan(runner, query, scene, options)
-    blocks = blocks_of(plan, scene, runner)
-    if len(blocks) == 1 and not options.probability:
-        return None
-    plan = replace(plan, hashes=hashes_of(source, runner.bundle))
-    runner.tell_unknown_words(query.sentences)
-    parts, workers = folder / f"{stem}.parts", options.workers
-    try:
-        if isinstance(runner, Grounder):
-            return ground_scene(plan, runner, scene, parts, query.limit, workers, query.progress), []
-        masks = folder / f"{stem}-masks.tif" if "geotiff" in given or scene.georeference is not None else None
-        probability = folder / f"{stem}-probability.tif" if options.probability else None
-        keep = options.filter(scene, runner.cell_area(blocks.grid))
-        files = SceneFiles(parts, masks, probability)
-        found = run_scene(plan, runner, scene, files, keep, workers, query.progress)
-    finally:
-        scene.close()
-    return found, [path for path in (masks, probability) if path is not None]
-
-
-def _plan(runner: Segmenter | Grounder, query: Query, scene: Scene, options: SceneOptions) -> Plan:
-    from rsvl.runtime.images.area import to_pixels
-    from rsvl.runtime.images.options import ReadOptions
-    from rsvl.runtime.images.tiling import check_range
-    from rsvl.runtime.scenes.plan import Plan
-
-    sensor, source = query.only_image
-    threshold = runner.spec.threshold if query.threshold is None else query.threshold
-    check_range("threshold", threshold, 0, 1)
-    assert isinstance(source, Path)
-    return Plan(
-        scene=source,
-        bundle=options.bundle,
-        provider=runner.provider,
-        threads=_threads(options),
-        sentences=tuple(query.sentences),
-        threshold=threshold,
-        tile=query.tile,
-        overlap=query.overlap,
-        reading=replace(query.reading.get(sensor, ReadOptions()), sensor=sensor),
-        area=None if options.area is None else to_pixels(options.area, scene.georeference, str(source)),
-        probability=options.probability,
-    )
+    plan = plan_query(runner, query, scene, options.area, options.probability, _threads(options))
+    return None if len(blocks_of(plan, scene, runner)) == 1 and not options.probability else plan
 
 
 def _threads(options: SceneOptions) -> int | None:
@@ -231,14 +284,3 @@ def _threads(options: SceneOptions) -> int | None:
     if options.workers == 1:
         return options.threads
     return max(1, (options.threads or os.cpu_count() or 1) // options.workers)
-
-
-def _pixels(area: str, scene: Scene) -> float:
-    """An area of `--min-area` in pixels."""
-    if area.endswith("px"):
-        return float(area.removesuffix("px"))
-    place = scene.georeference
-    side = None if place is None else place.resolution(scene.height, scene.width)
-    if side is None:
-        raise InputError(f"the image's resolution is not known: give --min-area in pixels, as in {area}px")
-    return float(area) / side**2

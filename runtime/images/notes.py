@@ -30,6 +30,8 @@ class Reading:
         crs: its coordinate system; empty where it has none.
         resolution: side in metres of the ground that a pixel in the middle covers, None where that is not known.
         is_void: whether no pixel held data.
+        skipped: the tiles that failed, each with its ``window`` (row, column, height and width in pixels) and the
+            ``reason``.
         notes: what was guessed, and what makes an answer less trustworthy.
     """
 
@@ -49,6 +51,7 @@ class Reading:
     crs: str
     resolution: float | None
     is_void: bool = False
+    skipped: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def tell(self) -> None:

@@ -125,10 +125,7 @@ class ImageScene:
 
     def thumbnail(self, side: int) -> np.ndarray:
         """See `Scene.thumbnail`."""
-        shape = _thinned(self.height, self.width, side)
-        if shape == (self.height, self.width):
-            return self.read()
-        return self._rgb(self._planes.read(self._bands, shape=shape))
+        return self._rgb(self._planes.read(self._bands, shape=_thinned(self.height, self.width, side)))
 
     def close(self) -> None:
         """See `Scene.close`."""

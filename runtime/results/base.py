@@ -46,12 +46,27 @@ class Part(NamedTuple):
         area: in pixels.
         polygons: its outlines.
         peak: the largest probability inside; None for a box.
+        label: what a tile shows; empty for anything else.
+        tolerance: how far the outlines that are written may stray from these to have fewer corners, in pixels.
     """
 
     score: float
     area: float
     polygons: Sequence[Polygon]
     peak: float | None = None
+    label: str = ""
+    tolerance: float = 0.0
+
+    @property
+    def drawn(self) -> Sequence[Polygon]:
+        """The outlines that are written.
+
+        Raises:
+            MissingComponentError: they are to be simplified, and shapely is not installed.
+        """
+        from rsvl.runtime.results.simplify import simplified
+
+        return [simplified(polygon, self.tolerance) for polygon in self.polygons]
 
 
 def thinned(mask: np.ndarray, height: int, width: int) -> np.ndarray:

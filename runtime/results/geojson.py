@@ -69,7 +69,7 @@ def collection(results: Sequence[SpatialResult]) -> dict[str, Any]:
     Each object of a mask and each box is one feature with an `id`, which counts from 1, and the properties `text`,
     `score`, `area` and `area_unit`, which is ``m2``; an object has also `peak`, its largest probability, and
     `oriented_box`, the four corners of the smallest rectangle around it; a sentence's `name` is there where it has one.
-    What was not found is no feature. Polygons are cut at the antimeridian.
+    A tile has its `label`. What was not found is no feature. Polygons are cut at the antimeridian.
 
     Raises:
         UsageError: it is not known where on Earth the image lies.
@@ -116,7 +116,10 @@ def _features(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
         place = _placed(result)
         polygons = [rings for polygon in part.polygons if (rings := _on_earth(polygon, place)) is not None]
-        cuts = [piece for rings in polygons for piece in cut(rings)]
+        drawn = polygons
+        if part.tolerance:
+            drawn = [rings for polygon in part.drawn if (rings := _on_earth(polygon, place)) is not None]
+        cuts = [piece for rings in drawn for piece in cut(rings)]
         if cuts:
             area = sum(signed_area(ring) for rings in polygons for ring in rings)
             properties = _properties(result, part, area, "m2", place.to_wgs84)
@@ -135,7 +138,7 @@ def _projected_head(results: Sequence[SpatialResult]) -> dict[str, Any]:
 def _projected_features(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
         place = _placed(result)
-        rings = [[_turned(place.to_world(ring), place) for ring in (p.exterior, *p.holes)] for p in part.polygons]
+        rings = [[_turned(place.to_world(ring), place) for ring in (p.exterior, *p.holes)] for p in part.drawn]
         properties = _properties(result, part, *_area(part, place), place.to_world)
         yield _feature(number, properties, [[_closed(r, None) for r in each] for each in rings])
 
@@ -147,7 +150,7 @@ def _pixel_head(results: Sequence[SpatialResult]) -> dict[str, Any]:
 
 def _pixel_objects(results: Sequence[SpatialResult]) -> Iterator[dict[str, Any]]:
     for number, (result, part) in enumerate(_found(results), start=1):
-        polygons = [[_closed(ring, None) for ring in (p.exterior, *p.holes)] for p in part.polygons]
+        polygons = [[_closed(ring, None) for ring in (p.exterior, *p.holes)] for p in part.drawn]
         yield {"id": number, **_properties(result, part, part.area, "pixels", np.asarray), "polygons": polygons}
 
 
@@ -174,6 +177,8 @@ def _properties(
     found = {"text": result.text, "score": round(part.score, 6), "area": float(area), "area_unit": unit}
     if name := getattr(result.text, "name", ""):
         found["name"] = name
+    if part.label:
+        found["label"] = part.label
     if part.peak is not None:
         box = box_around(np.concatenate([polygon.exterior for polygon in part.polygons]))
         corners = None if box is None else to_place(box.corners)

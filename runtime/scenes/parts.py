@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,18 @@ class Layer:
     mask: np.ndarray
 
 
+class Skipped(NamedTuple):
+    """A tile that failed.
+
+    Attributes:
+        window: what of the scene it is.
+        reason: why, in one line.
+    """
+
+    window: Window
+    reason: str
+
+
 def write_part(
     path: Path,
     sums: np.ndarray,
@@ -46,6 +59,7 @@ def write_part(
     own: Window,
     threshold: float,
     looked_at: int,
+    skipped: Sequence[Skipped] = (),
 ) -> None:
     """Writes a part.
 
@@ -57,12 +71,13 @@ def write_part(
         own: what no other block touches; empty to keep every probability.
         threshold: probability above which a pixel is taken.
         looked_at: how many of its tiles held data.
+        skipped: those of them that failed.
 
     Raises:
         OutputError: it cannot be written.
     """
     arrays = {
-        "looked_at": np.array(looked_at),
+        **_about(looked_at, skipped),
         "valid": np.packbits(valid) if valid is not None else np.zeros(0, np.uint8),
     }
     inner = relative(own, window)
@@ -75,13 +90,23 @@ def write_part(
     _write(path, arrays)
 
 
-def write_boxes(path: Path, rows: Sequence[np.ndarray], looked_at: int) -> None:
+def write_boxes(path: Path, rows: Sequence[np.ndarray], looked_at: int, skipped: Sequence[Skipped] = ()) -> None:
     """Writes a part of boxes: each sentence's rows, as `Grounder.look` gives them.
 
     Raises:
         OutputError: it cannot be written.
     """
-    _write(path, {"looked_at": np.array(looked_at), **{f"rows{i}": each for i, each in enumerate(rows)}})
+    _write(path, {**_about(looked_at, skipped), **{f"rows{i}": each for i, each in enumerate(rows)}})
+
+
+def _about(looked_at: int, skipped: Sequence[Skipped]) -> dict[str, np.ndarray]:
+    about = {"looked_at": np.array(looked_at)}
+    if skipped:
+        about |= {
+            "skipped": np.array([each.window for each in skipped], np.int64),
+            "reasons": np.array([each.reason for each in skipped], np.str_),
+        }
+    return about
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -124,6 +149,14 @@ class Part:
     def looked_at(self) -> int:
         """How many of its tiles held data."""
         return int(self._file["looked_at"])
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Those of its tiles that failed."""
+        if "skipped" not in self._file:
+            return []
+        windows, reasons = self._file["skipped"].tolist(), self._file["reasons"].tolist()
+        return [Skipped(Window(*window), reason) for window, reason in zip(windows, reasons, strict=True)]
 
     def valid(self) -> np.ndarray | None:
         """Which pixels of the window hold data, bool [h, w]; None when all do."""

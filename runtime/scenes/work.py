@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from rsvl.runtime.errors import DeviceError
+from rsvl.runtime.errors import DeviceError, InputError, OutputError, RsvlError, UsageError
 from rsvl.runtime.images.area import AreaScene
 from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
-from rsvl.runtime.scenes.blocks import Blocks, relative
-from rsvl.runtime.scenes.parts import write_boxes, write_part
+from rsvl.runtime.processes import end_with_parent
+from rsvl.runtime.scenes.blocks import Blocks, Levels, relative
+from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.segmentation import Segmenter
-from rsvl.runtime.tasks.tiles import TileView, plan_scene
+from rsvl.runtime.tasks.tiles import TileView, batches, plan_scene
 
 _NOTHING = Window(0, 0, 0, 0)
+_TRIES = 2
+"""How often a tile is tried before it is skipped."""
+
+Found = TypeVar("Found")
 
 Located: TypeAlias = "Segmenter | Grounder"
 """What can be run block by block."""
@@ -42,11 +47,13 @@ class Pixels(NamedTuple):
         block: which block.
         rgb: uint8 [h, w, 3], None where nothing of it holds data.
         valid: which of its pixels hold data, bool [h, w]; None when all do.
+        lost: why tiles of it cannot be read, by (row, column) in the grid.
     """
 
     block: int
     rgb: np.ndarray | None
     valid: np.ndarray | None
+    lost: Mapping[tuple[int, int], RsvlError] = MappingProxyType({})
 
 
 class BlockWorker:
@@ -75,12 +82,14 @@ class BlockWorker:
     def do(self, pixels: Pixels) -> int:
         """Runs a block's tiles for all sentences and puts its part in place. Doing it again gives the same file.
 
+        A tile that fails is tried again, then skipped; the part says which and why. Its pixels hold no data.
+
         Returns:
             How many tiles it has.
 
         Raises:
             OutputError: the part cannot be written.
-            RsvlError: the bundle failed.
+            RsvlError: all of its tiles failed: the first one's error.
         """
         if isinstance(self._runner, Segmenter):
             self._do_masks(pixels, self._runner)
@@ -89,46 +98,80 @@ class BlockWorker:
         return self.blocks.tile_count(pixels.block)
 
     def _do_masks(self, pixels: Pixels, runner: Segmenter) -> None:
-        window = self.blocks.window(pixels.block)
+        window, grid = self.blocks.window(pixels.block), self.blocks.find(pixels.block)[0].grid
         sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
-        looked_at = 0
-        for view in self._views(pixels, window):
-            looked_at += view.pixels is not None
-            weight = self.blocks.grid.weight(view.row, view.column)
+        valid, tried = pixels.valid, _Tried(pixels)
+
+        def look(views: list[TileView]) -> list[list[np.ndarray]]:
+            return [list(seen) for _, seen in runner.look_at(views, self._encoded, len(views))]
+
+        for view, seen in tried.look_at(self._views(pixels, window), look, self._plan.batch):
             inside = relative(view.window, window)
-            for total, probability in zip(sums, runner.look(view, self._encoded), strict=False):
+            if seen is None:
+                valid = np.ones((window.height, window.width), bool) if valid is None else valid.copy()
+                valid[inside] = False
+                continue
+            weight = grid.weight(view.row, view.column)
+            for total, probability in zip(sums, seen, strict=True):
                 total[inside] += probability * weight
         path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
-        write_part(path, sums, pixels.valid, window, own, self._plan.threshold, looked_at)
+        write_part(path, sums, valid, window, own, self._plan.threshold, tried.looked_at, tried.skipped())
 
     def _do_boxes(self, pixels: Pixels, runner: Grounder) -> None:
-        plan, looked_at = self._plan, 0
+        plan, tried = self._plan, _Tried(pixels)
         found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in self._encoded]
-        for view in self._views(pixels, self.blocks.window(pixels.block)):
-            looked_at += view.pixels is not None
-            seen = runner.look(view, self._encoded, plan.threshold, self._scene, plan.sensor)
-            for rows, more in zip(found, seen, strict=False):
+
+        def look(views: list[TileView]) -> list[list[np.ndarray]]:
+            asked = self._encoded, plan.threshold, self._scene, plan.sensor, len(views)
+            return list(runner.look_at(views, *asked))
+
+        for _, seen in tried.look_at(self._views(pixels, self.blocks.window(pixels.block)), look, plan.batch):
+            for rows, more in zip(found, seen or (), strict=False):
                 rows.append(more)
-        write_boxes(part_path(self._folder, pixels.block), [np.concatenate(rows) for rows in found], looked_at)
+        path, rows = part_path(self._folder, pixels.block), [np.concatenate(each) for each in found]
+        write_boxes(path, rows, tried.looked_at, tried.skipped())
 
     def pixels(self, blocks: Sequence[int]) -> Iterator[Pixels]:
         """Reads one block after the other, each while the one before it is run."""
         return _ahead(self.read(block) for block in blocks)
 
     def read(self, block: int) -> Pixels:
-        """What a block is shown.
-
-        Raises:
-            InputError: the scene is damaged there.
-        """
+        """What a block is shown. Where the scene is damaged, it is read tile by tile."""
         window = self.blocks.window(block)
+        try:
+            rgb, valid = self._read(window)
+            lost: dict[tuple[int, int], RsvlError] = {}
+        except InputError:
+            rgb, valid, lost = self._read_tiles(block, window)
+        return Pixels(block, rgb, None if valid is None or valid.all() else valid, lost)
+
+    def _read(self, window: Window) -> tuple[np.ndarray | None, np.ndarray | None]:
         valid = self._scene.valid(window)
-        rgb = None if valid is not None and not valid.any() else self._scene.read(window)
-        return Pixels(block, rgb, None if valid is None or valid.all() else valid)
+        return None if valid is not None and not valid.any() else self._scene.read(window), valid
+
+    def _read_tiles(
+        self, block: int, window: Window
+    ) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], RsvlError]]:
+        """A block's tiles, each read alone, and why some of them cannot be."""
+        shape, lost = (window.height, window.width), dict[tuple[int, int], RsvlError]()
+        rgb, valid = np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
+        blocks, number = self.blocks.find(block)
+        for place in blocks.tiles(number):
+            tile = blocks.grid.window(*place)
+            inside = relative(tile, window)
+            try:
+                shown, is_valid = self._read(tile)
+            except InputError as error:
+                lost[place] = error
+                continue
+            rgb[inside] = 0 if shown is None else shown
+            valid[inside] = True if is_valid is None else is_valid
+        return rgb, valid, lost
 
     def _views(self, pixels: Pixels, window: Window) -> Iterator[TileView]:
-        for row, column in self.blocks.tiles(pixels.block):
-            tile = self.blocks.grid.window(row, column)
+        blocks, number = self.blocks.find(pixels.block)
+        for row, column in blocks.tiles(number):
+            tile = blocks.grid.window(row, column)
             inside, inner = relative(tile, window), Window(0, 0, tile.height, tile.width)
             valid = None if pixels.valid is None else pixels.valid[inside]
             if pixels.rgb is None or (valid is not None and not valid.any()):
@@ -140,19 +183,78 @@ class BlockWorker:
             yield TileView(row, column, tile, shown, inner, None if valid is None or valid.all() else valid)
 
 
+class _Tried:
+    """The tiles of a block that are looked at, and those that fail."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._lost, self.looked_at = pixels.lost, 0
+        self._failed: list[tuple[TileView, RsvlError]] = []
+
+    def look_at(
+        self, views: Iterable[TileView], look: Callable[[list[TileView]], list[Found]], batch: int
+    ) -> Iterator[tuple[TileView, Found | None]]:
+        """What tiles show that hold data, `batch` of them at once; None of one that fails alone twice.
+
+        Args:
+            views: the tiles.
+            look: gives what each of several tiles with data shows.
+            batch: how many are looked at together.
+        """
+        for some in batches((view for view in views if view.pixels is not None), batch):
+            self.looked_at += len(some)
+            is_good = [(view.row, view.column) not in self._lost for view in some]
+            together = iter(self._together([view for view, good in zip(some, is_good, strict=True) if good], look))
+            for view, good in zip(some, is_good, strict=True):
+                seen = next(together, None) if good else None
+                yield view, self._alone(view, look) if seen is None else seen
+
+    def _together(self, views: list[TileView], look: Callable[[list[TileView]], list[Found]]) -> list[Found]:
+        """What several tiles show; nothing where one of them fails."""
+        try:
+            return look(views) if len(views) > 1 else []
+        except (UsageError, OutputError):
+            raise
+        except RsvlError:
+            return []
+
+    def _alone(self, view: TileView, look: Callable[[list[TileView]], list[Found]]) -> Found | None:
+        """What a tile shows, at the second attempt where the first fails; None where that fails, too."""
+        error = self._lost.get((view.row, view.column))
+        for _ in range(_TRIES if error is None else 0):
+            try:
+                return look([view])[0]
+            except (UsageError, OutputError):
+                raise
+            except RsvlError as raised:
+                error = raised
+        assert error is not None
+        self._failed.append((view, error))
+        return None
+
+    def skipped(self) -> list[Skipped]:
+        """The tiles that failed.
+
+        Raises:
+            RsvlError: all did.
+        """
+        if self._failed and len(self._failed) == self.looked_at:
+            raise self._failed[0][1]
+        return [Skipped(view.window, str(error)) for view, error in self._failed]
+
+
 def open_planned(plan: Plan, runner: Located) -> Scene:
     """A plan's scene, in its area."""
     scene = open_scene(plan.scene, runner.image_for(plan.sensor), plan.reading)
     return scene if plan.area is None else AreaScene(scene, plan.area)
 
 
-def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Blocks:
+def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Levels:
     """A plan's blocks."""
-    grid = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap)
-    return Blocks.over(grid, len(plan.sentences), plan.block_pixels)
+    grids = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap, plan.scales)
+    return Levels(tuple(Blocks.over(grid, len(plan.sentences), plan.block_pixels) for grid in grids))
 
 
-def own_window(plan: Plan, blocks: Blocks, block: int) -> Window:
+def own_window(plan: Plan, blocks: Blocks | Levels, block: int) -> Window:
     """The window of a block's part in which only its mask is kept: none where every probability is wanted."""
     return _NOTHING if plan.probability else blocks.own(block)
 
@@ -199,16 +301,9 @@ _workers: list[BlockWorker] = []
 def _start(plan: Plan, folder: Path) -> None:
     """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     _workers.append(BlockWorker(plan, folder))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(block: int) -> int:

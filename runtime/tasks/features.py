@@ -66,6 +66,18 @@ class FeatureCache:
         self._last_image[spec.name] = (key, features)
         return features
 
+    def encode_images(self, images: Sequence[np.ndarray], spec: ImageSpec) -> Tensors:
+        """Features of several images at once, tensors by name, of their number as batch; none of several is kept.
+
+        Args:
+            images: uint8 [H, W, 3] each, of any sizes.
+            spec: which of the model's images they are.
+        """
+        if len(images) == 1:
+            return self.encode_image(images[0], spec)
+        raw = {spec.name: np.stack([preprocess(image, spec) for image in images])}
+        return raw | self._session.run(raw, self._image_stages[spec.name])
+
     def encode_sentences(self, texts: Sequence[str]) -> list[Tensors]:
         """Features of sentences, each as tensors by name with batch 1. New ones are computed in batches of 32.
 
@@ -98,8 +110,13 @@ class FeatureCache:
         costs more than it saves.
 
         Args:
-            features: those of images and sentences, of equal batch, and any other raw input.
+            features: those of images and sentences, of equal batch (`repeated`), and any other raw input.
             outputs: the names of the outputs to return.
         """
         found = self._session.run(features, self._joint_stage)
         return [to_numpy(found[name]) for name in outputs]
+
+
+def repeated(sentence: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """A sentence's features for a batch of so many images."""
+    return {name: np.repeat(tensor, count, axis=0) for name, tensor in sentence.items()}

@@ -7,7 +7,8 @@ one's. All other candidates count by the IoU with what stands for them in the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
@@ -24,10 +25,11 @@ from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.tasks.agreement import MEAN_BOX_DIFFERENCE, Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.boxes import pairwise_iou, suppress
+from rsvl.runtime.tasks.features import repeated
 from rsvl.runtime.tasks.probabilities import sigmoid
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
-from rsvl.runtime.tasks.tiles import TileView, plan_scene, tiles_of
+from rsvl.runtime.tasks.tiles import TileView, batches, plan_scene, tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -52,8 +54,8 @@ EDGE = 2.0
 Candidates = tuple[np.ndarray, np.ndarray]
 """Boxes [K, 4] in 0…1 of what the model is given, and their scores [K]."""
 
-TileFn = Callable[[np.ndarray, list[dict[str, Any]]], list[Candidates]]
-"""From the pixels of a window, uint8 [h, w, 3], and the sentences' features to each sentence's candidates."""
+TilesFn = Callable[[list[np.ndarray], list[dict[str, Any]]], list[list[Candidates]]]
+"""From the pixels of windows, uint8 [h, w, 3], and the sentences' features to each window's candidates by sentence."""
 
 
 class Options(TypedDict, total=False):
@@ -63,6 +65,8 @@ class Options(TypedDict, total=False):
     limit: int | None
     tile: Tile
     overlap: float
+    scales: Sequence[float]
+    batch: int | None
     progress: Progress
 
 
@@ -71,7 +75,21 @@ class Grounder(Runner):
 
     gives = (SCORES, BOXES)
     options = frozenset(
-        {"threshold", "limit", "tile", "overlap", "geojson", "projected", "gpkg", "geoparquet", "aoi", "workers"}
+        {
+            "threshold",
+            "limit",
+            "tile",
+            "overlap",
+            "scales",
+            "gsd",
+            "batch",
+            "geojson",
+            "projected",
+            "gpkg",
+            "geoparquet",
+            "aoi",
+            "workers",
+        }
     )
     purpose = "gives boxes and no masks"
 
@@ -80,7 +98,7 @@ class Grounder(Runner):
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
         options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
-        options["overlap"] = query.overlap
+        options |= {"overlap": query.overlap, "scales": query.scales, "batch": query.batch}
         return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
@@ -105,6 +123,8 @@ class Grounder(Runner):
         limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
+        batch: int | None = None,
         progress: Progress = silent,
     ) -> Grounding | list[Grounding]:
         """Finds the boxes of what sentences name, each sentence by the model's own refinement.
@@ -121,6 +141,9 @@ class Grounder(Runner):
                 the others.
             tile: see `rsvl.runtime.images.tiling.plan_tiles`.
             overlap: see there; larger than the largest object is best.
+            scales: at which the scene is looked at, see `rsvl.runtime.images.tiling.plan_scales`; the boxes of all are
+                merged as those of tiles are.
+            batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
             progress: called after every tile.
 
         Returns:
@@ -138,7 +161,9 @@ class Grounder(Runner):
         spec, threshold = self.image_for(sensor), self.spec.threshold if threshold is None else threshold
         check_range("threshold", threshold, 0, 1)
         candidates = self._refined(spec)
-        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
+        return self._search(
+            image, texts, threshold, spec, sensor, limit, tile, overlap, scales, batch, progress, candidates
+        )
 
     @overload
     def match(  # type: ignore[overload-overlap]
@@ -158,6 +183,8 @@ class Grounder(Runner):
         limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
+        batch: int | None = None,
         progress: Progress = silent,
     ) -> Grounding | list[Grounding]:
         """Compares a whole vocabulary of sentences with every region at once: one matrix product, no refinement.
@@ -170,6 +197,8 @@ class Grounder(Runner):
             limit: as for `ground`.
             tile: as for `ground`.
             overlap: as for `ground`.
+            scales: as for `ground`.
+            batch: as for `ground`.
             progress: as for `ground`.
 
         Returns:
@@ -189,15 +218,17 @@ class Grounder(Runner):
         spec = self.image_for(sensor)
         check_range("threshold", threshold, -1, 1)
 
-        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
-            features = self._features.encode_image(pixels, spec)
+        def candidates(pixels: list[np.ndarray], sentences: list[dict[str, Any]]) -> list[list[Candidates]]:
+            features = self._features.encode_images(pixels, spec)
             if REGIONS not in features or any(SENTENCE not in sentence for sentence in sentences):
                 raise UsageError(f"{self.spec.name} has no embeddings to match: ask it with ground")
-            regions, boxes = to_numpy(features[REGIONS])[0], to_numpy(features[REGION_BOXES])[0]
-            similarity = regions @ np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
-            return [(boxes, column.astype(np.float64)) for column in similarity.T]
+            wanted = np.concatenate([sentence[SENTENCE] for sentence in sentences]).T
+            shown = zip(to_numpy(features[REGIONS]), to_numpy(features[REGION_BOXES]), strict=True)
+            return [[(boxes, column.astype(np.float64)) for column in (regions @ wanted).T] for regions, boxes in shown]
 
-        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, progress, candidates)
+        return self._search(
+            image, texts, threshold, spec, sensor, limit, tile, overlap, scales, batch, progress, candidates
+        )
 
     def _search(
         self,
@@ -209,25 +240,29 @@ class Grounder(Runner):
         limit: int | None,
         tile: Tile,
         overlap: float,
+        scales: Sequence[float],
+        batch: int | None,
         progress: Progress,
-        candidates: TileFn,
+        candidates: TilesFn,
     ) -> Grounding | list[Grounding]:
         """Runs tile after tile and merges each sentence's boxes."""
         sentences = [texts] if isinstance(texts, str) else list(texts)
         if not sentences or (limit is not None and limit < 1):
             raise UsageError("nothing to look for: give a sentence, and a limit of 1 or more")
-        scene = open_scene(image, spec, ReadOptions(sensor=sensor))
+        size, scene = self.checked_batch(batch), open_scene(image, spec, ReadOptions(sensor=sensor))
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_scene(scene, spec, tile, overlap)
+            grids = plan_scene(scene, spec, tile, overlap, scales)
+            views = chain.from_iterable(tiles_of(scene, grid, spec, tile, progress) for grid in grids)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
-            for view in tiles_of(scene, grid, spec, tile, progress):
-                for kept, rows in zip(found, _rows(view, encoded, candidates, threshold, scene, spec), strict=False):
-                    kept.append(rows)
+            for some in batches(views, size):
+                for seen in _rows(some, encoded, candidates, threshold, scene, spec):
+                    for kept, rows in zip(found, seen, strict=True):
+                        kept.append(rows)
         finally:
             scene.close()
-        tiled = len(grid) > 1
+        tiled = sum(map(len, grids)) > 1
         results = [
             self.merged(text, np.concatenate(kept), threshold, limit, tiled, scene)
             for text, kept in zip(sentences, found, strict=True)
@@ -251,15 +286,40 @@ class Grounder(Runner):
             a tile without data.
         """
         spec = self.image_for(sensor)
-        return _rows(tile, sentences, self._refined(spec), threshold, scene, spec)
+        for seen in _rows([tile], sentences, self._refined(spec), threshold, scene, spec):
+            yield from seen
 
-    def _refined(self, spec: ImageSpec) -> TileFn:
+    def look_at(
+        self,
+        tiles: Iterable[TileView],
+        sentences: list[dict[str, Any]],
+        threshold: float,
+        scene: Scene,
+        sensor: str,
+        batch: int = 1,
+    ) -> Iterator[list[np.ndarray]]:
+        """The same for many tiles, of which the model is given `batch` at once.
+
+        Returns:
+            The rows of each tile that holds data, as from `look`, by sentence.
+        """
+        spec = self.image_for(sensor)
+        for some in batches((tile for tile in tiles if tile.pixels is not None), batch):
+            if len(some) == 1:
+                yield list(self.look(some[0], sentences, threshold, scene, sensor))
+            else:
+                yield from _rows(some, sentences, self._refined(spec), threshold, scene, spec)
+
+    def _refined(self, spec: ImageSpec) -> TilesFn:
         """The candidates by the model's own refinement."""
 
-        def candidates(pixels: np.ndarray, sentences: list[dict[str, Any]]) -> list[Candidates]:
-            features = self._features.encode_image(pixels, spec)
-            answers = [self._features.run_head({**features, **sentence}, SCORES, BOXES) for sentence in sentences]
-            return [(boxes[0], sigmoid(scores[0])) for scores, boxes in answers]
+        def candidates(pixels: list[np.ndarray], sentences: list[dict[str, Any]]) -> list[list[Candidates]]:
+            features, count = self._features.encode_images(pixels, spec), len(pixels)
+            answers = [
+                self._features.run_head({**features, **repeated(sentence, count)}, SCORES, BOXES)
+                for sentence in sentences
+            ]
+            return [[(boxes[i], sigmoid(scores[i])) for scores, boxes in answers] for i in range(count)]
 
         return candidates
 
@@ -279,18 +339,22 @@ class Grounder(Runner):
 
 
 def _rows(
-    view: TileView,
+    views: Sequence[TileView],
     sentences: list[dict[str, Any]],
-    candidates: TileFn,
+    candidates: TilesFn,
     threshold: float,
     scene: Scene,
     spec: ImageSpec,
-) -> Iterator[np.ndarray]:
-    """Each sentence's rows of a tile, as `Grounder.look` gives them."""
-    if view.pixels is not None:
-        for shown, scores in candidates(view.pixels, sentences):
-            rows = _in_scene(_in_window(shown, view), scores, threshold, view.window, scene, spec)
-            yield _in_area(rows, scene, view.window)
+) -> Iterator[list[np.ndarray]]:
+    """Each sentence's rows of every tile with data, as `Grounder.look` gives them; the model is given all at once."""
+    shown = [view for view in views if view.pixels is not None]
+    found = candidates([view.pixels for view in shown if view.pixels is not None], sentences) if shown else []
+    for view, by_sentence in zip(shown, found, strict=True):
+        rows = [
+            _in_scene(_in_window(boxes, view), scores, threshold, view.window, scene, spec)
+            for boxes, scores in by_sentence
+        ]
+        yield [_in_area(each, scene, view.window) for each in rows]
 
 
 def _in_window(boxes: np.ndarray, view: TileView) -> np.ndarray:

@@ -25,6 +25,8 @@ class Query:
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         overlap: see there.
+        scales: at which a scene is looked at (`rsvl.runtime.images.tiling.plan_scales`).
+        batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
         limit: the most boxes or objects of a sentence, the best ones, or the most classes that a result shows; None for
@@ -41,6 +43,8 @@ class Query:
     limit: int | None = None
     keep: ObjectFilter | None = None
     overlap: float = 0.25
+    batch: int | None = None
+    scales: Sequence[float] = (1.0,)
 
     @property
     def sentences(self) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.errors import BundleError, InputError
+from rsvl.runtime.errors import BundleError, InputError, UsageError
 from rsvl.runtime.manifest import ImageSpec, Manifest, ModelSpec
 from rsvl.runtime.results.base import Result
 from rsvl.runtime.tasks.features import FeatureCache
@@ -20,6 +21,10 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+TILE_FORMS = ("geotiff", "geojson", "projected", "gpkg", "geoparquet")
+"""Options of a task that can say what each tile of a scene shows: what is written of these tiles."""
+_GPU_BATCH = 8
+"""The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
 """Unknown words in one warning, and in all: a dataset in another language would give no end of them."""
 
@@ -33,6 +38,7 @@ class Runner(ABC):
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
+        precision: what it computes in: the bundle's, or ``bf16``.
         bundle: the opened bundle.
     """
 
@@ -47,6 +53,7 @@ class Runner(ABC):
         self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
+        self.precision = self._session.precision
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
         self._told: set[str] = set()
@@ -69,6 +76,11 @@ class Runner(ABC):
         for name in cls.gives:
             if name not in outputs:
                 raise BundleError(f"{bundle.source}: its graphs give no {name}, as {model.task} must: export again")
+
+    @property
+    def session(self) -> Session:
+        """The bundle's graphs, loaded."""
+        return self._session
 
     @property
     def spec(self) -> ModelSpec:
@@ -145,12 +157,17 @@ class Runner(ABC):
         """Warns of the words that the model's tokenizer does not know, of each once as long as the bundle is loaded."""
         if self._tokenizer is None or len(self._told) > _WORDS_TOLD:
             return
-        words = dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text))
-        new = [word for word in words if word not in self._told]
+        new = [word for word in self.unknown_words(texts) if word not in self._told]
         self._told.update(new)
         if new:
             more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
             warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """The words that the model's tokenizer does not know, each once."""
+        if self._tokenizer is None:
+            return []
+        return list(dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text)))
 
     def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Features of sentences, as the tasks' own `look` takes them.
@@ -159,6 +176,30 @@ class Runner(ABC):
             InputError: a sentence that is empty.
         """
         return self._features.encode_sentences(texts)
+
+    @property
+    def usual_batch(self) -> int:
+        """How many tiles are given at once where nobody says it: one on a processor, which gains nothing by more."""
+        is_cpu = self.provider == "cpu" or self.provider in OPENVINO_PROVIDERS
+        return 1 if is_cpu or not self._takes_batches else _GPU_BATCH
+
+    def checked_batch(self, batch: int | None) -> int:
+        """How many tiles are given at once.
+
+        Raises:
+            UsageError: below 1, or more than one to a bundle whose graphs take one.
+        """
+        if batch is None:
+            return self.usual_batch
+        if batch < 1:
+            raise UsageError(f"batch must be 1 or more, not {batch}")
+        if batch > 1 and not self._takes_batches:
+            raise UsageError(f"{self.spec.name} was exported for one image at a time: leave the batch out")
+        return batch
+
+    @property
+    def _takes_batches(self) -> bool:
+        return all(isinstance(tensor.shape[0], str) for tensor in self.spec.raw_inputs.values())
 
     def image_for(self, sensor: str) -> ImageSpec:
         """The image input that takes a sensor's images.

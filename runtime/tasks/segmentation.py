@@ -25,13 +25,14 @@ from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
-from rsvl.runtime.results.objects import ObjectFilter
+from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.segmentation import Segmentation
 from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
-from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
+from rsvl.runtime.tasks.features import repeated
+from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator, largest
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
-from rsvl.runtime.tasks.tiles import TileView, plan_scene, tiles_of
+from rsvl.runtime.tasks.tiles import TileView, batches, plan_scene, tiles_of
 
 if TYPE_CHECKING:  # from 3.11 on it is in typing
     from typing_extensions import Unpack
@@ -46,8 +47,10 @@ class Options(TypedDict, total=False):
 
     tile: Tile
     overlap: float
+    scales: Sequence[float]
     keep_probability: bool | None
     keep: ObjectFilter | None
+    batch: int | None
     progress: Progress
 
 
@@ -57,7 +60,21 @@ class Segmenter(Runner):
     gives = (MASK,)
     options = frozenset(
         (
-            *("threshold", "tile", "overlap", "limit", "min-score", "min-area", "aoi", "workers"),
+            *(
+                "threshold",
+                "tile",
+                "overlap",
+                "scales",
+                "gsd",
+                "batch",
+                "limit",
+                "min-score",
+                "min-area",
+                "presence",
+                "simplify",
+                "aoi",
+                "workers",
+            ),
             *("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask", "probability"),
         )
     )
@@ -70,6 +87,8 @@ class Segmenter(Runner):
         options: Options = {
             "tile": query.tile,
             "overlap": query.overlap,
+            "scales": query.scales,
+            "batch": query.batch,
             "progress": query.progress,
             "keep": query.keep,
             "keep_probability": False,
@@ -98,8 +117,10 @@ class Segmenter(Runner):
         *,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
         keep_probability: bool | None = None,
         keep: ObjectFilter | None = None,
+        batch: int | None = None,
         progress: Progress = silent,
     ) -> Segmentation | list[Segmentation]:
         """Finds what sentences name in an image.
@@ -115,8 +136,11 @@ class Segmenter(Runner):
             tile: "whole" resizes the image to the model's size; a number cuts it into tiles of that many pixels; "auto"
                 cuts a scene larger than the images that the model has learned from into tiles of their size.
             overlap: the minimum overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.5.
+            scales: at which the scene is looked at; at 0.5 a tile covers twice as much and is shown as small, so that
+                objects are found that are larger than a tile. A pixel's probability is the largest of all scales.
             keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
             keep: which of the masks' objects the results give; None drops those smaller than `cell_area`.
+            batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
             progress: called after every tile.
 
         Returns:
@@ -142,10 +166,14 @@ class Segmenter(Runner):
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_scene(scene, self.spec.image, tile, overlap)
-            keep_all = len(grid) == 1 if keep_probability is None else keep_probability
-            accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep_all) for _ in sentences]
-            self._run_tiles(accumulators, grid, tiles_of(scene, grid, self.spec.image, tile, progress), encoded)
+            grids = plan_scene(scene, self.spec.image, tile, overlap, scales)
+            keep_all = len(grids[0]) == 1 if keep_probability is None else keep_probability
+            found_at = []
+            for grid in grids:
+                found_at.append([MaskAccumulator(*grid.size, limit, keep_all or len(grids) > 1) for _ in sentences])
+                tiles = tiles_of(scene, grid, self.spec.image, tile, progress)
+                self._run_tiles(found_at[-1], grid, tiles, encoded, self.checked_batch(batch))
+            accumulators = [largest(each, keep_all) for each in zip(*found_at, strict=True)]
         finally:
             scene.close()
         found = [
@@ -158,16 +186,30 @@ class Segmenter(Runner):
                 scene.georeference,
                 scene,
                 np.concatenate(each.inside),
-                keep or ObjectFilter(min_area=self.cell_area(grid)),
+                keep or ObjectFilter(min_area=self.cell_area(grids)),
+                self.judge(grids),
             )
             for text, each in zip(sentences, accumulators, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
 
-    def cell_area(self, grid: Grid) -> float:
-        """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell."""
+    def judge(self, grids: Sequence[Grid]) -> Judge | None:
+        """What says whether an object is what the sentence names; None where the bundle was not calibrated.
+
+        Args:
+            grids: as for `cell_area`.
+        """
+        presence = self.manifest.presence
+        return None if presence is None else Judge(presence, self.cell_area(grids))
+
+    def cell_area(self, grids: Sequence[Grid]) -> float:
+        """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell.
+
+        Args:
+            grids: the scene's tiles at each scale, of which the smallest count.
+        """
         sides = self.spec.final_outputs[MASK].shape[-2:]
-        tile = grid.rows.extent, grid.columns.extent
+        tile = min((grid.rows.extent, grid.columns.extent) for grid in grids)
         return math.prod(
             max(1.0, length / side) if isinstance(side, int) else 1.0 for length, side in zip(tile, sides, strict=True)
         )
@@ -178,10 +220,11 @@ class Segmenter(Runner):
         grid: Grid,
         tiles: Iterable[TileView],
         sentences: Sequence[dict[str, Any]],
+        batch: int,
     ) -> None:
         """Runs tile after tile; each row of tiles finalizes the rows of the masks that it ends."""
-        for tile in tiles:
-            seen, weight = self.look(tile, sentences), grid.weight(tile.row, tile.column)
+        for tile, seen in self.look_at(tiles, sentences, batch):
+            weight = grid.weight(tile.row, tile.column)
             for accumulator in accumulators:
                 probability = next(seen, None)
                 if probability is not None:
@@ -200,15 +243,44 @@ class Segmenter(Runner):
             Probabilities float32 [h, w] over the tile's window, one after the other; none of a tile without data.
         """
         if tile.pixels is not None:
-            image = self._features.encode_image(tile.pixels, self.spec.image)
-            for sentence in sentences:
-                yield self._probability(tile, image, sentence)
+            for logits in self._logits([tile], sentences):
+                yield self._probability(tile, logits[0, 0])
 
-    def _probability(self, tile: TileView, image: dict[str, Any], sentence: dict[str, Any]) -> np.ndarray:
+    def look_at(
+        self, tiles: Iterable[TileView], sentences: Sequence[dict[str, Any]], batch: int = 1
+    ) -> Iterator[tuple[TileView, Iterator[np.ndarray]]]:
+        """The same for many tiles, of which the model is given `batch` at once.
+
+        Returns:
+            Each tile with its probabilities, as from `look`.
+        """
+        for some in batches(tiles, batch):
+            shown = [tile for tile in some if tile.pixels is not None]
+            if len(shown) == 1:
+                yield from ((tile, self.look(tile, sentences)) for tile in some)
+                continue
+            logits = list(self._logits(shown, sentences))
+            number = {id(tile): i for i, tile in enumerate(shown)}
+            yield from ((tile, self._probabilities(tile, logits, number.get(id(tile)))) for tile in some)
+
+    def _logits(self, tiles: Sequence[TileView], sentences: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
+        """The model's logits [N, 1, h, w] of tiles with data, sentence by sentence."""
+        pixels = [tile.pixels for tile in tiles if tile.pixels is not None]
+        if pixels:
+            images = self._features.encode_images(pixels, self.spec.image)
+            for sentence in sentences:
+                yield self._features.run_head({**images, **repeated(sentence, len(pixels))}, MASK)[0]
+
+    def _probabilities(self, tile: TileView, logits: list[np.ndarray], number: int | None) -> Iterator[np.ndarray]:
+        """One tile's probabilities from the logits of several; none where it has no number among them."""
+        if number is not None:
+            for each in logits:
+                yield self._probability(tile, each[number, 0])
+
+    def _probability(self, tile: TileView, logits: np.ndarray) -> np.ndarray:
         """What one tile shows of a sentence, float32 [h, w] over its window, 0 where there is no data."""
         assert tile.pixels is not None
-        (logits,) = self._features.run_head({**image, **sentence}, MASK)
-        shown = logits_at(logits[0, 0], tile.pixels.shape[:2], self.spec)
+        shown = logits_at(logits, tile.pixels.shape[:2], self.spec)
         probability = _sigmoid_in_place(shown[tile.inner.slices])
         return probability if tile.valid is None else probability * tile.valid
 

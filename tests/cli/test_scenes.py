@@ -89,6 +89,12 @@ def test_objects_that_are_asked_for_are_given(
         (("--aoi", "1,2,3"), "cannot be read as an area"),
         (("--overlap", "0.7"), "--overlap"),
         (("--probability", "--mask"), "--probability needs rasterio"),
+        (("--simplify", "-1"), "--simplify takes metres"),
+        (("--batch", "0"), "--batch"),
+        (("--scales", "1,x"), "--scales takes numbers above 0"),
+        (("--scales", "1", "--gsd", "2"), "choose one"),
+        (("--gsd", "5", "--tile", "64"), "leave --tile out"),
+        (("--scales", "100"), "from 1/64 to 64"),
     ],
 )
 def test_wrong_options_of_scenes_are_refused(
@@ -97,7 +103,25 @@ def test_wrong_options_of_scenes_are_refused(
     (tmp_path / "EMPTY").touch()
     arguments = [tmp_path / option if option == "EMPTY" else option for option in options]
     outcome = rsvl("run", bundle, scene, "-t", "red", "-o", tmp_path / "o", *arguments)
-    assert outcome.code == 2 and says in outcome.error
+    assert outcome.code == 2 and says in outcome.error and not (tmp_path / "o").exists()
+
+
+def test_simplified_outlines_have_fewer_corners_in_metres_and_pixels(
+    rsvl: Rsvl, bundle: Path, scene: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("shapely")
+    corners = {}
+    for option in ((), ("--simplify", "3px"), ("--simplify", "30"), ("--simplify", "3")):
+        rsvl("run", bundle, scene, "-t", "red", "--tile", 24, "--threshold", 0.99, "-o", tmp_path / "o", *option)
+        features = json.loads((tmp_path / "o" / "scene-outlines.geojson").read_text())["features"]
+        corners[option] = [len(each["geometry"]["coordinates"][0]) for each in features]
+    exact, in_pixels, in_metres, fine = corners.values()
+    assert sum(in_pixels) < sum(exact) and in_pixels == in_metres and fine == exact
+
+
+def test_refused_table_leaves_nothing_behind(rsvl: Rsvl, bundle: Path, image: Path, tmp_path: Path) -> None:
+    outcome = rsvl("run", bundle, image, "-t", "red", "--gpkg", "-o", tmp_path / "o" / "p")
+    assert outcome.code == 2 and "leave --gpkg" in outcome.error and not (tmp_path / "o").exists()
 
 
 def test_area_in_pixels_is_asked_for_where_no_place_is_known(

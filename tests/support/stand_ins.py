@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rsvl import registry
 from rsvl.benchmarks.bundle import speed
-from rsvl.benchmarks.bundle.ceilings import Ceilings
+from rsvl.benchmarks.bundle.ceilings import Ceilings, Product
 from rsvl.benchmarks.machine import hardware
 from rsvl.benchmarks.papers import table_speed
 from rsvl.benchmarks.papers.speed_record import TableSpeed
@@ -71,15 +71,15 @@ def put_stand_ins(patch: pytest.MonkeyPatch, exported: Path) -> None:
         patch.setitem(registry._ENTRIES, name, registry.Entry(name, "cd2fsan", StandIn, None))
     patch.setattr(loading, "SHIPPED", Path("no weights ship"))
     patch.setattr(pipeline, "write_graph", _copying(exported))
-    patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
+    patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings({"fp32": Product(100.0, "numpy")}, 10.0, "NumPy"))
     patch.setattr(table_speed, "measure", _speed_of)
 
 
 def _copying(exported: Path) -> Any:
-    def write_graph(module: nn.Module, spec: GraphSpec, path: Path, winograd: bool = False) -> None:
+    def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = False) -> None:
         known = exported / _digest(module, spec)
         if not known.is_file():
-            graphs.write_graph(module, spec, path, winograd)
+            graphs.write_graph(module, spec, path, for_cpu)
             shutil.copy(path, known)
         shutil.copy(known, path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsvl.runtime.errors import InputError, OutputError
+from rsvl.runtime.errors import InputError, OutputError, UsageError
 from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.images.tiling import Axis, Grid, Window
 from rsvl.runtime.loading import load
@@ -19,8 +19,10 @@ from rsvl.runtime.manifest import GROUNDING
 from rsvl.runtime.results.objects import ObjectFilter
 from rsvl.runtime.scenes import scene_run, work
 from rsvl.runtime.scenes.blocks import Blocks, intersection
+from rsvl.runtime.scenes.find import find_in_scene
 from rsvl.runtime.scenes.plan import Plan, hashes_of
 from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
+from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.segmentation import Segmenter
 from tests.support.installed import needs
 from tests.support.rasters import write_raster
@@ -171,7 +173,7 @@ def test_several_processes_give_the_same_bytes(scene: Path, segmenter: Segmenter
     missing = list(range(len(worker.blocks)))
     work.do_here(worker, missing, tiles["here"].append)
     work.do_in_processes(plan, tmp_path / "there", missing, 2, tiles["there"].append)
-    assert sum(tiles["here"]) == sum(tiles["there"]) == len(worker.blocks.grid)
+    assert sum(tiles["here"]) == sum(tiles["there"]) == len(worker.blocks.blocks[0].grid)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 
@@ -268,3 +270,54 @@ def test_masks_are_cloud_optimized_at_every_size(
     with rasterio.open(tmp_path / "m.tif") as masks:
         assert masks.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and masks.block_shapes[0] == (512, 512)
         assert bool(masks.overviews(1)) == (max(size) > 512) and masks.read().sum() == size[0] * size[1]
+
+
+@pytest.mark.parametrize("batch", [2, 5, 8])
+def test_tiles_in_batches_give_the_same(scene: Path, segmenter: Segmenter, tmp_path: Path, batch: int) -> None:
+    one = run(scene, segmenter, tmp_path / "one")
+    sizes: list[int] = []
+    segmenter.set_input_hook(lambda name, feeds: sizes.append(len(feeds["image"])) if name == "image" else None)
+    try:
+        several = run(scene, segmenter, tmp_path / "several", batch=batch)
+    finally:
+        segmenter.set_input_hook(None)
+    assert max(sizes) == min(batch, 4)  # of which a block has no more
+    assert [each.area for each in one] == [each.area for each in several]
+    assert contents(tmp_path / "one") == contents(tmp_path / "several")
+
+
+def test_boxes_of_batches_are_the_same(scene: Path, tmp_path: Path) -> None:
+    grounder = load(write_task_bundle(tmp_path / "grounder.bundle", GROUNDING), threads=1)
+    one, several = (grounder.ground(scene, list(SENTENCES), 0.5, tile=32, batch=batch) for batch in (1, 7))
+    for a, b in zip(one, several, strict=True):
+        assert len(a.boxes) > 1 and np.array_equal(a.boxes, b.boxes) and np.allclose(a.scores, b.scores)
+
+
+def test_batch_of_a_bundle_for_one_image_is_refused(scene: Path, bundle: Path) -> None:
+    fixed = load(bundle, threads=1)
+    graphs = tuple(
+        dataclasses.replace(graph, inputs=tuple(dataclasses.replace(t, shape=(1, *t.shape[1:])) for t in graph.inputs))
+        for graph in fixed.spec.graphs
+    )
+    fixed.manifest = dataclasses.replace(fixed.manifest, model=dataclasses.replace(fixed.spec, graphs=graphs))
+    with pytest.raises(UsageError, match="one image at a time"):
+        fixed.segment(scene, "red", tile=32, batch=2)
+    with pytest.raises(UsageError, match="1 or more"):
+        fixed.segment(scene, "red", tile=32, batch=0)
+
+
+def test_query_finds_what_the_plan_finds_and_goes_on(scene: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    want = run(scene, segmenter, tmp_path / "want")
+    query = Query({"optical": scene}, SENTENCES, 0.5, 32)
+    found = find_in_scene(segmenter, query, tmp_path / "found" / "here", stem="s", geojson=True)
+    assert [each.area for each in found.results] == [each.area for each in want]
+    names = ["s-masks.tif", "s-outlines.geojson", "s-overlay.png"]
+    assert (
+        sorted(path.name for path in found.files)
+        == names
+        == sorted(path.name for path in (tmp_path / "found" / "here").iterdir())
+    )
+    with pytest.raises(UsageError, match="whole"):
+        find_in_scene(segmenter, dataclasses.replace(query, tile="whole"), tmp_path)
+    with pytest.raises(UsageError, match="a scene is a file"):
+        find_in_scene(segmenter, dataclasses.replace(query, images={"optical": np.zeros((9, 9, 3))}), tmp_path)
