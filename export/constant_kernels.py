@@ -6,9 +6,9 @@ batch norm could be folded into it, and no 8-bit type would find a weight.
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
+
+from rsvl.export.evaluation import evaluated
 
 
 def fold_kernels(graph: ir.Graph) -> None:
@@ -17,7 +17,7 @@ def fold_kernels(graph: ir.Graph) -> None:
         kernel = conv.inputs[1]
         if kernel is None or kernel.producer() is None:
             continue
-        value = _value(kernel)
+        value = evaluated(kernel)
         if value is None:
             continue
         folded = ir.Value(
@@ -29,21 +29,6 @@ def fold_kernels(graph: ir.Graph) -> None:
         graph.register_initializer(folded)
         conv.replace_input_with(1, folded)
         _remove_unused(kernel, graph)
-
-
-def _value(of: ir.Value) -> np.ndarray | None:
-    """What a value always is; None where it depends on an input of the graph."""
-    if of.const_value is not None:
-        return of.const_value.numpy()
-    node = of.producer()
-    if node is None or node.graph is None or node.domain not in ("", "ai.onnx"):
-        return None
-    inputs = [None if value is None else _value(value) for value in node.inputs]
-    if any(found is None and value is not None for found, value in zip(inputs, node.inputs, strict=True)):
-        return None
-    evaluator = ReferenceEvaluator(ir.to_proto(node), opsets={"": node.version or node.graph.opset_imports[""]})
-    named = {str(value.name): found for value, found in zip(node.inputs, inputs, strict=True) if value is not None}
-    return np.asarray(list(evaluator.run(None, named))[node.outputs.index(of)])
 
 
 def _remove_unused(value: ir.Value, graph: ir.Graph) -> None:

@@ -21,7 +21,6 @@ from rsvl.export.depthwise_convs import to_plain_depthwise
 from rsvl.export.graph_files import lie_beside
 from rsvl.export.softplus_nodes import to_fast_softplus
 from rsvl.export.symbolics import add_functions
-from rsvl.export.winograd_convs import to_winograd
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
 OPSET = 20
@@ -38,8 +37,8 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = 
         module: takes and returns the tensors of the declaration, in its order.
         spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
         path: the file to write; weights of many bytes (`lie_beside`) go to `path` with ``.data`` appended.
-        for_cpu: whether large and depthwise float32 convolutions and softplus take the forms that runtimes compute
-            faster on a CPU.
+        for_cpu: whether depthwise float32 convolutions and softplus take the forms that runtimes compute faster on a
+            CPU.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
     with torch.no_grad(), quiet_exporter():
@@ -59,7 +58,6 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = 
     if for_cpu:
         to_plain_depthwise(program.model.graph)
         to_fast_softplus(program.model.graph)
-        to_winograd(program.model.graph)
     weights = program.model.graph.initializers.values()
     program.save(path, external_data=lie_beside(sum(w.const_value.nbytes for w in weights if w.const_value)))
     del program, weights

@@ -17,6 +17,7 @@ from rsvl.export.pytorch_reference import run_pytorch
 from rsvl.export.quantization import QUANT_TYPES, QuantizationSettings, quantize_staged
 from rsvl.export.samples import checked_samples, default_samples
 from rsvl.export.steps import Steps
+from rsvl.export.variants import add_variants
 from rsvl.export.verify import Reference, verify
 from rsvl.modules.bases.exportable import ExportableModel
 from rsvl.runtime.errors import UsageError
@@ -71,7 +72,7 @@ def export(
     """
     spec: ModelSpec = model.spec
     _check_precision(precision, quantization, spec)
-    steps = Steps(progress, total=len(spec.graphs) + 3 + (quantization is not None))
+    steps = Steps(progress, total=len(spec.graphs) + 4 + (quantization is not None))
     was_training = model.training
     model.eval()
     try:
@@ -100,6 +101,8 @@ def export(
             if quantization is not None:
                 steps.begin("quantizing")
                 draft = quantize_staged(directory, draft, quantization, reference, steps.within)
+            steps.begin("writing the graphs' variants")
+            draft = write_manifest(directory, add_variants(directory, draft))
             steps.begin("verifying against PyTorch in ONNX Runtime")
             verification = verify(directory, reference, precision)
             write_golden(directory, spec, reference.tensors)

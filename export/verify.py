@@ -8,11 +8,12 @@ people; what decides is how far the final outputs agree by the task's own rules 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from rsvl.export.variants import backends_of, in_form
 from rsvl.runtime import tasks
 from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
@@ -58,6 +59,8 @@ class Verification:
         measures: how far the final outputs agree, by the task's own rules.
         coverage: how much the comparison saw, such as the share of foreground; see `rsvl.runtime.tasks.coverage`.
         lack: why it says little, in one phrase; empty where it does not.
+        variants: how far the final outputs agree in the form of each backend that has variants, by backend; all else
+            that is recorded is that of the standard form.
     """
 
     reference: str
@@ -69,6 +72,7 @@ class Verification:
     measures: tuple[Measure, ...]
     coverage: dict[str, float] = field(default_factory=dict)
     lack: str = ""
+    variants: dict[str, tuple[Measure, ...]] = field(default_factory=dict)
 
 
 def run_bundle(bundle: Bundle, samples: Mapping[str, np.ndarray]) -> Tensors:
@@ -125,11 +129,24 @@ def compare(spec: ModelSpec, reference: Reference, actual: Tensors, precision: s
 
 
 def verify(directory: Path, reference: Reference, precision: str) -> Verification:
-    """Runs the bundle in a folder on the samples of a reference and compares; raises as `compare` does."""
+    """Runs the bundle in a folder on the samples of a reference in every form that it has, and compares.
+
+    Raises:
+        VerificationError: as `compare` raises it; the reason names the form.
+    """
     bundle = Bundle(directory, check=False)
-    spec = bundle.manifest.model
-    samples = {name: reference.tensors[name] for name in spec.raw_inputs}
-    return compare(spec, reference, run_bundle(bundle, samples), precision)
+    manifest = bundle.manifest
+    samples = {name: reference.tensors[name] for name in manifest.model.raw_inputs}
+    found = {}
+    for backend in ("", *backends_of(manifest)):
+        bundle.manifest = in_form(manifest, backend)
+        try:
+            found[backend] = compare(manifest.model, reference, run_bundle(bundle, samples), precision)
+        except VerificationError as error:
+            form = f"in the form for {backend}, " if backend else ""
+            raise VerificationError(f"{form}{error}") from error
+    variants = {backend: each.measures for backend, each in found.items() if backend}
+    return replace(found[""], variants=variants)
 
 
 def verifies(directory: Path, reference: Reference, precision: str) -> bool:

@@ -1,6 +1,6 @@
 """The light runtime: loads a bundle and runs it, without PyTorch, onnx or transformers.
 
-`load` gives the runner of the bundle's task.
+`load` gives the runner of the bundle's task; `tune` chooses the fastest way to run a bundle on this machine.
 
 Examples:
     >>> import rsvl.runtime
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.tasks.runner import Runner
     from rsvl.runtime.tasks.segmentation import Segmenter
     from rsvl.runtime.tasks.vqa import Answerer
+    from rsvl.runtime.tuning.tune import tune
 
 __all__ = [
     "Answer",
@@ -54,6 +55,7 @@ __all__ = [
     "Segmenter",
     "find_in_scene",
     "load",
+    "tune",
 ]
 
 _HOMES = {
@@ -74,6 +76,7 @@ _HOMES = {
     "Segmenter": "rsvl.runtime.tasks.segmentation",
     "find_in_scene": "rsvl.runtime.scenes.find",
     "load": "rsvl.runtime.loading",
+    "tune": "rsvl.runtime.tuning.tune",
 }
 
 

@@ -95,17 +95,23 @@ class Bundle:
             raise BundleError(f"{self.source}: the manifest does not list {name!r}: export the bundle again")
         return self._inside(name)
 
-    def graph(self, spec: GraphSpec) -> Path:
+    def graph(self, spec: GraphSpec, backend: str = "") -> Path:
         """The path of a graph's file, which a library may be given: see `rsvl.runtime.graph_file`.
+
+        Args:
+            spec: the graph.
+            backend: ``onnxruntime`` or ``openvino`` for that backend's variant, where the graph has one; by default the
+                standard form.
 
         Raises:
             BundleError: it names files outside of the bundle, or could keep a library busy for ever.
         """
-        path = self.path(spec.file)
+        file = spec.file_for(backend)
+        path = self.path(file)
         try:
-            check_graph_file(path, spec.file, self.manifest.files)
+            check_graph_file(path, file, self.manifest.files)
         except (ValueError, OSError) as error:
-            raise BundleError(f"{self.source}: {spec.file} cannot be used, {error}: do not use this bundle") from error
+            raise BundleError(f"{self.source}: {file} cannot be used, {error}: do not use this bundle") from error
         return path
 
     def check_hashes(self) -> None:
@@ -114,9 +120,19 @@ class Bundle:
         Raises:
             BundleError: names the file that differs.
         """
+        for name in self.changed_files():
+            raise BundleError(f"{self.source}: {name} has changed since export (SHA-256 differs): copy it again")
+
+    def changed_files(self) -> Iterator[str]:
+        """The names of the files whose SHA-256 is not the manifest's, or that cannot be read.
+
+        `MANIFEST` is one of them where it is not what was opened.
+        """
         for name, expected in self.manifest.files.items():
-            if sha256(self._inside(name)) != expected:
-                raise BundleError(f"{self.source}: {name} has changed since export (SHA-256 differs): copy it again")
+            if not _has_hash(self._inside(name), expected):
+                yield name
+        if not _has_hash(self._inside(MANIFEST), self._manifest_sha256):
+            yield MANIFEST
 
     def _read_manifest(self) -> Manifest:
         path = self._inside(MANIFEST)
@@ -125,7 +141,9 @@ class Bundle:
         if path.stat().st_size > _MAX_MANIFEST:
             raise BundleError(f"{self.source}: {MANIFEST} is larger than any manifest: not a bundle")
         try:
-            return Manifest.from_json(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
+            self._manifest_sha256 = hashlib.sha256(text).hexdigest()
+            return Manifest.from_json(text.decode("utf-8"))
         except (UnicodeDecodeError, RecursionError) as error:
             raise BundleError(f"{self.source}: {MANIFEST} is not JSON text: export the bundle again") from error
         except BundleError as error:
@@ -141,7 +159,8 @@ class Bundle:
                 raise BundleError(f"{self.source}: {name} is not in the manifest: remove it")
         model = self.manifest.model
         tokenizer = [] if model.text is None else [model.text.tokenizer]
-        for name in [*tokenizer, *(graph.file for graph in model.graphs)]:
+        graphs = [name for graph in model.graphs for name in (graph.file, *(each.file for each in graph.variants))]
+        for name in [*tokenizer, *graphs]:
             self.path(name)
 
     def _present(self) -> Iterator[str]:
@@ -190,6 +209,13 @@ def sha256(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _has_hash(path: Path, expected: str) -> bool:
+    try:
+        return sha256(path) == expected
+    except OSError:
+        return False
 
 
 def _temporary(source: Path) -> LockedFolder:

@@ -18,8 +18,11 @@ from rsvl.runtime.backends.cuda.cuda_device import find_device
 from rsvl.runtime.backends.onnxruntime.providers import Provider, onnxruntime, present_providers, why_not_started
 from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
+from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import MissingComponentError
 from rsvl.runtime.extras import COMPONENTS, remedy
+from rsvl.runtime.hardware import cores, cpu_features, nvidia_device, read_system_file
+from rsvl.runtime.tuning.store import find_choice
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,6 @@ class Finding:
     mb: int | None = None
 
 
-# /proc/cpuinfo's words → what they speed up; on x86 and on Arm.
-_CPU_FEATURES = {
-    "AVX2": ("avx2",),
-    "AVX-512": ("avx512f",),
-    "VNNI (int8)": ("avx512_vnni", "avx_vnni"),
-    "BF16": ("avx512_bf16", "bf16"),
-    "AMX": ("amx_tile",),
-    "NEON": ("asimd",),
-    "FP16": ("avx512_fp16", "asimdhp"),
-    "I8MM (int8)": ("i8mm",),
-}
-
 _LARGE_ALLOCATIONS_FAIL = "36.4.7"
 _OTHER_BUILD = "pip uninstall onnxruntime-gpu; pip install onnxruntime; then rsvl engine (docs/jetson.md)"
 
@@ -64,16 +55,28 @@ def examine() -> list[Finding]:
     return [*_machine(), *_jetson(), *_providers(), *_packages(), _openvino()]
 
 
+def examine_bundle(path: str | Path) -> list[Finding]:
+    """What `rsvl tune` chose to run a bundle on this machine.
+
+    Raises:
+        BundleError: it is none.
+    """
+    bundle = Bundle(path, check=False)
+    choice = find_choice(bundle)
+    if choice is not None:
+        return [Finding("tuned backend", True, f"{choice.summary} ({choice.measured})")]
+    cost = f"{bundle.source} runs on the default backend, measured or not"
+    return [Finding("tuned backend", False, "", cost, f"rsvl tune {bundle.source}")]
+
+
 def _machine() -> Iterator[Finding]:
     yield Finding("python", True, f"{platform.python_version()} ({platform.system()} {platform.machine()})")
-    yield Finding(
-        "cores", True, str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    )
-    features = _cpu_features()
+    yield Finding("cores", True, str(cores()))
+    features = cpu_features()
     yield Finding("cpu features", bool(features), ", ".join(features), "" if features else "not known on this system")
     memory = _memory_gib()
     yield Finding("memory", memory is not None, f"{memory:.1f} GiB" if memory else "", "" if memory else "not known")
-    accelerator = _accelerator()
+    accelerator = nvidia_device()
     cost = "" if accelerator else "models run on the CPU"
     yield Finding("nvidia device", accelerator is not None, accelerator or "", cost)
 
@@ -123,7 +126,7 @@ def _jetson() -> Iterator[Finding]:
 
 def _jetson_linux() -> str:
     """The release of Jetson Linux, such as ``36.4.7``; empty on other machines."""
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _read("/etc/nv_tegra_release"))
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read_system_file("/etc/nv_tegra_release"))
     return ".".join(found.groups()) if found else ""
 
 
@@ -141,7 +144,7 @@ def _packages() -> Iterator[Finding]:
 
 def _openvino() -> Finding:
     """OpenVINO runs a bundle only where it is asked to: how, and whether this CPU has its bfloat16."""
-    version, bfloat16 = _version("openvino"), "BF16" in _cpu_features()
+    version, bfloat16 = _version("openvino"), "BF16" in cpu_features()
     if version is None:
         cost = "no --provider openvino-bf16, up to 1.9 times as fast" if bfloat16 else "no --provider openvino"
         return Finding("openvino", False, "", f"{cost} on this CPU", remedy("openvino"))
@@ -157,31 +160,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _cpu_features() -> list[str]:
-    words = set(_read("/proc/cpuinfo").split())
-    return [name for name, flags in _CPU_FEATURES.items() if words.intersection(flags)]
-
-
 def _memory_gib() -> float | None:
     if sys.platform == "win32" or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-
-
-def _accelerator() -> str | None:
-    """The name of the NVIDIA GPU or Jetson board, from the driver's own files."""
-    board = _read("/proc/device-tree/model").strip("\0\n ")
-    if "NVIDIA" in board:
-        return board
-    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        for line in _read(information).splitlines():
-            if line.startswith("Model:"):
-                return line.partition(":")[2].strip()
-    return None
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -17,9 +17,10 @@ def load(
     Args:
         bundle: a bundle's directory or `.rsvl` file, or one that is opened already.
         provider: force ``engines``, ``openvino``, ``openvino-bf16`` or an ONNX Runtime provider (``cpu``, ``cuda``,
-            ``tensorrt`` …); None takes the bundle's engines or the first of ONNX Runtime's providers that is present
-            and starts; `Runner.provider` says which.
-        threads: CPU threads; None takes the physical cores.
+            ``tensorrt`` …); None, without `threads` either, takes what `rsvl tune` chose here (``tuned``), else the
+            bundle's engines or the first of ONNX Runtime's providers that is present and starts; `Runner.provider`
+            says which.
+        threads: CPU threads; None takes the physical cores, or as `rsvl tune` chose.
         check: whether to compare all files' SHA-256 with the manifest.
 
     Returns:

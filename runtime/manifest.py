@@ -14,13 +14,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsvl.runtime.errors import BundleError, UsageError
+from rsvl.runtime.presence import Presence
 from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256. 4: `ModelSpec.classes`,
-`ModelSpec.align_corners`, a letterbox of a colour.
+`ModelSpec.align_corners`, a letterbox of a colour. 5: `Manifest.presence`.
 
-A bundle of an earlier version has none and is read as before.
+A bundle of an earlier version has none and is read as before. `GraphSpec.variants` needed no new version: who does not
+know them takes the standard graph.
 """
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
@@ -48,21 +50,44 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class GraphVariant:
+    """A graph in the form that one backend computes fastest, over the weights that lie beside the standard one.
+
+    Attributes:
+        backend: which backend takes it: ``onnxruntime``, on CPUs, or ``openvino``.
+        file: its ONNX file.
+    """
+
+    backend: str
+    file: str
+
+
+@dataclass(frozen=True)
 class GraphSpec:
     """One exported graph. Its inputs are raw inputs (`image`, `tokens`) or outputs of graphs before it, by name.
 
-    `file` is empty in a model's declaration and set by the export.
+    `file` is empty in a model's declaration and set by the export; so are `variants`, at most one per backend.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     file: str = ""
+    variants: tuple[GraphVariant, ...] = ()
 
     @property
     def files(self) -> tuple[str, str]:
-        """Its file, and the one beside it that holds its weights where they are many."""
+        """Its standard file, and the one beside it that holds its weights where they are many or it has variants."""
         return self.file, f"{self.file}.data"
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """Its files and those of its variants; the one of weights need not be there."""
+        return *self.files, *(variant.file for variant in self.variants)
+
+    def file_for(self, backend: str) -> str:
+        """The file that a backend takes: its variant, or the standard one where there is none."""
+        return next((variant.file for variant in self.variants if variant.backend == backend), self.file)
 
 
 @dataclass(frozen=True)
@@ -221,6 +246,7 @@ class Manifest:
         verification: what was compared with PyTorch, or with the float32 bundle that an 8-bit one was made from.
         metrics: known accuracy metrics of these weights, by name.
         versions: versions of the packages that made it.
+        presence: says whether what a sentence names is there, where that was fitted (`rsvl calibrate`).
 
     Examples:
         >>> from pathlib import Path
@@ -238,6 +264,7 @@ class Manifest:
     verification: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    presence: Presence | None = None
     schema: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -269,12 +296,13 @@ class Manifest:
             if data["precision"] not in PRECISIONS:
                 raise ValueError(f"precision {data['precision']!r}")
             files = {str(name): str(digest) for name, digest in data["files"].items()}
-            about = data.get("quantization")
+            about, presence = data.get("quantization"), data.get("presence")
             read = {
                 "model": _model(data["model"]),
                 "files": files,
                 "precision": str(data["precision"]),
                 "quantization": None if about is None else Quantization.from_dict(about),
+                "presence": None if presence is None else _presence(presence),
             }
             return cls(**{**data, **read})
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -286,6 +314,11 @@ def seal(data: dict[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in data.items() if name != _SEAL}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {**fields, _SEAL: hashlib.sha256(text.encode("ascii")).hexdigest()}
+
+
+def _presence(data: dict[str, Any]) -> Presence:
+    weights = tuple(float(weight) for weight in data["weights"])
+    return Presence(weights, float(data["empty"]), dict(data["about"]))  # type: ignore[arg-type]
 
 
 def _refuse_constant(name: str) -> None:
@@ -319,6 +352,9 @@ def _check_order(spec: ModelSpec) -> None:
         known.update(tensor.name for tensor in graph.outputs)
     if len({graph.name for graph in spec.graphs}) != len(spec.graphs):
         raise ValueError("two graphs have the same name")
+    for graph in spec.graphs:
+        if len({variant.backend for variant in graph.variants}) != len(graph.variants):
+            raise ValueError(f"graph {graph.name} has two variants for one backend")
 
 
 def _check_shape(spec: ModelSpec, name: str, expected: tuple[int, ...]) -> None:
@@ -402,6 +438,7 @@ def _graph(data: dict[str, Any]) -> GraphSpec:
         inputs=tuple(_tensor(t) for t in data["inputs"]),
         outputs=tuple(_tensor(t) for t in data["outputs"]),
         file=str(data["file"]),
+        variants=tuple(GraphVariant(str(v["backend"]), str(v["file"])) for v in data.get("variants", ())),
     )
 
 

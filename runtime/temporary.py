@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rsvl.runtime.errors import OutputError
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is locked there, so nothing is swept and nobody waits
@@ -94,6 +96,21 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def only_user(folder: Path) -> int:
+    """Makes a folder where there is none, and keeps other processes from using it: a handle, to close at the end.
+
+    Raises:
+        OutputError: another process uses it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _lock(folder) if fcntl is not None else os.open(os.devnull, os.O_RDONLY)
+    except BlockingIOError as error:
+        raise OutputError(f"{folder}: another process uses it: end that, or choose another folder") from error
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used ({error.strerror}): choose another folder") from error
 
 
 def _lock(path: Path) -> int:

@@ -37,6 +37,8 @@ SMALLER = {
     "quantize": {"--calibration-limit": "2", "--metric-limit": "2"},
     "bench": {"--rounds": "1", "--batch-size": "1", "--threads": "1"},
     "gate": {"--rounds": "5"},
+    "tune": {"--seconds": "1"},
+    "watch": {"--once": "", "--settle": "0", "--poll": "0.01"},
 }
 #: The same for a command with one of these options.
 SMALLER_WITH = {"--int8": SMALLER["quantize"], "--baselines": {"--no-compile": ""}}
@@ -119,6 +121,8 @@ def folder(
         shutil.copytree(bundle, tmp_path / f"{name}.bundle")
     for name in ("data/scenes", "RRSIS-D"):
         shutil.copytree(scenes, tmp_path / name)
+    (tmp_path / "in").mkdir()
+    shutil.copy(ROOT / "docs/scene.jpg", tmp_path / "in")
     for name in ("mine", "data/mine"):
         write_coco(tmp_path / name)
     (tmp_path / "mix.json").write_text(MIXTURE)

@@ -91,7 +91,7 @@ def _measure(bundle: str, provider: str | None, threads: int | None) -> dict[str
 
 
 def weights_bytes(bundle: Bundle) -> int:
-    """Bytes of a bundle's graphs and of the weights beside them."""
+    """Bytes of a bundle's graphs in their standard form and of the weights beside them."""
     names = [name for graph in bundle.manifest.model.graphs for name in graph.files]
     return sum(bundle.path(name).stat().st_size for name in names if name in bundle.manifest.files)
 

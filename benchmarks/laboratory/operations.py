@@ -24,11 +24,12 @@ from rsvl.benchmarks.bundle.plain_export import export_plainly
 from rsvl.benchmarks.bundle.runners import onnx_session
 from rsvl.benchmarks.count import count_call
 from rsvl.benchmarks.laboratory.operation_cases import CASES, Case, Inputs
-from rsvl.benchmarks.machine import cores, describe, hardware
+from rsvl.benchmarks.machine import describe, hardware
 from rsvl.benchmarks.markdown import markdown_table
 from rsvl.benchmarks.records import RESULTS, file_stem, keep
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.export.graphs import write_graph
+from rsvl.runtime.hardware import cores
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
 Run = Callable[[], np.ndarray]

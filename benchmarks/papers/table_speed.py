@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rsvl.benchmarks.bundle.whole_model import EAGER, Whole, pytorch
-from rsvl.benchmarks.machine import cores, describe, hardware
+from rsvl.benchmarks.machine import describe, hardware
 from rsvl.benchmarks.papers.published import Published, PublishedTable
 from rsvl.benchmarks.papers.speed_record import TableSpeed
 from rsvl.benchmarks.timing import Percentiles, interleaved
@@ -23,6 +23,7 @@ from rsvl.export import export
 from rsvl.registry import create
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
+from rsvl.runtime.hardware import cores
 from rsvl.runtime.loading import load
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.tasks.runner import Runner

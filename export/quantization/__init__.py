@@ -6,7 +6,7 @@
     in_place.py                the graphs of a bundle that is being written
     settings.py                how a bundle is quantized
     types.py                   int8 and fp8
-    plain_convs.py             convolutions in Winograd's form back to plain ones
+    plain_convs.py             convolutions of earlier bundles back from Winograd's form
     layers.py                  which nodes can be quantized
     calibration_data.py        calibration data through the bundle's own preprocessing and graphs
     smoothing.py               SmoothQuant: large channels go from layer norms into the weights after them

@@ -24,6 +24,7 @@ from rsvl.export.quantization.ranges import ActivationStats, ranges
 from rsvl.export.quantization.settings import QuantizationSettings
 from rsvl.export.quantization.smoothing import smooth, smoothable
 from rsvl.export.quantization.types import INT8, QuantType
+from rsvl.export.variants import in_form
 from rsvl.runtime.bundle import ENGINES, Bundle
 from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import GraphSpec
@@ -80,6 +81,7 @@ def quantize_in_place(
         DatasetError: a dataset without images, or without the labels that are needed.
     """
     bundle = Bundle(directory, check=False)
+    bundle.manifest = in_form(bundle.manifest)  # variants follow when the graphs are what they stay
     graphs = _graphs(bundle, kept, kind)
     layers = [layer for graph in graphs for layer in graph.layers]
     if not layers:
@@ -202,7 +204,7 @@ def _write(graphs: Iterable[_Graph], layers: Iterable[Layer], folder: Path, kind
 
 def copy_without_graphs(bundle: Bundle, folder: Path) -> None:
     """Copies the files of a bundle that are not its graphs."""
-    graphs = [file for graph in bundle.manifest.model.graphs for file in graph.files]
+    graphs = [file for graph in bundle.manifest.model.graphs for file in graph.all_files]
     shutil.copytree(bundle.root, folder, ignore=shutil.ignore_patterns(*graphs, ENGINES), dirs_exist_ok=True)
 
 

@@ -18,6 +18,7 @@ from rsvl.export.quantization.settings import QuantizationSettings
 from rsvl.export.quantization.types import QUANT_TYPES
 from rsvl.export.samples import checked_samples, default_samples
 from rsvl.export.steps import Steps
+from rsvl.export.variants import add_variants, in_form
 from rsvl.export.verify import Reference, run_bundle, verifies, verify
 from rsvl.runtime.bundle import MANIFEST, Bundle, sha256
 from rsvl.runtime.check import read_golden
@@ -64,7 +65,7 @@ def quantize(
     """
     source, path = bundle if isinstance(bundle, Bundle) else Bundle(bundle), Path(output)
     _check(source, path, precision, settings)
-    steps = Steps(progress, total=4)
+    steps = Steps(progress, total=5)
     with staged(path, pack) as directory:
         steps.begin("running the bundle in ONNX Runtime")
         reference = _reference(source, samples)
@@ -73,6 +74,8 @@ def quantize(
         write_manifest(directory, draft)
         steps.begin("quantizing")
         draft = quantize_staged(directory, draft, settings, reference, steps.within)
+        steps.begin("writing the graphs' variants")
+        draft = write_manifest(directory, add_variants(directory, draft))
         steps.begin(f"verifying against {reference.name} in ONNX Runtime")
         verification = verify(directory, reference, precision)
         manifest = write_manifest(directory, replace(draft, verification=asdict(verification)))
@@ -138,7 +141,7 @@ def _synthetic(source: Bundle) -> dict[str, np.ndarray]:
 def _draft(source: Manifest, precision: str) -> Manifest:
     """The new bundle's manifest before anything is measured: metrics of the float32 bundle do not hold for it."""
     made_by = {**source.versions, **versions("onnx", "onnxruntime", "numpy")}
-    return replace(source, precision=precision, metrics={}, verification={}, versions=made_by)
+    return replace(in_form(source), precision=precision, metrics={}, verification={}, versions=made_by)
 
 
 def _write_float(source: Bundle, directory: Path) -> None:

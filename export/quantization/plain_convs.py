@@ -1,4 +1,7 @@
-"""Convolutions of a float32 bundle back from Winograd's form: a Conv is what runtimes compute in 8 bits."""
+"""Convolutions of an earlier float32 bundle back from Winograd's form: a Conv is what runtimes compute in 8 bits.
+
+Today the standard graph, which is quantized, has plain ones.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _NAME = "WinogradConv2d"
 
 
 def to_plain_convs(model: onnx.ModelProto) -> None:
-    """Replaces every `rsvl::WinogradConv2d` of a graph with a Conv: undoes what `rsvl.export.winograd_convs` did.
+    """Replaces every `rsvl::WinogradConv2d` of a graph with a Conv.
 
     Taps [3, 3, Cout, Cin] become the weight [Cout, Cin, 3, 3] again, and the addition of a column [Cout, 1, 1] after
     the operation becomes its bias.

@@ -71,8 +71,8 @@ SINGLE = Form(4, (0.0, 11 / 16, -11 / 16, 3 / 2, -3 / 2))
 def function(attributes: dict[str, Any], opset: int, half: bool) -> onnx.FunctionProto:
     """Builds the body of ``rsvl::WinogradConv2d`` (x [B, Cin, H, W], taps [3, 3, Cout, Cin]) → y [B, Cout, H, W].
 
-    It is a Conv with padding 1 and has no attributes; `rsvl.export.winograd_convs` puts it in a Conv's place. A runtime
-    brings the taps into their form when it loads the model: in the file they take no more room than a Conv's.
+    It is a Conv with padding 1 and has no attributes; `rsvl.export.variants.winograd` puts it in a Conv's place. A
+    runtime brings the taps into their form when it loads the model: in the file they are a Conv's weights.
     """
     form = HALF if half else SINGLE
     body = f"""

@@ -19,6 +19,7 @@ import typer
 import rsvl
 from rsvl.cli import (
     bench,
+    calibrate,
     check,
     doctor,
     engine,
@@ -30,8 +31,11 @@ from rsvl.cli import (
     paper,
     quantize,
     run,
+    serve,
     synth,
     train,
+    tune,
+    watch,
 )
 from rsvl.cli.console import one_line_warnings, print_error, tolerate_missing_characters
 from rsvl.cli.error_messages import INTERRUPTED, Terminated, explain
@@ -46,8 +50,12 @@ for command in (
     quantize.quantize,
     info.info,
     engine.engine,
+    tune.tune,
+    calibrate.calibrate,
     check.check,
     run.run,
+    watch.watch,
+    serve.serve,
     eval.eval_,
     gate.gate,
     bench.bench,

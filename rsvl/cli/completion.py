@@ -38,11 +38,15 @@ def tables(incomplete: str) -> list[str]:
 
 def providers(incomplete: str) -> list[str]:
     """Names that --provider takes."""
-    from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS
-    from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
-    from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
+    from rsvl.runtime.backends.session import provider_names
 
-    return _starting([ENGINES_PROVIDER, *OPENVINO_PROVIDERS, *(each.name for each in PROVIDERS)], incomplete)
+    return _starting(provider_names(), incomplete)
+
+
+def provider_lists(incomplete: str) -> list[str]:
+    """Names that --providers takes, after what is there and a comma."""
+    begun, comma, last = incomplete.rpartition(",")
+    return [f"{begun}{comma}{name}" for name in providers(last) if name != "tuned"]
 
 
 def targets(incomplete: str) -> list[str]:

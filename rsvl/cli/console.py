@@ -27,15 +27,16 @@ _SECONDS_BETWEEN_LINES = 10
 
 def print_json(data: dict[str, Any]) -> None:
     """Prints a command's one JSON object; what is not finite, which JSON has no word for, becomes null."""
-    print(json.dumps(_finite(data), allow_nan=False), flush=True)
+    print(json.dumps(finite(data), allow_nan=False), flush=True)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain values with None for what is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

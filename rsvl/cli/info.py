@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rsvl.cli import options
 from rsvl.cli.console import print_json, print_line, print_table
 from rsvl.cli.engine import as_dict
+from rsvl.cli.tune import choice_as_dict
 
 if TYPE_CHECKING:
     from rsvl.runtime.backends.tensorrt.store import StoredEngine
     from rsvl.runtime.bundle import Bundle
-    from rsvl.runtime.manifest import Manifest, ModelSpec, TensorSpec
+    from rsvl.runtime.manifest import GraphSpec, Manifest, ModelSpec, TensorSpec
+    from rsvl.runtime.tuning.choice import Choice
 
 
 def info(bundle: options.Bundle, json: options.Json = False) -> None:
     """Show what is in a bundle.
 
-    Graphs, inputs and outputs, precision, engines, where the weights came from,
-    verification, sizes, versions. Files are not hashed: rsvl check does that.
+    Graphs, inputs and outputs, precision, engines, what rsvl tune chose, where the
+    weights came from, verification, sizes, versions. Files are not hashed: rsvl check does that.
     """
     from rsvl.runtime.backends.tensorrt.store import EngineStore
     from rsvl.runtime.bundle import Bundle
+    from rsvl.runtime.tuning.store import known_choices
 
     opened = Bundle(bundle, check=False)
+    choices = known_choices(opened)
     store = EngineStore(opened)
     engines = [engine for graph in opened.manifest.model.graphs for engine in store.stored(graph)]
     if json:
-        print_json(_as_json(opened, engines))
+        print_json(_as_json(opened, engines, choices))
         return
     print_line("\n".join(_lines(opened)))
     _print_tensors(opened.manifest)
     _print_graphs(opened)
     _print_engines(engines)
+    for choice in choices:
+        print_line(f"runs {choice.summary} ({choice.measured})")
 
 
-def _as_json(bundle: Bundle, engines: Sequence[StoredEngine]) -> dict[str, Any]:
+def _as_json(bundle: Bundle, engines: Sequence[StoredEngine], choices: Sequence[Choice]) -> dict[str, Any]:
     manifest = asdict(bundle.manifest)
     sizes = _sizes(bundle)
     return {
@@ -47,6 +53,7 @@ def _as_json(bundle: Bundle, engines: Sequence[StoredEngine]) -> dict[str, Any]:
         **manifest,
         "files": {name: {"bytes": sizes[name], "sha256": digest} for name, digest in manifest["files"].items()},
         "engines": [as_dict(engine) for engine in engines],
+        "tuned": [choice_as_dict(choice) for choice in choices],
     }
 
 
@@ -125,13 +132,19 @@ def _print_graphs(bundle: Bundle) -> None:
     rows = [
         [
             graph.name,
-            f"{sum(sizes.get(file, 0) for file in graph.files) / 1e6:.1f}",
+            f"{sum(sizes.get(file, 0) for file in graph.all_files) / 1e6:.1f}",
+            _variants(graph, sizes),
             ", ".join(f"{t.name} {_shape(t)}" for t in graph.inputs),
             ", ".join(f"{t.name} {_shape(t)}" for t in graph.outputs),
         ]
         for graph in bundle.manifest.model.graphs
     ]
-    print_table(["graph", "MB", "inputs", "outputs"], rows)
+    print_table(["graph", "MB", "variants (MB)", "inputs", "outputs"], rows)
+
+
+def _variants(graph: GraphSpec, sizes: Mapping[str, int]) -> str:
+    """The backends that take the graph in a form of their own, with the size of each, which is in the graph's."""
+    return ", ".join(f"{variant.backend} {sizes[variant.file] / 1e6:.2f}" for variant in graph.variants) or "–"
 
 
 def _print_engines(engines: Sequence[StoredEngine]) -> None:

@@ -87,13 +87,16 @@ Provider = Annotated[
     typer.Option(
         "--provider",
         metavar="NAME",
-        help="engines, openvino, openvino-bf16, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: engines, "
-        "or the first provider that is present.",
+        help="engines, openvino, openvino-bf16, or an ONNX Runtime provider (cpu, cuda, tensorrt …). Default: what "
+        "rsvl tune chose, else engines, or the first provider that is present.",
         autocompletion=completion.providers,
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads. Default: the physical cores.")
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="CPU threads. Default: what rsvl tune chose, else the physical cores."
+    ),
 ]
 Plot = Annotated[
     Path | None,

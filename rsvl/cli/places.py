@@ -12,14 +12,14 @@ from pathlib import Path
 from rsvl.runtime.errors import InputError, UsageError
 
 # fmt: off
-_SUFFIXES = frozenset((
+SUFFIXES = frozenset((
     ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".vrt", ".ntf", ".nitf", ".img", ".webp", ".bmp", ".gif",
     ".ppm", ".pgm", ".pnm",
 ))
 # fmt: on
 """Of the files that are taken from a folder."""
 
-_RESULTS = ("-overlay.png", "-masks.tif", "-probability.tif")
+_RESULTS = ("-overlay.png", "-masks.tif", "-probability.tif", "-labels.tif")
 """What the names of results end with: they are not images to run on."""
 
 _MAGIC = frozenset("*?[")
@@ -103,7 +103,7 @@ def unique_stems(paths: Sequence[Path]) -> list[str]:
 
 
 def _of_folder(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     found = [path for path in paths if not path.name.startswith(".") and not path.name.endswith(_RESULTS)]
     if not found:
         raise InputError(

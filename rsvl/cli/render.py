@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsvl.cli.outputs import check_free_space, make_folder
-from rsvl.cli.scenes import SceneOptions, plan_by_blocks
+from rsvl.cli.scenes import SceneOptions, plan_by_blocks, scaled
 from rsvl.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,11 +67,13 @@ def check_options(runner: Runner, options: Collection[str]) -> None:
         options: the names of those that were given and that only some tasks have (`Runner.options`).
 
     Raises:
-        UsageError: some have none.
+        UsageError: some have none, or need what was not fitted to the bundle.
     """
     unused = [f"--{name}" for name in options if name not in runner.options]
     if unused:
         raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+    if "presence" in options and runner.manifest.presence is None:
+        raise UsageError(f"{runner.bundle.source} was not calibrated: run rsvl calibrate, or leave --presence out")
 
 
 def dispatch(
@@ -95,7 +97,8 @@ def dispatch(
     from rsvl.runtime.results.image_files import check_place, save_all
 
     forms = {name: name in given for name in ("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask")}
-    if "geojson" not in runner.options:  # results that lie in no image
+    if "workers" not in runner.options:  # results that lie in no image, or in its tiles
+        query = _check_tiles(runner, query, forms)
         results = runner.ask(query)
         make_folder(folder, "-o")
         return RunOutput(results, save_all(results, folder, stem, **forms))
@@ -104,14 +107,13 @@ def dispatch(
     if forms["gpkg"] or forms["geoparquet"]:
         check_place(scene.georeference)
     check_free_space(folder, _room(scene, len(sentences), runner, options), "-o")
+    query = scaled(query, scene, runner, options.scales, options.gsd)
     if options.filters and "min-area" in runner.options:
         from rsvl.runtime.tasks.tiles import plan_scene
 
-        grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
-        query = replace(query, keep=options.filter(scene, runner.cell_area(grid)))  # type: ignore[attr-defined]
-    plan = None
-    if "workers" in runner.options:
-        plan = plan_by_blocks(runner, query, scene, given, options)  # type: ignore[arg-type]
+        grids = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap, query.scales)
+        query = replace(query, keep=options.filter(scene, runner.cell_area(grids)))  # type: ignore[attr-defined]
+    plan = plan_by_blocks(runner, query, scene, given, options)  # type: ignore[arg-type]
     make_folder(folder, "-o")
     if plan is not None:
         from rsvl.runtime.scenes.find import run_planned
@@ -121,6 +123,26 @@ def dispatch(
         return RunOutput(found, [*rasters, *save_all(found, folder, stem, **forms)])
     results = runner.ask(replace(query, images={sensor: scene}))
     return RunOutput(results, save_all(results, folder, stem, **forms))
+
+
+def _check_tiles(runner: Runner, query: Query, forms: Mapping[str, bool]) -> Query:
+    """A query about tiles with its images open, so that what its results need is known to be there.
+
+    Raises:
+        UsageError: files are asked for, and no tiles.
+        InputError: a table of an image that has no place.
+    """
+    from rsvl.runtime.results.image_files import check_place
+
+    asked = [f"--{name}" for name, is_asked in forms.items() if is_asked]
+    if not isinstance(query.tile, int):
+        if asked:
+            raise UsageError(f"{' and '.join(asked)} is about tiles here: give their side with --tile, too")
+        return query
+    images = {sensor: query.open(sensor, runner.image_for(sensor)) for sensor in query.images}
+    if forms["gpkg"] or forms["geoparquet"]:
+        check_place(next(iter(images.values())).georeference)
+    return replace(query, images=images)
 
 
 def _open(runner: Runner, query: Query, options: SceneOptions) -> Scene:

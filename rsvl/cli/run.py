@@ -77,6 +77,7 @@ def run(
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
+    presence: scenes.MinPresence = None,
     simplify: scenes.Simplify = None,
     probability: scenes.Probability = False,
     tile: Annotated[
@@ -84,6 +85,8 @@ def run(
         typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
     ] = "auto",
     overlap: scenes.Overlap = None,
+    scales: scenes.Scales = None,
+    gsd: scenes.Gsd = None,
     batch: scenes.Batch = None,
     aoi: scenes.Aoi = None,
     workers: scenes.Workers = None,
@@ -101,15 +104,20 @@ def run(
     """Run a bundle on images or whole scenes.
 
     Masks and boxes: writes IMAGE-overlay.png; for a georeferenced image also IMAGE-masks.tif and GeoJSON.
-    Answers, labels and classes are printed. A bundle of another task takes .npz files of raw inputs.
+    Answers, labels and classes are printed; those of a scene's tiles (--tile) also give a table, a map and a raster.
+    A bundle of another task takes .npz files of raw inputs.
     """
     if json and json_lines:
         raise UsageError("--json is one object at the end, --json-lines one per image: choose one")
-    side = _tile(tile)
+    side = tile_of(tile)
+    if gsd is not None and side != "auto":
+        raise UsageError("--gsd says how large the tiles are: leave --tile out")
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
-    about = scenes.options_of(threads, aoi, workers, min_score, min_area, limit, simplify, probability)
+    about = scenes.options_of(
+        threads, aoi, workers, min_score, min_area, limit, presence, simplify, scales, gsd, probability
+    )
     _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
@@ -120,6 +128,8 @@ def run(
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"presence": presence is not None}
+    flags |= {"scales": scales is not None, "gsd": gsd is not None}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)
     share = Query.overlap if overlap is None else overlap
@@ -143,7 +153,12 @@ def run(
     check_all_done(failed, len(places), skipped)
 
 
-def _tile(value: str) -> Any:
+def tile_of(value: str) -> Any:
+    """The value of `--tile`.
+
+    Raises:
+        UsageError: it is none.
+    """
     if value in ("auto", "whole"):
         return value
     try:

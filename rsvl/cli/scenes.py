@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ import typer
 from rsvl.runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from rsvl.runtime import Grounder, Query, Segmenter
+    from rsvl.runtime import Grounder, Query, Runner, Segmenter
     from rsvl.runtime.images.area import Area
     from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.objects import ObjectFilter
@@ -48,12 +49,37 @@ MinArea = Annotated[
         help="Least area of an object, in m² or, as in 20px, in pixels. Default: what the model's mask can tell.",
     ),
 ]
+MinPresence = Annotated[
+    float | None,
+    typer.Option(
+        "--presence",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Least probability that an object is what the sentence names; needs a bundle with rsvl calibrate.",
+    ),
+]
 Simplify = Annotated[
     str | None,
     typer.Option(
         "--simplify",
         metavar="M|PXpx",
         help="Outlines with fewer corners, off by at most so many metres or, as in 1.5px, pixels. Default: exact.",
+    ),
+]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        "--scales",
+        metavar="S,S…",
+        help="Look at the scene at each of these scales, such as 2,1,0.5,0.25: small ones for objects larger than a "
+        "tile, large ones for tiny objects. Default: 1.",
+    ),
+]
+Gsd = Annotated[
+    str | None,
+    typer.Option(
+        "--gsd", metavar="M,M…", help="The same by ground resolution: as if the scene had so many metres per pixel."
     ),
 ]
 Batch = Annotated[
@@ -78,6 +104,9 @@ class SceneOptions:
         min_score: of an object.
         min_area: of an object, as `--min-area` has it.
         limit: the most objects of a sentence.
+        scales: at which the scene is looked at; none for its own.
+        gsd: ground resolutions at which it is, metres per pixel.
+        min_presence: of an object.
         simplify: how far outlines may stray, as `--simplify` has it.
         probability: whether to write probabilities.
         threads: CPU threads in all; None for all cores.
@@ -89,13 +118,20 @@ class SceneOptions:
     min_score: float | None = None
     min_area: str | None = None
     limit: int | None = None
+    min_presence: float | None = None
     simplify: str | None = None
+    scales: tuple[float, ...] = ()
+    gsd: tuple[float, ...] = ()
     probability: bool = False
+
+    @property
+    def _filters(self) -> tuple[object, ...]:
+        return self.min_score, self.min_area, self.limit, self.min_presence, self.simplify
 
     @property
     def filters(self) -> bool:
         """Whether it is asked which objects are given."""
-        return any(each is not None for each in (self.min_score, self.min_area, self.limit, self.simplify))
+        return any(each is not None for each in self._filters)
 
     def filter(self, scene: Scene, cell: float) -> ObjectFilter:
         """Which objects are given of a scene, and with which outlines.
@@ -107,11 +143,11 @@ class SceneOptions:
         Raises:
             InputError: an area or length in metres, of a scene whose resolution is not known.
         """
-        from rsvl.runtime.results.objects import ObjectFilter
+        from rsvl.runtime.results.objects import ObjectFilter, in_pixels
 
-        least = cell if self.min_area is None else _pixels(self.min_area, scene, "--min-area", 2)
-        tolerance = 0.0 if self.simplify is None else _pixels(self.simplify, scene, "--simplify", 1)
-        return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance)
+        least = cell if self.min_area is None else in_pixels(self.min_area, scene, "--min-area", 2)
+        tolerance = 0.0 if self.simplify is None else in_pixels(self.simplify, scene, "--simplify", 1)
+        return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance, self.min_presence or 0.0)
 
 
 def read_texts(path: Path | None) -> list[str]:
@@ -148,13 +184,16 @@ def options_of(
     min_score: float | None,
     min_area: str | None,
     limit: int | None,
+    min_presence: float | None,
     simplify: str | None,
+    scales: str | None,
+    gsd: str | None,
     probability: bool,
 ) -> SceneOptions:
     """The options of the command line.
 
     Raises:
-        UsageError: a `--min-area` or `--simplify` that is none.
+        UsageError: a value that means nothing, or `--scales` and `--gsd` together.
         InputError: an area that cannot be read.
         MissingComponentError: one of them needs rasterio or shapely, which is not installed.
     """
@@ -171,7 +210,49 @@ def options_of(
     if min_area is not None and not re.fullmatch(_LENGTH, min_area):
         raise UsageError(f"--min-area takes square metres, or pixels as in 20px, not {min_area!r}")
     area = None if aoi is None else read_area(aoi)
-    return SceneOptions(threads, area, workers or 1, min_score, min_area, limit, simplify, probability)
+    at, resolutions = numbers(scales, "--scales"), numbers(gsd, "--gsd")
+    if at and resolutions:
+        raise UsageError("--scales and --gsd both say how large the scene is shown: choose one")
+    return SceneOptions(
+        threads, area, workers or 1, min_score, min_area, limit, min_presence, simplify, at, resolutions, probability
+    )
+
+
+def scaled(query: Query, scene: Scene, runner: Runner, scales: Sequence[float], gsd: Sequence[float]) -> Query:
+    """A query at the scales that are asked for.
+
+    Args:
+        query: what is asked.
+        scene: its image, open.
+        runner: the bundle.
+        scales: of `--scales`; none for the scene's own.
+        gsd: of `--gsd`, metres per pixel.
+
+    Raises:
+        InputError: ground resolutions, of a scene whose own is not known.
+    """
+    from rsvl.runtime.tasks.tiles import scales_of_resolutions
+
+    sensor, _ = query.only_image
+    if gsd:
+        tile, scales = scales_of_resolutions(scene, runner.image_for(sensor), gsd)
+        return replace(query, tile=tile, scales=scales)
+    return replace(query, scales=scales) if scales else query
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...]:
+    """The numbers of an option, separated by commas; none where it is not given.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        found = tuple(float(number) for number in text.split(",")) if text is not None else ()
+    except ValueError:
+        found = (-1.0,)
+    if any(not 0 < number < math.inf for number in found):
+        raise UsageError(f"{option} takes numbers above 0 with commas between them, as in 1,0.5, not {text!r}")
+    return found
 
 
 def plan_by_blocks(
@@ -203,14 +284,3 @@ def _threads(options: SceneOptions) -> int | None:
     if options.workers == 1:
         return options.threads
     return max(1, (options.threads or os.cpu_count() or 1) // options.workers)
-
-
-def _pixels(value: str, scene: Scene, option: str, power: int) -> float:
-    """What an option has in metres (or m²), or in pixels as in 20px, in pixels."""
-    if value.endswith("px"):
-        return float(value.removesuffix("px"))
-    place = scene.georeference
-    side = None if place is None else place.resolution(scene.height, scene.width)
-    if side is None:
-        raise InputError(f"the image's resolution is not known: give {option} in pixels, as in {value}px")
-    return float(value) / side**power

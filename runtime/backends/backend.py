@@ -38,7 +38,7 @@ class Backend(Protocol):
             feeds: each input by name, as `as_input` or an earlier run returned it.
 
         Returns:
-            The outputs, on the device that computed them; `rsvl.runtime.backends.session.to_numpy` copies them.
+            The outputs, on the device that computed them; `in_main_memory` copies them.
 
         Raises:
             InputError: a feed of the wrong type or shape.
@@ -72,6 +72,11 @@ def host_array(array: Any, provider: str) -> np.ndarray:
         return np.from_dlpack(array)
     except (BufferError, RuntimeError) as error:
         raise InputError(f"an array that is not in main memory: give NumPy to {provider}") from error
+
+
+def in_main_memory(tensor: Any) -> np.ndarray:
+    """A tensor that any backend's run returned, as an array in main memory; copied only where it lies elsewhere."""
+    return tensor if isinstance(tensor, np.ndarray) else np.asarray(tensor.numpy())
 
 
 def run_error(reason: str, remedy: str) -> RsvlError:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rsvl.runtime.backends.backend import Backend
+from rsvl.runtime.backends.backend import Backend, in_main_memory
 from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS, find_provider
 from rsvl.runtime.backends.onnxruntime.session import open_onnxruntime
 from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS, OpenVinoSession
+from rsvl.runtime.backends.per_graph import CPU_PROVIDERS, open_per_graph
 from rsvl.runtime.backends.tensorrt.select import open_engines
 from rsvl.runtime.backends.tensorrt.session import ENGINES_PROVIDER
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import RsvlError, UsageError, VerificationError
+from rsvl.runtime.tuning.choice import TUNED, Choice
+from rsvl.runtime.tuning.store import find_choice
 
 TimingHook = Callable[[str, float, float], None]
 """Called after each graph with its name, when it started and when it ended, by `time.perf_counter`."""
@@ -41,13 +46,14 @@ class Session:
 
         Args:
             bundle: where they are.
-            provider: force ``engines``, ``openvino``, ``openvino-bf16``, or an ONNX Runtime provider by its short or
-                full name; None takes engines where the bundle has some and they start, else the first of ONNX
-                Runtime's providers that is present and starts.
+            provider: force ``engines``, ``openvino``, ``openvino-bf16``, ``tuned`` (what `rsvl tune` chose), or an
+                ONNX Runtime provider by its short or full name; None, without `threads` either, takes what `rsvl tune`
+                chose, where it did and that holds here; else engines where the bundle has some and they start, else
+                the first of ONNX Runtime's providers that is present and starts.
             threads: CPU threads per operation; None leaves it to the backend, which takes the physical cores.
 
         Raises:
-            UsageError: no such provider, or a thread count below 1.
+            UsageError: no such provider, a thread count below 1, or ``tuned`` and nothing was chosen here.
             MissingComponentError: the forced provider is not installed or does not start here.
             EngineError: engines are forced and cannot be built or loaded.
             DeviceError: engines are forced and the GPU failed.
@@ -55,12 +61,22 @@ class Session:
         """
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be 1 or more, not {threads}")
+        self._use(bundle, _open(bundle, provider, threads))
+
+    @classmethod
+    def of(cls, bundle: Bundle, backend: Backend) -> Session:
+        """A session of a bundle's graphs that are loaded already."""
+        session = cls.__new__(cls)
+        session._use(bundle, backend)
+        return session
+
+    def _use(self, bundle: Bundle, backend: Backend) -> None:
         self.timing_hook: TimingHook | None = None
         self.input_hook: InputHook | None = None
         self._process = os.getpid()
         self._graphs = {graph.name: graph for graph in bundle.manifest.model.graphs}
-        self._backend = _open_backend(bundle, provider, threads)
-        self.provider, self.precision = self._backend.provider, self._backend.precision
+        self._backend = backend
+        self.provider, self.precision = backend.provider, backend.precision
 
     def run(self, tensors: Mapping[str, Any], graphs: Iterable[str]) -> dict[str, Any]:
         """Runs graphs in order; each takes its inputs by name from what is there and adds its outputs.
@@ -125,7 +141,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
     Raises:
         VerificationError: it has values that are not finite: whatever follows from them would look like an answer.
     """
-    array = tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
+    array = in_main_memory(tensor)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise VerificationError(
             "the graphs gave values that are not finite: check the bundle with rsvl check, use another --provider or "
@@ -134,8 +150,42 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return array
 
 
-def _open_backend(bundle: Bundle, provider: str | None, threads: int | None) -> Backend:
-    """The backend that is asked for by name, or the first that starts; see `Session`."""
+def _open(bundle: Bundle, provider: str | None, threads: int | None) -> Backend:
+    """What `rsvl tune` chose where nothing else is asked for, else `open_backend`; see `Session`."""
+    forced = provider is not None and provider.lower() == TUNED
+    if not forced and (provider is not None or threads is not None):
+        return open_backend(bundle, provider, threads)
+    choice = find_choice(bundle)
+    if choice is None:
+        if forced:
+            raise UsageError(f"{bundle.source}: nothing was chosen for it on this machine: run rsvl tune")
+        return open_backend(bundle, None, None)
+    try:
+        return open_choice(bundle, choice, threads)
+    except RsvlError as error:
+        if forced:
+            raise
+        warnings.warn(f"falling back from the choice of rsvl tune: {error}", stacklevel=2)
+        return open_backend(bundle, None, None)
+
+
+def open_choice(bundle: Bundle, choice: Choice, threads: int | None = None) -> Backend:
+    """The backend of a choice; `threads` takes the place of the numbers that were chosen.
+
+    Raises:
+        RsvlError: as for `Session`.
+    """
+    if choice.keeps_default:
+        return open_backend(bundle, None, threads)
+    graphs = choice.graphs if threads is None else {n: replace(c, threads=threads) for n, c in choice.graphs.items()}
+    providers = {each.provider for each in graphs.values()}
+    if len(providers) == 1 and not providers.issubset(CPU_PROVIDERS):
+        return open_backend(bundle, providers.pop(), threads)
+    return open_per_graph(bundle, graphs)
+
+
+def open_backend(bundle: Bundle, provider: str | None, threads: int | None) -> Backend:
+    """The backend that is asked for by name, or the first that starts, whatever was tuned; see `Session`."""
     name = None if provider is None else provider.lower()
     if name in OPENVINO_PROVIDERS:
         return OpenVinoSession(bundle, name, threads)
@@ -145,6 +195,11 @@ def _open_backend(bundle: Bundle, provider: str | None, threads: int | None) -> 
             return engines
     chosen = None if name is None else find_provider(name)
     if name is not None and chosen is None:
-        known = ", ".join((ENGINES_PROVIDER, *OPENVINO_PROVIDERS, *(p.name for p in PROVIDERS)))
+        known = ", ".join(provider_names())
         raise UsageError(f"unknown provider {provider!r}: choose one of {known}")
     return open_onnxruntime(bundle, chosen, threads)
+
+
+def provider_names() -> list[str]:
+    """The names that force what runs a bundle, as `--provider` takes them."""
+    return [ENGINES_PROVIDER, *OPENVINO_PROVIDERS, TUNED, *(provider.name for provider in PROVIDERS)]

@@ -9,7 +9,7 @@ afterwards, and a row is final as soon as the last tile that touches it is done.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -21,6 +21,8 @@ from rsvl.runtime.errors import UsageError
 from rsvl.runtime.manifest import ImageSpec
 
 SMALLEST_TILE = 16
+#: The most that a scene is enlarged or shrunk.
+LARGEST_SCALE = 64
 #: How much smaller and larger than learned a tile may be to fit the scene's resolution.
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.5, 16.0
 #: A resolution so many times finer or coarser than what a model has learned is told.
@@ -41,6 +43,11 @@ class Window(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         """The rows and columns, to index an array with."""
         return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Its bounds (x1, y1, x2, y2)."""
+        return self.column, self.row, self.column + self.width, self.row + self.height
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,11 @@ class Grid:
     def over(cls, height: int, width: int, tile: int, overlap: int) -> Grid:
         """The grid of `tile`×`tile` windows over a scene of height × width, overlapping by at least `overlap`."""
         return cls(Axis(height, tile, overlap), Axis(width, tile, overlap))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The scene's height and width."""
+        return self.rows.length, self.columns.length
 
     def __len__(self) -> int:
         return len(self.rows.starts) * len(self.columns.starts)
@@ -140,6 +152,41 @@ def plan_tiles(
     if not isinstance(tile, int) or tile < SMALLEST_TILE:
         raise UsageError(f"tile must be 'auto', 'whole' or pixels from {SMALLEST_TILE} on, not {tile!r}")
     return Grid.over(height, width, tile, round(overlap * tile))
+
+
+def plan_scales(
+    height: int,
+    width: int,
+    spec: ImageSpec,
+    tile: Tile,
+    overlap: float,
+    resolution: float | None = None,
+    scales: Sequence[float] = (1.0,),
+) -> tuple[Grid, ...]:
+    """The windows of `plan_tiles` at several scales: at 0.5 a tile covers twice as much, and is shown as small.
+
+    Args:
+        height: the scene's rows.
+        width: its columns.
+        spec: the model's image input.
+        tile: see `plan_tiles`; at a scale other than 1 no ``whole``.
+        overlap: see there.
+        resolution: see there.
+        scales: each from 1/64 to 64; those that show the same are one.
+
+    Raises:
+        UsageError: one of them out of range, or none.
+    """
+    if not scales or any(not 1 / LARGEST_SCALE <= scale <= LARGEST_SCALE for scale in scales):
+        raise UsageError(f"scales are numbers from 1/{LARGEST_SCALE} to {LARGEST_SCALE}, not {list(scales)}")
+    if set(scales) == {1.0}:
+        return (plan_tiles(height, width, spec, tile, overlap, resolution),)
+    if tile == "whole":
+        raise UsageError("a scene that is shown whole has one scale: choose another tile than whole")
+    side = usual_side(spec, resolution) if tile == "auto" else tile
+    sides = [max(SMALLEST_TILE, round(side / scale)) for scale in scales]
+    shown = [min(each, max(height, width)) for each in sides]
+    return tuple(plan_tiles(height, width, spec, each, overlap) for each in dict.fromkeys(shown))
 
 
 def usual_side(spec: ImageSpec, resolution: float | None = None) -> int:

@@ -46,6 +46,7 @@ class Part(NamedTuple):
         area: in pixels.
         polygons: its outlines.
         peak: the largest probability inside; None for a box.
+        label: what a tile shows; empty for anything else.
         tolerance: how far the outlines that are written may stray from these to have fewer corners, in pixels.
     """
 
@@ -53,6 +54,7 @@ class Part(NamedTuple):
     area: float
     polygons: Sequence[Polygon]
     peak: float | None = None
+    label: str = ""
     tolerance: float = 0.0
 
     @property

@@ -69,7 +69,7 @@ def collection(results: Sequence[SpatialResult]) -> dict[str, Any]:
     Each object of a mask and each box is one feature with an `id`, which counts from 1, and the properties `text`,
     `score`, `area` and `area_unit`, which is ``m2``; an object has also `peak`, its largest probability, and
     `oriented_box`, the four corners of the smallest rectangle around it; a sentence's `name` is there where it has one.
-    What was not found is no feature. Polygons are cut at the antimeridian.
+    A tile has its `label`. What was not found is no feature. Polygons are cut at the antimeridian.
 
     Raises:
         UsageError: it is not known where on Earth the image lies.
@@ -177,6 +177,8 @@ def _properties(
     found = {"text": result.text, "score": round(part.score, 6), "area": float(area), "area_unit": unit}
     if name := getattr(result.text, "name", ""):
         found["name"] = name
+    if part.label:
+        found["label"] = part.label
     if part.peak is not None:
         box = box_around(np.concatenate([polygon.exterior for polygon in part.polygons]))
         corners = None if box is None else to_place(box.corners)

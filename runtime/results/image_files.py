@@ -15,6 +15,7 @@ from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.geojson import is_on_earth, is_placed
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.results.saving import save
+from rsvl.runtime.results.tile_table import TileTable, tile_tables, write_csv, write_raster
 
 
 def save_all(
@@ -33,7 +34,8 @@ def save_all(
 
     Results that lie in an image give an overlay; for a georeferenced image also masks as a GeoTIFF, and outlines or
     boxes as GeoJSON: in WGS 84, or where the place on Earth is not known, in the image's own coordinate system. Raw
-    outputs give a ``.npz`` file, answers and labels nothing.
+    outputs give a ``.npz`` file, answers and labels of a scene's tiles a table, a map and a raster
+    (`rsvl.runtime.results.tile_table`), those of whole images nothing.
 
     Args:
         results: of one image.
@@ -53,9 +55,11 @@ def save_all(
         InputError: the image has no coordinate system for `projected`, no known place for a table.
         OutputError: one cannot be written.
     """
+    tiles = tile_tables(results)
     spatial = [result for result in results if isinstance(result, SpatialResult)]
     tables = [suffix for suffix, is_asked in ((".gpkg", gpkg), (".parquet", geoparquet)) if is_asked]
     files = _save_spatial(spatial, folder, stem, geotiff, geojson, projected, tables, mask) if spatial else []
+    files += _save_tiles(tiles, folder, stem, geotiff, geojson, projected, tables) if tiles else []
     for result in results:
         if isinstance(result, RawOutputs):
             files.append(folder / f"{stem}-outputs.npz")
@@ -88,6 +92,27 @@ def _save_spatial(
             Image.fromarray(pixels).convert("L").save(temporary, "PNG")
     files.append(folder / f"{stem}-overlay.png")  # last: what is measured matters more than what is looked at
     save(results, files[-1])
+    return files
+
+
+def _save_tiles(
+    results: Sequence[TileTable],
+    folder: Path,
+    stem: str,
+    geotiff: bool,
+    geojson: bool,
+    projected: bool,
+    tables: Sequence[str],
+) -> list[Path]:
+    if tables:
+        check_place(results[0].georeference)
+    files = [folder / f"{stem}-tiles.csv"]
+    write_csv(files[0], results)
+    for form in [*_vectors(results, geojson, projected), *tables]:
+        files.append(folder / f"{stem}-tiles{form}")
+        save(results, files[-1])
+    if geotiff or results[0].georeference is not None:
+        files += write_raster(folder / f"{stem}-labels.tif", results)
     return files
 
 

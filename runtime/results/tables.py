@@ -38,6 +38,9 @@ _COLUMNS: dict[str, Any] = {
 }
 """Of each row but for its geometry; `oriented_box` is the JSON of its corners."""
 
+_TILE_COLUMNS = {name: _COLUMNS[name] for name in ("id", "text", "score", "area_m2")} | {"label": object}
+"""Of a tile's row."""
+
 _NO_TIME = {"OGR_CURRENT_DATE": "1980-01-01T00:00:00Z"}
 """GDAL writes the time into a GeoPackage: equal results shall be equal bytes."""
 
@@ -86,7 +89,7 @@ def write_geoparquet(path: str | Path, results: Sequence[SpatialResult]) -> None
     geometry = {"encoding": "WKB", "geometry_types": ["MultiPolygon"]}  # without "crs" it is OGC:CRS84
     about = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
     kinds = {np.int64: pyarrow.int64(), np.float64: pyarrow.float64(), object: pyarrow.string()}
-    fields = [(name, kinds[kind]) for name, kind in _COLUMNS.items()]
+    fields = [(name, kinds[kind]) for name, kind in _columns(results).items()]
     schema = pyarrow.schema([*fields, ("geometry", pyarrow.binary())], metadata={"geo": json.dumps(about)})
     rows = _rows(results)
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -120,9 +123,13 @@ def _rows(results: Sequence[SpatialResult]) -> Iterator[tuple[np.ndarray, dict[s
             geometries,
             {
                 name: np.array([row.get(name, np.nan if kind is np.float64 else None) for row in values], kind)
-                for name, kind in _COLUMNS.items()
+                for name, kind in _columns(results).items()
             },
         )
+
+
+def _columns(results: Sequence[SpatialResult]) -> dict[str, Any]:
+    return _TILE_COLUMNS if results and results[0].shapes == "tiles" else _COLUMNS
 
 
 def _flat(properties: dict[str, Any]) -> dict[str, Any]:

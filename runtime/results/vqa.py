@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsvl.runtime.images.notes import Reading
+from rsvl.runtime.images.scene import Scene
+from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.base import Result, shortened
 
 
@@ -22,6 +24,8 @@ class Answer(Result):
         sensors: whose images it was given.
         warning: what makes the answer less trustworthy, such as a missing sensor or unknown words; else empty.
         readings: how the images were read.
+        window: the pixels that were looked at, where they are a tile of a scene.
+        scene: that scene.
     """
 
     question: str
@@ -31,10 +35,18 @@ class Answer(Result):
     sensors: tuple[str, ...]
     warning: str = ""
     readings: Sequence[Reading] = field(default=(), repr=False)
+    window: Window | None = None
+    scene: Scene | None = field(default=None, repr=False)
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The same as of classifications: each answer's probability, the likeliest first."""
+        return self.distribution
 
     def to_dict(self, most: int = 5) -> dict[str, Any]:
         """As JSON takes it, with the `most` likeliest answers."""
-        return {
+        place = {} if self.window is None else {"box": list(self.window.corners)}
+        return place | {
             "question": self.question,
             "answer": self.answer,
             "probability": self.probability,
@@ -44,6 +56,9 @@ class Answer(Result):
         }
 
     def lines(self) -> list[str]:
-        """The probability, the question and the answer; what makes it less trustworthy, on a line of its own."""
+        """The probability, the question and the answer; below, what makes it less trustworthy. Of a tile its place."""
+        if self.window is not None:
+            x1, y1, x2, y2 = self.window.corners
+            return [f"x {x1}–{x2}, y {y1}–{y2}: {self.probability:.2f}  {shortened(self.question)} {self.answer}"]
         line = f"{self.probability:.2f}  {shortened(self.question)} {self.answer}"
         return [line, f"      {self.warning}"] if self.warning else [line]

@@ -96,6 +96,47 @@ class Blocks:
         return self.spans[0][row], self.spans[1][column]
 
 
+@dataclass(frozen=True)
+class Levels:
+    """The blocks of a scene at every scale at which it is looked at, numbered through.
+
+    Attributes:
+        blocks: those of each scale.
+    """
+
+    blocks: tuple[Blocks, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def find(self, number: int) -> tuple[Blocks, int]:
+        """The scale's blocks to which a number belongs, and the number among these."""
+        for blocks in self.blocks:
+            if number < len(blocks):
+                return blocks, number
+            number -= len(blocks)
+        raise IndexError(number)
+
+    def firsts(self) -> list[int]:
+        """The number of each scale's first block."""
+        return [sum(map(len, self.blocks[:level])) for level in range(len(self.blocks))]
+
+    def tile_count(self, number: int) -> int:
+        """Number of a block's tiles."""
+        blocks, own = self.find(number)
+        return blocks.tile_count(own)
+
+    def window(self, number: int) -> Window:
+        """What a block's tiles cover of the scene."""
+        blocks, own = self.find(number)
+        return blocks.window(own)
+
+    def own(self, number: int) -> Window:
+        """What no other block of its scale touches; see `Blocks.own`."""
+        blocks, own = self.find(number)
+        return blocks.own(own)
+
+
 def intersection(one: Window, other: Window) -> Window:
     """What two windows have in common, perhaps nothing."""
     row, column = max(one.row, other.row), max(one.column, other.column)

@@ -140,6 +140,7 @@ def plan_query(
         threshold=threshold,
         tile=query.tile,
         overlap=query.overlap,
+        scales=tuple(query.scales),
         batch=runner.checked_batch(query.batch),
         reading=replace(query.reading.get(sensor, ReadOptions()), sensor=sensor),
         area=None if area is None else to_pixels(area, scene.georeference, str(source)),
@@ -148,7 +149,14 @@ def plan_query(
 
 
 def run_planned(
-    plan: Plan, runner: Located, query: Query, scene: Scene, stem: Path, workers: int, geotiff: bool
+    plan: Plan,
+    runner: Located,
+    query: Query,
+    scene: Scene,
+    stem: Path,
+    workers: int,
+    geotiff: bool,
+    keep_parts: bool = False,
 ) -> tuple[Sequence[SceneMask | Grounding], list[Path]]:
     """Does a plan and writes its rasters.
 
@@ -160,6 +168,7 @@ def run_planned(
         stem: what the paths of the results begin with.
         workers: processes that share the blocks.
         geotiff: whether masks are written of a scene without a georeference, too.
+        keep_parts: whether the folder of parts stays.
 
     Returns:
         The results and the files.
@@ -169,12 +178,11 @@ def run_planned(
     parts = stem.with_name(f"{stem.name}.parts")
     try:
         if isinstance(runner, Grounder):
-            return ground_scene(plan, runner, scene, parts, query.limit, workers, query.progress), []
+            return ground_scene(plan, runner, scene, parts, query.limit, workers, query.progress, keep_parts), []
         masks = stem.with_name(f"{stem.name}-masks.tif") if geotiff or scene.georeference is not None else None
         probability = stem.with_name(f"{stem.name}-probability.tif") if plan.probability else None
-        found = run_scene(
-            plan, runner, scene, SceneFiles(parts, masks, probability), query.keep, workers, query.progress
-        )
+        files = SceneFiles(parts, masks, probability)
+        found = run_scene(plan, runner, scene, files, query.keep, workers, query.progress, keep_parts)
     finally:
         scene.close()
     return found, [path for path in (masks, probability) if path is not None]

@@ -7,6 +7,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.results.geotiff import NODATA, RasterWriter
 from rsvl.runtime.results.objects import ONE, ObjectCollector
-from rsvl.runtime.scenes.blocks import Blocks, intersection, relative
+from rsvl.runtime.scenes.blocks import Levels, intersection, relative
 from rsvl.runtime.scenes.parts import Layer, Part, Skipped
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.scenes.work import own_window, part_path
@@ -60,10 +61,11 @@ class Region(NamedTuple):
 class Merger:
     """All parts of a plan, in place."""
 
-    def __init__(self, plan: Plan, folder: Path, blocks: Blocks) -> None:
+    def __init__(self, plan: Plan, folder: Path, blocks: Levels) -> None:
         self._plan, self._folder, self._blocks = plan, folder, blocks
         self._layers: OrderedDict[tuple[int, int], Layer] = OrderedDict()
-        self._height, self._width = blocks.grid.rows.length, blocks.grid.columns.length
+        grid = blocks.blocks[0].grid
+        self._height, self._width = grid.rows.length, grid.columns.length
 
     def looked_at(self) -> int:
         """How many tiles of the scene held data."""
@@ -126,25 +128,36 @@ class Merger:
 
     def _regions(self, sentence: int) -> Iterator[Region]:
         for window in self.windows:
-            sums = np.zeros((window.height, window.width), np.uint32)
-            mask, is_final = np.zeros(sums.shape, bool), np.zeros(sums.shape, bool)
-            touching = self._blocks.touching(window)
-            for block in touching:
-                layer, whole = self._layer(block, sentence), self._blocks.window(block)
-                both = intersection(whole, window)
-                sums[relative(both, window)] += layer.sums[relative(both, whole)]
-                own = own_window(self._plan, self._blocks, block)
-                both = intersection(own, window)
-                if both.height and both.width:
-                    mask[relative(both, window)] = layer.mask[relative(both, own)]
-                    is_final[relative(both, window)] = True
-            np.copyto(mask, sums > self._plan.threshold * ONE, where=~is_final)
-            valid = self._valid(window, touching)
+            levels = [
+                self._level(window, [first + block for block in blocks.touching(window)], sentence)
+                for blocks, first in zip(self._blocks.blocks, self._blocks.firsts(), strict=True)
+            ]
+            sums = reduce(np.maximum, [sums for sums, _ in levels])
+            mask = reduce(np.logical_or, [mask for _, mask in levels])
+            valid = self._valid(window)
             yield Region(window, sums, mask if valid is None else mask & valid, valid)
 
-    def _valid(self, window: Window, touching: Sequence[int]) -> np.ndarray | None:
-        found: np.ndarray | None = None
+    def _level(self, window: Window, touching: Sequence[int], sentence: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the blocks of one scale say of a window: `Region.sums` and `Region.mask`."""
+        sums = np.zeros((window.height, window.width), np.uint32)
+        mask, is_final = np.zeros(sums.shape, bool), np.zeros(sums.shape, bool)
         for block in touching:
+            layer, whole = self._layer(block, sentence), self._blocks.window(block)
+            both = intersection(whole, window)
+            sums[relative(both, window)] += layer.sums[relative(both, whole)]
+            own = own_window(self._plan, self._blocks, block)
+            both = intersection(own, window)
+            if both.height and both.width:
+                mask[relative(both, window)] = layer.mask[relative(both, own)]
+                is_final[relative(both, window)] = True
+        np.copyto(mask, sums > self._plan.threshold * ONE, where=~is_final)
+        return sums, mask
+
+    def _valid(self, window: Window) -> np.ndarray | None:
+        """Which pixels hold data; none where a tile failed, at whatever scale."""
+        found: np.ndarray | None = None
+        levels = zip(self._blocks.blocks, self._blocks.firsts(), strict=True)
+        for block in (first + block for blocks, first in levels for block in blocks.touching(window)):
             with self._part(block) as part:
                 valid = part.valid()
             if valid is not None:
@@ -158,7 +171,7 @@ class Merger:
         if key not in self._layers:
             with self._part(block) as part:
                 self._layers[key] = part.layer(sentence)
-            while len(self._layers) > _KEPT:
+            while len(self._layers) > _KEPT * len(self._blocks.blocks):
                 self._layers.popitem(last=False)
         self._layers.move_to_end(key)
         return self._layers[key]

@@ -34,6 +34,7 @@ class Plan:
         threshold: probability above which a pixel is taken.
         tile: side of the tiles, or ``auto``.
         overlap: of the tiles, as a part of a tile.
+        scales: at which the scene is looked at (`rsvl.runtime.images.tiling.plan_scales`).
         batch: how many tiles the model is given at once; another number may round otherwise.
         reading: how the scene is to be read.
         area: where to look, in pixels; None for everywhere.
@@ -50,6 +51,7 @@ class Plan:
     threshold: float
     tile: Tile = "auto"
     overlap: float = 0.25
+    scales: tuple[float, ...] = (1.0,)
     batch: int = 1
     reading: ReadOptions = field(default_factory=ReadOptions)
     area: Area | None = None
@@ -73,6 +75,7 @@ class Plan:
             "threshold": self.threshold,
             "tile": self.tile,
             "overlap": self.overlap,
+            "scales": self.scales,
             "batch": self.batch,
             "reading": asdict(self.reading),
             "area": self.area,

@@ -17,9 +17,9 @@ from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.geotiff import RasterWriter, open_writer
 from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.results.objects import ObjectFilter
+from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.scene_masks import SceneMask
-from rsvl.runtime.scenes.blocks import Blocks
+from rsvl.runtime.scenes.blocks import Levels
 from rsvl.runtime.scenes.merge import Merger
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.scenes.work import BlockWorker, Located, do_here, do_in_processes, part_path
@@ -54,6 +54,7 @@ def run_scene(
     keep: ObjectFilter | None = None,
     workers: int = 1,
     progress: Progress = silent,
+    keep_parts: bool = False,
 ) -> list[SceneMask]:
     """Does what is missing of a scene and puts its results together.
 
@@ -68,6 +69,7 @@ def run_scene(
         keep: which objects the results give; None drops those smaller than `Segmenter.cell_area`.
         workers: processes that do blocks; 1 does them here.
         progress: called after every block and every window that is put together.
+        keep_parts: whether the parts stay, for a caller who removes them when all other results are there, too.
 
     Returns:
         One result per sentence; the masks' pixels are in the file.
@@ -81,9 +83,11 @@ def run_scene(
             if path is not None:
                 sweep(path)
         blocks = _do_missing(plan, folder, runner, scene, workers, progress)
-        keep = keep or ObjectFilter(min_area=runner.cell_area(blocks.grid))
-        found = _merged(plan, folder, blocks, scene, files, keep, progress)
-    shutil.rmtree(files.folder, ignore_errors=True)
+        grids = [each.grid for each in blocks.blocks]
+        keep = keep or ObjectFilter(min_area=runner.cell_area(grids))
+        found = _merged(plan, folder, blocks, scene, files, keep, runner.judge(grids), progress)
+    if not keep_parts:
+        shutil.rmtree(files.folder, ignore_errors=True)
     return found
 
 
@@ -95,6 +99,7 @@ def ground_scene(
     limit: int | None = None,
     workers: int = 1,
     progress: Progress = silent,
+    keep_parts: bool = False,
 ) -> list[Grounding]:
     """The same for boxes: see `run_scene`; boxes of all tiles are merged as `Grounder.ground` does.
 
@@ -106,6 +111,7 @@ def ground_scene(
         limit: the most boxes that a sentence gives.
         workers: as for `run_scene`.
         progress: called after every block.
+        keep_parts: as for `run_scene`.
 
     Raises:
         OutputError: as for `run_scene`.
@@ -113,17 +119,18 @@ def ground_scene(
     """
     with _folder(plan, folder) as place:
         blocks = _do_missing(plan, place, runner, scene, workers, progress)
-        merger, tiled = Merger(plan, place, blocks), len(blocks.grid) > 1
+        merger, tiled = Merger(plan, place, blocks), sum(len(each.grid) for each in blocks.blocks) > 1
         _tell_void_and_skipped(merger, scene)
         found = [
             runner.merged(text, merger.rows(index), plan.threshold, limit, tiled, scene)
             for index, text in enumerate(plan.sentences)
         ]
-    shutil.rmtree(folder, ignore_errors=True)
+    if not keep_parts:
+        shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
-def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Blocks:
+def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Levels:
     """Does the blocks whose parts are not there, and returns all."""
     worker = BlockWorker(plan, folder, runner, scene)
     missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
@@ -136,7 +143,14 @@ def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers
 
 
 def _merged(
-    plan: Plan, folder: Path, blocks: Blocks, scene: Scene, files: SceneFiles, keep: ObjectFilter, progress: Progress
+    plan: Plan,
+    folder: Path,
+    blocks: Levels,
+    scene: Scene,
+    files: SceneFiles,
+    keep: ObjectFilter,
+    judge: Judge | None,
+    progress: Progress,
 ) -> list[SceneMask]:
     merger, size = Merger(plan, folder, blocks), (scene.height, scene.width)
     _tell_void_and_skipped(merger, scene)
@@ -161,6 +175,7 @@ def _merged(
                     oriented_box=whole.oriented_box,
                     georeference=scene.georeference,
                     scene=scene,
+                    judge=judge,
                 )
             )
     return results

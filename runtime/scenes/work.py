@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -23,7 +22,8 @@ from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
-from rsvl.runtime.scenes.blocks import Blocks, relative
+from rsvl.runtime.processes import end_with_parent
+from rsvl.runtime.scenes.blocks import Blocks, Levels, relative
 from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.tasks.grounding import Grounder
@@ -98,7 +98,7 @@ class BlockWorker:
         return self.blocks.tile_count(pixels.block)
 
     def _do_masks(self, pixels: Pixels, runner: Segmenter) -> None:
-        window = self.blocks.window(pixels.block)
+        window, grid = self.blocks.window(pixels.block), self.blocks.find(pixels.block)[0].grid
         sums = np.zeros((len(self._encoded), window.height, window.width), np.float32)
         valid, tried = pixels.valid, _Tried(pixels)
 
@@ -111,7 +111,7 @@ class BlockWorker:
                 valid = np.ones((window.height, window.width), bool) if valid is None else valid.copy()
                 valid[inside] = False
                 continue
-            weight = self.blocks.grid.weight(view.row, view.column)
+            weight = grid.weight(view.row, view.column)
             for total, probability in zip(sums, seen, strict=True):
                 total[inside] += probability * weight
         path, own = part_path(self._folder, pixels.block), own_window(self._plan, self.blocks, pixels.block)
@@ -155,8 +155,9 @@ class BlockWorker:
         """A block's tiles, each read alone, and why some of them cannot be."""
         shape, lost = (window.height, window.width), dict[tuple[int, int], RsvlError]()
         rgb, valid = np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
-        for place in self.blocks.tiles(block):
-            tile = self.blocks.grid.window(*place)
+        blocks, number = self.blocks.find(block)
+        for place in blocks.tiles(number):
+            tile = blocks.grid.window(*place)
             inside = relative(tile, window)
             try:
                 shown, is_valid = self._read(tile)
@@ -168,8 +169,9 @@ class BlockWorker:
         return rgb, valid, lost
 
     def _views(self, pixels: Pixels, window: Window) -> Iterator[TileView]:
-        for row, column in self.blocks.tiles(pixels.block):
-            tile = self.blocks.grid.window(row, column)
+        blocks, number = self.blocks.find(pixels.block)
+        for row, column in blocks.tiles(number):
+            tile = blocks.grid.window(row, column)
             inside, inner = relative(tile, window), Window(0, 0, tile.height, tile.width)
             valid = None if pixels.valid is None else pixels.valid[inside]
             if pixels.rgb is None or (valid is not None and not valid.any()):
@@ -246,13 +248,13 @@ def open_planned(plan: Plan, runner: Located) -> Scene:
     return scene if plan.area is None else AreaScene(scene, plan.area)
 
 
-def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Blocks:
+def blocks_of(plan: Plan, scene: Scene, runner: Located) -> Levels:
     """A plan's blocks."""
-    grid = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap)
-    return Blocks.over(grid, len(plan.sentences), plan.block_pixels)
+    grids = plan_scene(scene, runner.image_for(plan.sensor), plan.tile, plan.overlap, plan.scales)
+    return Levels(tuple(Blocks.over(grid, len(plan.sentences), plan.block_pixels) for grid in grids))
 
 
-def own_window(plan: Plan, blocks: Blocks, block: int) -> Window:
+def own_window(plan: Plan, blocks: Blocks | Levels, block: int) -> Window:
     """The window of a block's part in which only its mask is kept: none where every probability is wanted."""
     return _NOTHING if plan.probability else blocks.own(block)
 
@@ -299,16 +301,9 @@ _workers: list[BlockWorker] = []
 def _start(plan: Plan, folder: Path) -> None:
     """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     _workers.append(BlockWorker(plan, folder))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do(block: int) -> int:

@@ -23,7 +23,7 @@ from rsvl.runtime.tasks.agreement import Coverage, Measure, differing
 from rsvl.runtime.tasks.choices import compare_choices, cover_choices, lead
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.query import Query
-from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.runner import TILE_FORMS, Runner
 from rsvl.runtime.tasks.tiles import plan_scene, tiles_of
 
 LOGITS = "logits"
@@ -42,7 +42,7 @@ class Classifier(Runner):
     """
 
     gives = (LOGITS,)
-    options = frozenset({"limit", "tile"})
+    options = frozenset({"limit", "tile", *TILE_FORMS})
     purpose = "gives scene classes"
 
     def __init__(self, bundle: Bundle, provider: str | None = None, threads: int | None = None) -> None:
@@ -130,7 +130,7 @@ class Classifier(Runner):
         """
         spec = self.image_for(sensor)
         scene = open_scene(image, spec, ReadOptions(sensor=sensor))
-        grid = plan_scene(scene, spec, tile, overlap=0)
+        (grid,) = plan_scene(scene, spec, tile, overlap=0)
         try:
             found = list(self._of_tiles(scene, grid, spec, tile, limit or 1, progress))
         finally:
@@ -146,7 +146,7 @@ class Classifier(Runner):
         readings = () if reading is None else (reading,)
         for view in tiles_of(scene, grid, spec, tile, progress):
             if view.pixels is not None:
-                yield Classification(self._probabilities(view.pixels, spec), readings, limit, view.window)
+                yield Classification(self._probabilities(view.pixels, spec), readings, limit, view.window, scene)
 
     def _probabilities(self, pixels: np.ndarray, spec: ImageSpec) -> dict[str, float]:
         """Each class's probability, the likeliest first."""

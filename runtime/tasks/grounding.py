@@ -8,6 +8,7 @@ one's. All other candidates count by the IoU with what stands for them in the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
@@ -64,6 +65,7 @@ class Options(TypedDict, total=False):
     limit: int | None
     tile: Tile
     overlap: float
+    scales: Sequence[float]
     batch: int | None
     progress: Progress
 
@@ -78,6 +80,8 @@ class Grounder(Runner):
             "limit",
             "tile",
             "overlap",
+            "scales",
+            "gsd",
             "batch",
             "geojson",
             "projected",
@@ -94,7 +98,7 @@ class Grounder(Runner):
         sensor, _ = query.only_image
         sentences, scene = query.sentences, query.open(sensor, self.image_for(sensor))
         options: Options = {"sensor": sensor, "limit": query.limit, "tile": query.tile, "progress": query.progress}
-        options |= {"overlap": query.overlap, "batch": query.batch}
+        options |= {"overlap": query.overlap, "scales": query.scales, "batch": query.batch}
         return self.ground(scene, sentences, query.threshold, **options)
 
     @overload
@@ -119,6 +123,7 @@ class Grounder(Runner):
         limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
         batch: int | None = None,
         progress: Progress = silent,
     ) -> Grounding | list[Grounding]:
@@ -136,6 +141,8 @@ class Grounder(Runner):
                 the others.
             tile: see `rsvl.runtime.images.tiling.plan_tiles`.
             overlap: see there; larger than the largest object is best.
+            scales: at which the scene is looked at, see `rsvl.runtime.images.tiling.plan_scales`; the boxes of all are
+                merged as those of tiles are.
             batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
             progress: called after every tile.
 
@@ -154,7 +161,9 @@ class Grounder(Runner):
         spec, threshold = self.image_for(sensor), self.spec.threshold if threshold is None else threshold
         check_range("threshold", threshold, 0, 1)
         candidates = self._refined(spec)
-        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, batch, progress, candidates)
+        return self._search(
+            image, texts, threshold, spec, sensor, limit, tile, overlap, scales, batch, progress, candidates
+        )
 
     @overload
     def match(  # type: ignore[overload-overlap]
@@ -174,6 +183,7 @@ class Grounder(Runner):
         limit: int | None = None,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
         batch: int | None = None,
         progress: Progress = silent,
     ) -> Grounding | list[Grounding]:
@@ -187,6 +197,7 @@ class Grounder(Runner):
             limit: as for `ground`.
             tile: as for `ground`.
             overlap: as for `ground`.
+            scales: as for `ground`.
             batch: as for `ground`.
             progress: as for `ground`.
 
@@ -215,7 +226,9 @@ class Grounder(Runner):
             shown = zip(to_numpy(features[REGIONS]), to_numpy(features[REGION_BOXES]), strict=True)
             return [[(boxes, column.astype(np.float64)) for column in (regions @ wanted).T] for regions, boxes in shown]
 
-        return self._search(image, texts, threshold, spec, sensor, limit, tile, overlap, batch, progress, candidates)
+        return self._search(
+            image, texts, threshold, spec, sensor, limit, tile, overlap, scales, batch, progress, candidates
+        )
 
     def _search(
         self,
@@ -227,6 +240,7 @@ class Grounder(Runner):
         limit: int | None,
         tile: Tile,
         overlap: float,
+        scales: Sequence[float],
         batch: int | None,
         progress: Progress,
         candidates: TilesFn,
@@ -239,15 +253,16 @@ class Grounder(Runner):
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_scene(scene, spec, tile, overlap)
+            grids = plan_scene(scene, spec, tile, overlap, scales)
+            views = chain.from_iterable(tiles_of(scene, grid, spec, tile, progress) for grid in grids)
             found: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in sentences]
-            for some in batches(tiles_of(scene, grid, spec, tile, progress), size):
+            for some in batches(views, size):
                 for seen in _rows(some, encoded, candidates, threshold, scene, spec):
                     for kept, rows in zip(found, seen, strict=True):
                         kept.append(rows)
         finally:
             scene.close()
-        tiled = len(grid) > 1
+        tiled = sum(map(len, grids)) > 1
         results = [
             self.merged(text, np.concatenate(kept), threshold, limit, tiled, scene)
             for text, kept in zip(sentences, found, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rsvl.runtime.images.tiling import Window
@@ -14,13 +16,14 @@ class MaskAccumulator:
     Attributes:
         mask: bool [H, W], valid in the rows that are final.
         probability: float32 [H, W] in the rows that are final, None unless kept.
+        threshold: above which a probability is inside.
         inside: of the rows that are final, the probabilities of the mask's pixels, as `Segmentation.inside`, in pieces.
     """
 
     def __init__(self, height: int, width: int, threshold: float, keep_probability: bool) -> None:
         self.mask = np.zeros((height, width), bool)
         self.probability = np.zeros((height, width), np.float32) if keep_probability else None
-        self._threshold = threshold
+        self.threshold = threshold
         self._final_rows = 0
         self._open = np.zeros((0, width), np.float32)  # sums for the rows that follow the final ones
         self._inside_sum, self._inside_count = 0.0, 0
@@ -45,7 +48,7 @@ class MaskAccumulator:
             return
         self._grow(count)
         final, rows = self._open[:count], slice(self._final_rows, row)
-        np.greater(final, self._threshold, out=self.mask[rows])
+        np.greater(final, self.threshold, out=self.mask[rows])
         inside = final[self.mask[rows]]
         self._inside_sum += float(inside.sum(dtype=np.float64))
         self._inside_count += inside.size
@@ -63,3 +66,20 @@ class MaskAccumulator:
         missing = rows - len(self._open)
         if missing > 0:
             self._open = np.concatenate([self._open, np.zeros((missing, self.mask.shape[1]), np.float32)])
+
+
+def largest(scales: Sequence[MaskAccumulator], keep_probability: bool) -> MaskAccumulator:
+    """One mask of those of several scales, by the largest probability of each pixel.
+
+    Args:
+        scales: accumulators whose rows are all final, with their probabilities where there are several.
+        keep_probability: whether the result has the probability.
+    """
+    if len(scales) == 1:
+        return scales[0]
+    whole = np.maximum.reduce([each.probability for each in scales if each.probability is not None])
+    height, width = whole.shape
+    found = MaskAccumulator(height, width, scales[0].threshold, keep_probability)
+    found.add(Window(0, 0, height, width), whole, np.ones((1, 1), np.float32))
+    found.finalize_rows(height)
+    return found

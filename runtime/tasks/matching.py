@@ -13,15 +13,18 @@ import numpy as np
 from rsvl.runtime.backends.session import to_numpy
 from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.reading import read_image
-from rsvl.runtime.images.scene import ImageSource, open_scene
+from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
+from rsvl.runtime.images.tiling import Tile, Window
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.classification import Classification
 from rsvl.runtime.results.matching import Match
 from rsvl.runtime.tasks.agreement import Measure, allowed, cosine_measure
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.prompts import TEMPLATE
 from rsvl.runtime.tasks.query import Query
-from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.runner import TILE_FORMS, Runner
+from rsvl.runtime.tasks.tiles import plan_scene, tiles_of
 
 SIMILARITY = "similarity"
 MAX_DIFFERENCE = {"fp32": 0.05, "fp16": 0.5, "bf16": 1.0, "int8": 2.0}
@@ -33,13 +36,16 @@ class Matcher(Runner):
     """A loaded dual encoder of images and texts. It keeps the last image's features and those of the last 256 texts."""
 
     gives = (SIMILARITY, IMAGE_EMBEDDING, TEXT_EMBEDDING)
-    options = frozenset()
+    options = frozenset({"tile", *TILE_FORMS})
     purpose = "compares images with sentences"
 
     def ask(self, query: Query) -> list[Classification]:
-        """See `Runner.ask`; one classification among all labels."""
+        """See `Runner.ask`; one classification among all labels, or one for each tile where a tile is asked for."""
         sensor, _ = query.only_image
-        return [self.classify(query.open(sensor, self.image_for(sensor)), query.sentences)]
+        scene, labels = query.open(sensor, self.image_for(sensor)), query.sentences
+        if isinstance(query.tile, int):
+            return self.classify_tiles(scene, labels, query.tile, progress=query.progress)
+        return [self.classify(scene, labels)]
 
     def classify(
         self, image: ImageSource, labels: Sequence[str], template: str | Sequence[str] = TEMPLATE
@@ -63,17 +69,65 @@ class Matcher(Runner):
             >>> {label: round(probability, 3) for label, probability in found.probabilities.items()}
             {'red': 0.5, 'blue': 0.5, 'green': 0.0}
         """
+        texts = self._embed_checked(labels, template)
+        scene = open_scene(image, self.spec.image)
+        return self._classified(scene, labels, self.embed_images([scene]), texts)
+
+    def classify_tiles(
+        self,
+        image: ImageSource,
+        labels: Sequence[str],
+        tile: Tile,
+        template: str | Sequence[str] = TEMPLATE,
+        progress: Progress = silent,
+    ) -> list[Classification]:
+        """Says which label each tile of a scene fits, row by row; tiles without data are left out.
+
+        Args:
+            image: see `classify`.
+            labels: see there.
+            tile: see `rsvl.runtime.images.tiling.plan_tiles`; tiles overlap where the scene is no multiple of them.
+            template: see `classify`.
+            progress: called after every tile.
+
+        Raises:
+            InputError: as `classify`.
+            UsageError: as `classify`; or a tile out of range.
+
+        Examples:
+            >>> matcher = Matcher.open("matcher.bundle")
+            >>> found = matcher.classify_tiles("squares.png", ["red", "blue"], tile=16)
+            >>> [each.label for each in found], found[3].window.corners
+            (['red', 'red', 'red', 'blue'], (16, 16, 32, 32))
+        """
+        texts, scene = self._embed_checked(labels, template), open_scene(image, self.spec.image)
+        (grid,) = plan_scene(scene, self.spec.image, tile, overlap=0)
+        try:
+            return [
+                self._classified(scene, labels, self.embed_images([view.pixels]), texts, view.window)
+                for view in tiles_of(scene, grid, self.spec.image, tile, progress)
+                if view.pixels is not None
+            ]
+        finally:
+            scene.close()
+
+    def _embed_checked(self, labels: Sequence[str], template: str | Sequence[str]) -> np.ndarray:
         if not labels or len(set(labels)) != len(labels):
             raise UsageError("labels must be given, each of them once")
         if any(not label.strip() for label in labels):
             raise InputError("a label is empty: name each class")
-        texts = self.embed_labels(labels, template)
-        scene = open_scene(image, self.spec.image)
-        probabilities = softmax(self._similarity(self.embed_images([scene]), texts)[0])
+        return self.embed_labels(labels, template)
+
+    def _classified(
+        self, scene: Scene, labels: Sequence[str], image: np.ndarray, texts: np.ndarray, window: Window | None = None
+    ) -> Classification:
+        """The labels by their similarity to an image embedding [1, E]: a scene's, or that of a window of it."""
+        probabilities = softmax(self._similarity(image, texts)[0])
         order = np.argsort(-probabilities, kind="stable")
         reading = getattr(scene, "reading", None)
         found = {labels[index]: float(probabilities[index]) for index in order}
-        return Classification(found, () if reading is None else (reading,))
+        limit = None if window is None else 1
+        return Classification(found, () if reading is None else (reading,), limit, window, window and scene)
 
     def retrieve(self, images: Sequence[ImageSource] | np.ndarray, text: str, limit: int | None = None) -> list[Match]:
         """Orders images by how well they fit a text.

@@ -25,6 +25,7 @@ class Query:
         threshold: probability above which a pixel or box counts, 0…1; None takes the model's own.
         tile: see `rsvl.runtime.images.tiling.plan_tiles`.
         overlap: see there.
+        scales: at which a scene is looked at (`rsvl.runtime.images.tiling.plan_scales`).
         batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
         progress: called after every tile.
         reading: how the images are to be read, by sensor, where the usual guesses do not fit.
@@ -43,6 +44,7 @@ class Query:
     keep: ObjectFilter | None = None
     overlap: float = 0.25
     batch: int | None = None
+    scales: Sequence[float] = (1.0,)
 
     @property
     def sentences(self) -> list[str]:

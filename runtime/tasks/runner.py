@@ -21,6 +21,8 @@ from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.tokenizer import Tokenizer
 
 Task = TypeVar("Task", bound="Runner")
+TILE_FORMS = ("geotiff", "geojson", "projected", "gpkg", "geoparquet")
+"""Options of a task that can say what each tile of a scene shows: what is written of these tiles."""
 _GPU_BATCH = 8
 """The largest batch that engines are built for unless they are told otherwise."""
 _WORDS_NAMED, _WORDS_TOLD = 8, 100
@@ -36,6 +38,7 @@ class Runner(ABC):
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
+        precision: what it computes in: the bundle's, or ``bf16``.
         bundle: the opened bundle.
     """
 
@@ -50,6 +53,7 @@ class Runner(ABC):
         self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
+        self.precision = self._session.precision
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
         self._told: set[str] = set()
@@ -72,6 +76,11 @@ class Runner(ABC):
         for name in cls.gives:
             if name not in outputs:
                 raise BundleError(f"{bundle.source}: its graphs give no {name}, as {model.task} must: export again")
+
+    @property
+    def session(self) -> Session:
+        """The bundle's graphs, loaded."""
+        return self._session
 
     @property
     def spec(self) -> ModelSpec:
@@ -148,12 +157,17 @@ class Runner(ABC):
         """Warns of the words that the model's tokenizer does not know, of each once as long as the bundle is loaded."""
         if self._tokenizer is None or len(self._told) > _WORDS_TOLD:
             return
-        words = dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text))
-        new = [word for word in words if word not in self._told]
+        new = [word for word in self.unknown_words(texts) if word not in self._told]
         self._told.update(new)
         if new:
             more = f" and {len(new) - _WORDS_NAMED} more" if len(new) > _WORDS_NAMED else ""
             warnings.warn(f"the model does not know the words {', '.join(new[:_WORDS_NAMED])}{more}", stacklevel=3)
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """The words that the model's tokenizer does not know, each once."""
+        if self._tokenizer is None:
+            return []
+        return list(dict.fromkeys(word for text in texts for word in self._tokenizer.unknown(text)))
 
     def encode_sentences(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Features of sentences, as the tasks' own `look` takes them.

@@ -25,11 +25,11 @@ from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
-from rsvl.runtime.results.objects import ObjectFilter
+from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.segmentation import Segmentation
 from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
 from rsvl.runtime.tasks.features import repeated
-from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator
+from rsvl.runtime.tasks.mask_accumulator import MaskAccumulator, largest
 from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.runner import Runner
 from rsvl.runtime.tasks.tiles import TileView, batches, plan_scene, tiles_of
@@ -47,6 +47,7 @@ class Options(TypedDict, total=False):
 
     tile: Tile
     overlap: float
+    scales: Sequence[float]
     keep_probability: bool | None
     keep: ObjectFilter | None
     batch: int | None
@@ -59,7 +60,21 @@ class Segmenter(Runner):
     gives = (MASK,)
     options = frozenset(
         (
-            *("threshold", "tile", "overlap", "batch", "limit", "min-score", "min-area", "simplify", "aoi", "workers"),
+            *(
+                "threshold",
+                "tile",
+                "overlap",
+                "scales",
+                "gsd",
+                "batch",
+                "limit",
+                "min-score",
+                "min-area",
+                "presence",
+                "simplify",
+                "aoi",
+                "workers",
+            ),
             *("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask", "probability"),
         )
     )
@@ -72,6 +87,7 @@ class Segmenter(Runner):
         options: Options = {
             "tile": query.tile,
             "overlap": query.overlap,
+            "scales": query.scales,
             "batch": query.batch,
             "progress": query.progress,
             "keep": query.keep,
@@ -101,6 +117,7 @@ class Segmenter(Runner):
         *,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
         keep_probability: bool | None = None,
         keep: ObjectFilter | None = None,
         batch: int | None = None,
@@ -119,6 +136,8 @@ class Segmenter(Runner):
             tile: "whole" resizes the image to the model's size; a number cuts it into tiles of that many pixels; "auto"
                 cuts a scene larger than the images that the model has learned from into tiles of their size.
             overlap: the minimum overlap of neighbouring tiles, as a fraction of the tile, 0 to 0.5.
+            scales: at which the scene is looked at; at 0.5 a tile covers twice as much and is shown as small, so that
+                objects are found that are larger than a tile. A pixel's probability is the largest of all scales.
             keep_probability: whether results carry the probability map; None keeps it except for tiled scenes.
             keep: which of the masks' objects the results give; None drops those smaller than `cell_area`.
             batch: how many tiles the model is given at once; None takes `Runner.usual_batch`.
@@ -147,11 +166,14 @@ class Segmenter(Runner):
         try:
             self.tell_unknown_words(sentences)
             encoded = self._features.encode_sentences(sentences)
-            grid = plan_scene(scene, self.spec.image, tile, overlap)
-            keep_all = len(grid) == 1 if keep_probability is None else keep_probability
-            accumulators = [MaskAccumulator(scene.height, scene.width, limit, keep_all) for _ in sentences]
-            tiles = tiles_of(scene, grid, self.spec.image, tile, progress)
-            self._run_tiles(accumulators, grid, tiles, encoded, self.checked_batch(batch))
+            grids = plan_scene(scene, self.spec.image, tile, overlap, scales)
+            keep_all = len(grids[0]) == 1 if keep_probability is None else keep_probability
+            found_at = []
+            for grid in grids:
+                found_at.append([MaskAccumulator(*grid.size, limit, keep_all or len(grids) > 1) for _ in sentences])
+                tiles = tiles_of(scene, grid, self.spec.image, tile, progress)
+                self._run_tiles(found_at[-1], grid, tiles, encoded, self.checked_batch(batch))
+            accumulators = [largest(each, keep_all) for each in zip(*found_at, strict=True)]
         finally:
             scene.close()
         found = [
@@ -164,16 +186,30 @@ class Segmenter(Runner):
                 scene.georeference,
                 scene,
                 np.concatenate(each.inside),
-                keep or ObjectFilter(min_area=self.cell_area(grid)),
+                keep or ObjectFilter(min_area=self.cell_area(grids)),
+                self.judge(grids),
             )
             for text, each in zip(sentences, accumulators, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
 
-    def cell_area(self, grid: Grid) -> float:
-        """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell."""
+    def judge(self, grids: Sequence[Grid]) -> Judge | None:
+        """What says whether an object is what the sentence names; None where the bundle was not calibrated.
+
+        Args:
+            grids: as for `cell_area`.
+        """
+        presence = self.manifest.presence
+        return None if presence is None else Judge(presence, self.cell_area(grids))
+
+    def cell_area(self, grids: Sequence[Grid]) -> float:
+        """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell.
+
+        Args:
+            grids: the scene's tiles at each scale, of which the smallest count.
+        """
         sides = self.spec.final_outputs[MASK].shape[-2:]
-        tile = grid.rows.extent, grid.columns.extent
+        tile = min((grid.rows.extent, grid.columns.extent) for grid in grids)
         return math.prod(
             max(1.0, length / side) if isinstance(side, int) else 1.0 for length, side in zip(tile, sides, strict=True)
         )

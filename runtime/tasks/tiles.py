@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene
-from rsvl.runtime.images.tiling import Grid, Tile, Window, plan_tiles, told_of_resolution
+from rsvl.runtime.images.tiling import SMALLEST_TILE, Grid, Tile, Window, plan_scales, told_of_resolution
 from rsvl.runtime.manifest import ImageSpec
 from rsvl.runtime.progress import Progress
 
@@ -35,13 +37,41 @@ class TileView(NamedTuple):
     valid: np.ndarray | None
 
 
-def plan_scene(scene: Scene, spec: ImageSpec, tile: Tile, overlap: float) -> Grid:
-    """The tiles of a scene (`rsvl.runtime.images.tiling.plan_tiles`); a resolution far from the model's is told."""
+def plan_scene(
+    scene: Scene, spec: ImageSpec, tile: Tile, overlap: float, scales: Sequence[float] = (1.0,)
+) -> tuple[Grid, ...]:
+    """The tiles of a scene (`rsvl.runtime.images.tiling.plan_scales`); a resolution far from the model's is told."""
     reading = getattr(scene, "reading", None)
     resolution = reading.resolution if reading is not None else None
     if reading is not None and (told := told_of_resolution(spec, resolution)) and told not in reading.notes:
         reading.add(told)
-    return plan_tiles(scene.height, scene.width, spec, tile, overlap, resolution)
+    return plan_scales(scene.height, scene.width, spec, tile, overlap, resolution, scales)
+
+
+def scales_of_resolutions(scene: Scene, spec: ImageSpec, resolutions: Sequence[float]) -> tuple[int, tuple[float, ...]]:
+    """The tile and the scales at which a scene is shown as if it had been taken at some ground resolutions.
+
+    Args:
+        scene: the scene.
+        spec: the model's image input.
+        resolutions: metres per pixel.
+
+    Returns:
+        The tile's side in pixels of the scene, and scales to be taken with it.
+
+    Raises:
+        InputError: the scene's own resolution is not known.
+        UsageError: a resolution that is no length.
+    """
+    place = scene.georeference
+    own = None if place is None else place.resolution(scene.height, scene.width)
+    if own is None:
+        raise InputError("the image's resolution is not known: give scales instead of ground resolutions")
+    if not resolutions or any(not 0 < each < math.inf for each in resolutions):
+        raise UsageError(f"ground resolutions are metres per pixel, not {list(resolutions)}")
+    side = spec.trained_side or spec.size
+    tile = max(SMALLEST_TILE, round(side * resolutions[0] / own))
+    return tile, tuple(tile * own / (side * each) for each in resolutions)
 
 
 def tiles_of(scene: Scene, grid: Grid, spec: ImageSpec, tile: Tile, progress: Progress) -> Iterator[TileView]:

@@ -6,6 +6,7 @@ Two outputs agree by the answer and by the probabilities of all (`rsvl.runtime.t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -15,13 +16,16 @@ from rsvl.runtime.images.georeference import overlap
 from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.images.scene import ImageSource, Scene, open_scene
+from rsvl.runtime.images.tiling import Tile
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.vqa import Answer
 from rsvl.runtime.tasks.agreement import Coverage, Measure, differing
 from rsvl.runtime.tasks.choices import compare_choices, cover_choices, lead
 from rsvl.runtime.tasks.probabilities import softmax
 from rsvl.runtime.tasks.query import Query
-from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tasks.runner import TILE_FORMS, Runner
+from rsvl.runtime.tasks.tiles import plan_scene
 
 ANSWER = "answer_logits"
 
@@ -37,14 +41,17 @@ class Answerer(Runner):
     """A loaded question answerer. It keeps the last images' features, so that asking again about them is quick."""
 
     gives = (ANSWER,)
-    options = frozenset()
+    options = frozenset({"tile", *TILE_FORMS})
     purpose = "answers questions"
 
     def ask(self, query: Query) -> list[Answer]:
-        """See `Runner.ask`; one answer per question."""
+        """See `Runner.ask`; one answer per question, or one for each tile where a tile is asked for."""
         questions = query.sentences
         scenes = {sensor: query.open(sensor, self.image_for(sensor)) for sensor in query.images}
-        return self.answer(questions, scenes.get("optical"), scenes.get("sar"))
+        optical, sar = scenes.get("optical"), scenes.get("sar")
+        if isinstance(query.tile, int):
+            return self.answer_tiles(questions, optical, sar, query.tile, query.progress)
+        return self.answer(questions, optical, sar)
 
     @overload
     def answer(self, questions: str, optical: ImageSource | None = ..., sar: ImageSource | None = ...) -> Answer: ...  # type: ignore[overload-overlap]
@@ -85,7 +92,64 @@ class Answerer(Runner):
             'bright'
         """
         asked = [questions] if isinstance(questions, str) else list(questions)
-        if not asked:
+        scenes = self._opened(asked, optical, sar)
+        given = {sensor: read_image(scene) for sensor, scene in scenes.items()}
+        answers = self._answers(asked, given, scenes)
+        return answers[0] if isinstance(questions, str) else answers
+
+    def answer_tiles(
+        self,
+        questions: Sequence[str],
+        optical: ImageSource | None = None,
+        sar: ImageSource | None = None,
+        tile: Tile = "auto",
+        progress: Progress = silent,
+    ) -> list[Answer]:
+        """Answers questions about each tile of a scene: all tiles row by row for the first question, then the next.
+
+        Args:
+            questions: what is asked.
+            optical: see `answer`.
+            sar: see there.
+            tile: see `rsvl.runtime.images.tiling.plan_tiles`; tiles overlap where the scene is no multiple of them.
+            progress: called after every tile.
+
+        Returns:
+            Answers with their `Answer.window`; none of tiles without data.
+
+        Raises:
+            InputError: as `answer`.
+            UsageError: as `answer`; or a tile out of range.
+
+        Examples:
+            >>> answerer = Answerer.open("vqa.bundle")
+            >>> found = answerer.answer_tiles(["the red square"], optical="squares.png", tile=16)
+            >>> len(found), found[0].window.corners
+            (4, (0, 0, 16, 16))
+        """
+        scenes = self._opened(questions, optical, sar)
+        sensor, first = next(iter(scenes.items()))
+        (grid,) = plan_scene(first, self.image_for(sensor), tile, overlap=0)
+        by_question: list[list[Answer]] = [[] for _ in questions]
+        try:
+            for done, (row, column) in enumerate(grid, start=1):
+                window = grid.window(row, column)
+                valid = [scene.valid(window) for scene in scenes.values()]
+                if any(each is None or each.any() for each in valid):
+                    given = {sensor: scene.read(window) for sensor, scene in scenes.items()}
+                    for kept, answer in zip(by_question, self._answers(questions, given, scenes), strict=True):
+                        kept.append(replace(answer, window=window, scene=first))
+                progress(done, len(grid))
+        finally:
+            for scene in scenes.values():
+                scene.close()
+        return [answer for answers in by_question for answer in answers]
+
+    def _opened(
+        self, questions: Sequence[str], optical: ImageSource | None, sar: ImageSource | None
+    ) -> dict[str, Scene]:
+        """The scenes of a place by sensor, checked."""
+        if not questions:
             raise UsageError("no question: say what to answer")
         pictures = zip(ORDER, (optical, sar), strict=True)
         scenes = {
@@ -94,7 +158,12 @@ class Answerer(Runner):
             if image is not None
         }
         self._check(scenes)
-        given = {sensor: read_image(scene) for sensor, scene in scenes.items()}
+        return scenes
+
+    def _answers(
+        self, asked: Sequence[str], given: Mapping[str, np.ndarray], scenes: Mapping[str, Scene]
+    ) -> list[Answer]:
+        """Each question's answer from the pixels that there are of each sensor."""
         features: dict[str, Any] = {}
         for image in self.spec.images:
             sensor = next((sensor for sensor in image.sensors if sensor in given), None)
@@ -103,8 +172,7 @@ class Answerer(Runner):
             features[SENSORS] = np.array([[float(sensor in given) for sensor in ORDER]], np.float32)
         encoded = self._features.encode_sentences(asked)
         logits = [self._features.run_head({**features, **each}, ANSWER)[0][0] for each in encoded]
-        answers = [self._answer(text, row, scenes) for text, row in zip(asked, logits, strict=True)]
-        return answers[0] if isinstance(questions, str) else answers
+        return [self._answer(text, row, scenes) for text, row in zip(asked, logits, strict=True)]
 
     def _check(self, given: Mapping[str, Scene]) -> None:
         if not given:

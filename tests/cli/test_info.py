@@ -13,7 +13,7 @@ import pytest
 from rsvl.runtime.backends.tensorrt.keys import Builder, EngineKey, source_hash
 from rsvl.runtime.backends.tensorrt.store import EngineStore
 from rsvl.runtime.bundle import Bundle
-from rsvl.runtime.manifest import CLASSIFICATION, VQA, Manifest
+from rsvl.runtime.manifest import CLASSIFICATION, VQA, GraphVariant, Manifest
 from tests.support.outcome import Rsvl
 from tests.support.toy_bundle import SIZE, write_bundle, write_manifest
 from tests.support.toy_tasks import write_task_bundle
@@ -81,6 +81,21 @@ def test_bundle_is_described_for_programs(rsvl: Rsvl, own: Path) -> None:
     assert found["metrics"] == {"mIoU": 0.675} and found["source"]["weights"] == "best.safetensors"
     (engine,) = found["engines"]
     assert (engine["graph"], engine["bytes"], engine["profile"]["tokens"]) == ("text", 9, [[1, 8], [1, 8], [4, 8]])
+
+
+def test_variants_are_listed_with_their_sizes(rsvl: Rsvl, own: Path) -> None:
+    manifest = Manifest.from_json((own / "manifest.json").read_text())
+    shutil.copy(own / "head.onnx", own / "head.openvino.onnx")
+    *others, head = manifest.model.graphs
+    head = replace(head, variants=(GraphVariant("openvino", "head.openvino.onnx"),))
+    write_manifest(own, replace(manifest, model=replace(manifest.model, graphs=(*others, head))))
+    found = rsvl("info", own, "--json").json
+    assert [graph["variants"] for graph in found["model"]["graphs"]] == [
+        [],
+        [],
+        [{"backend": "openvino", "file": "head.openvino.onnx"}],
+    ]
+    assert "openvino 0.00" in " ".join(rsvl("info", own).out.split())
 
 
 def test_packed_bundle_is_described_alike(rsvl: Rsvl, bundle: Path, tmp_path: Path) -> None:

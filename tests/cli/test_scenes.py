@@ -91,6 +91,10 @@ def test_objects_that_are_asked_for_are_given(
         (("--probability", "--mask"), "--probability needs rasterio"),
         (("--simplify", "-1"), "--simplify takes metres"),
         (("--batch", "0"), "--batch"),
+        (("--scales", "1,x"), "--scales takes numbers above 0"),
+        (("--scales", "1", "--gsd", "2"), "choose one"),
+        (("--gsd", "5", "--tile", "64"), "leave --tile out"),
+        (("--scales", "100"), "from 1/64 to 64"),
     ],
 )
 def test_wrong_options_of_scenes_are_refused(

@@ -12,6 +12,7 @@ from PIL import Image
 from rsvl.runtime.manifest import CLASSIFICATION, GROUNDING, MATCHING, VQA
 from tests.support.installed import needs
 from tests.support.outcome import Rsvl
+from tests.support.rasters import write_raster
 from tests.support.toy_tasks import write_task_bundle
 
 
@@ -114,7 +115,7 @@ WRONG = {
         (GROUNDING, "RED", "-t", "red", "--geotiff"), "leave --geotiff out", marks=needs("rasterio")
     ),
     "a SAR image for a matcher of optical ones": ((MATCHING, "--sar", "RADAR", "-t", "red"), "optical images, not sar"),
-    "tiles for an answerer": ((VQA, "RED", "-t", "red", "--tile", "64"), "leave --tile out"),
+    "overlapping tiles for an answerer": ((VQA, "RED", "-t", "red", "--overlap", "0.1"), "leave --overlap out"),
     "a limit for an answerer": ((VQA, "RED", "-t", "red", "--limit", "2"), "leave --limit out"),
     "no question": ((VQA, "RED"), "--text"),
     "no image": ((VQA, "-t", "red"), "no image"),
@@ -199,3 +200,38 @@ def test_classes_are_named_at_export(rsvl: Rsvl, tmp_path: Path) -> None:
 def _written(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+@needs("rasterio")
+@pytest.mark.parametrize(
+    ("task", "texts", "labels"),
+    [
+        (VQA, ("-t", "the red square"), {"yes", "bright", "no"}),
+        (MATCHING, ("-t", "red", "-t", "blue"), {"red", "blue"}),
+        (CLASSIFICATION, (), None),
+    ],
+)
+def test_tiles_give_a_table_a_map_and_a_raster(
+    rsvl: Rsvl, bundles: dict[str, Path], tmp_path: Path, task: str, texts: tuple[str, ...], labels: set | None
+) -> None:
+    import rasterio
+
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[:8, :8], pixels[16:, 24:] = (255, 0, 0), (0, 0, 255)
+    image, out = write_raster(tmp_path / "scene.tif", pixels, "EPSG:32618"), tmp_path / "o"
+    outcome = rsvl("run", bundles[task], image, *texts, "--tile", 16, "--geoparquet", "-o", out, "--json")
+    found = outcome.json["images"][0]["found"]
+    names = ("labels.tif", "labels.tif.aux.xml", "tiles.csv", "tiles.geojson", "tiles.parquet")
+    assert sorted(path.name for path in out.iterdir()) == [f"scene-{name}" for name in names]
+    assert [each["box"] for each in found] == [[x, y, x + 16, y + 16] for y in (0, 8) for x in (0, 16)]
+    features = json.loads((out / "scene-tiles.geojson").read_text())["features"]
+    given = [each["properties"]["label"] for each in features]
+    assert labels is None or set(given) <= labels
+    with rasterio.open(out / "scene-labels.tif") as file:
+        assert file.shape == (24, 32) and file.nodata == 255 and (file.read(1) < 255).all()
+
+
+def test_files_of_tiles_need_tiles(rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path) -> None:
+    for options, says in ((("--geojson",), "--tile, too"), (("--tile", "16", "--gpkg"), "leave --gpkg")):
+        outcome = rsvl("run", bundles[VQA], red, "-t", "red", "-o", tmp_path / "o", *options)
+        assert outcome.code == 2 and says in outcome.error and not (tmp_path / "o").exists()

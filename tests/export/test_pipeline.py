@@ -16,6 +16,7 @@ from rsvl.export.samples import default_samples
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
 from rsvl.runtime.errors import InputError, OutputError, UsageError, VerificationError
+from rsvl.runtime.manifest import GraphSpec
 from tests.support.toy_segmenter import SIZE, TOKENS, ToySegmenter
 
 
@@ -55,9 +56,12 @@ def test_golden_outputs_are_pytorchs(exported: Exported) -> None:
 @pytest.fixture
 def ready_graphs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lets `export` copy graphs that were exported before: the slow step, when it is another that is tested."""
-    monkeypatch.setattr(
-        pipeline, "write_graph", lambda module, spec, path, **_: shutil.copy(exported.path / path.name, path)
-    )
+
+    def copy(module: object, spec: GraphSpec, path: Path) -> None:
+        for file in exported.path.glob(f"{path.name}*"):
+            shutil.copy(file, path.parent)
+
+    monkeypatch.setattr(pipeline, "write_graph", copy)
     return exported.path
 
 

@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from rsvl.runtime import doctor
+from rsvl.runtime import doctor, hardware
 from rsvl.runtime.backends.onnxruntime.providers import PROVIDERS
 
 
@@ -44,7 +44,7 @@ def test_missing_package_names_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) 
 def test_openvino_is_offered_as_the_cpu_can_use_it(
     monkeypatch: pytest.MonkeyPatch, flags: str, version: str | None, expected: str
 ) -> None:
-    monkeypatch.setattr(doctor, "_read", lambda path: f"flags : {flags}\n")
+    monkeypatch.setattr(hardware, "read_system_file", lambda path: f"flags : {flags}\n")
     monkeypatch.setattr(doctor, "_version", lambda distribution: version)
     found = doctor._openvino()
     assert (found.value or found.cost) == expected
@@ -53,25 +53,6 @@ def test_openvino_is_offered_as_the_cpu_can_use_it(
 
 def test_every_lack_says_what_it_costs() -> None:
     assert [f.name for f in doctor.examine() if not f.present and not f.cost] == []
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("fpu sse avx2 avx512f avx512_vnni avx512_bf16", ["AVX2", "AVX-512", "VNNI (int8)", "BF16"]),
-        ("fp asimd asimdhp i8mm bf16", ["BF16", "NEON", "FP16", "I8MM (int8)"]),
-        ("fpu sse", []),
-    ],
-)
-def test_cpu_features_are_read_from_the_flags(monkeypatch: pytest.MonkeyPatch, flags: str, expected: list[str]) -> None:
-    monkeypatch.setattr(doctor, "_read", lambda path: f"flags : {flags}\n" if path == "/proc/cpuinfo" else "")
-    assert doctor._cpu_features() == expected
-
-
-def test_jetson_board_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    board = "NVIDIA Jetson AGX Orin Developer Kit"
-    monkeypatch.setattr(doctor, "_read", lambda path: f"{board}\0" if "device-tree" in str(path) else "")
-    assert findings()["nvidia device"].value == board
 
 
 CUDA = next(provider for provider in PROVIDERS if provider.name == "cuda")
@@ -105,7 +86,7 @@ def test_listed_provider_without_code_for_the_gpu_is_missing(
 def test_jetson_linux_is_named_and_its_known_fault_too(
     monkeypatch: pytest.MonkeyPatch, release: str, version: str | None, warned: bool
 ) -> None:
-    monkeypatch.setattr(doctor, "_read", lambda path: release if path == "/etc/nv_tegra_release" else "")
+    monkeypatch.setattr(doctor, "read_system_file", lambda path: release if path == "/etc/nv_tegra_release" else "")
     found = {finding.name: finding for finding in doctor._jetson()}
     assert ("jetson linux" in found) == (version is not None)
     assert version is None or found["jetson linux"].value == version

@@ -22,6 +22,11 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded_modules("import rsvl.runtime").isdisjoint({*HEAVY, "onnxruntime", "rasterio"})
 
 
+def test_command_loads_no_web_server() -> None:
+    server = {"fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "multiprocessing"}
+    assert loaded_modules("import rsvl.cli").isdisjoint({*HEAVY, *server})
+
+
 @pytest.mark.parametrize("suffix", ["png", pytest.param("tif", marks=needs("rasterio")), "json"])
 def test_segmenting_and_saving_load_nothing_heavy(whole_bundle: Path, tmp_path: Path, suffix: str) -> None:
     program = f"""

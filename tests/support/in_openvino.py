@@ -18,8 +18,6 @@ def only_output(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> np.n
     core = pytest.importorskip("openvino").Core()
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, Path(folder, "graph.onnx"))
-        scratch = Path(folder, "scratch")
-        scratch.mkdir()
-        read = read_model(core, Path(folder, "graph.onnx"), scratch)
+        read, _ = read_model(core, Path(folder, "graph.onnx"))
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
         return core.compile_model(read, "CPU", settings)(dict(feeds))[0]

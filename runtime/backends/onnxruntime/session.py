@@ -6,8 +6,9 @@ import ctypes
 import os
 import platform
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from rsvl.runtime.errors import BundleError, MissingComponentError
 from rsvl.runtime.manifest import GraphSpec
 from rsvl.runtime.quantization import FP8
 
+BACKEND = "onnxruntime"
+"""By this name a graph has a variant for ONNX Runtime's CPU provider: `rsvl.runtime.manifest.GraphVariant`."""
+
 
 class OnnxRuntimeSession:
     """The graphs of one bundle on one execution provider. Its runs may come from several threads.
@@ -36,13 +40,22 @@ class OnnxRuntimeSession:
         precision: the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, provider: Provider, threads: int | None = None) -> None:
-        """Loads all graphs.
+    def __init__(
+        self,
+        bundle: Bundle,
+        provider: Provider,
+        threads: int | None = None,
+        only: Collection[str] | None = None,
+        profiles: Path | None = None,
+    ) -> None:
+        """Loads graphs.
 
         Args:
             bundle: whose graphs.
             provider: what runs them.
             threads: CPU threads per operation; None leaves it to ONNX Runtime, which takes the physical cores.
+            only: the names of the graphs to load; None for all.
+            profiles: a folder for ONNX Runtime's profiles, see `end_profiling`; None measures nothing.
 
         Raises:
             MissingComponentError: the provider is not installed, or its libraries or its device are not here.
@@ -53,8 +66,8 @@ class OnnxRuntimeSession:
             raise _does_not_start(provider)
         self.provider, self.precision = provider.name, bundle.manifest.precision
         self._device = "cuda" if provider.on_cuda else "cpu"
-        graphs = bundle.manifest.model.graphs
-        self._sessions = {graph.name: _load(bundle, graph, provider, threads) for graph in graphs}
+        graphs = [graph for graph in bundle.manifest.model.graphs if only is None or graph.name in only]
+        self._sessions = {graph.name: _load(bundle, graph, provider, threads, profiles) for graph in graphs}
         _LOADED.add(self)
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, Any]) -> list[Any]:
@@ -86,6 +99,10 @@ class OnnxRuntimeSession:
         except Exception as error:
             raise run_error(first_line(error), "try another provider") from error
         return list(binding.get_outputs())
+
+    def end_profiling(self) -> list[Path]:
+        """Ends the profiles of all graphs and returns their files, JSON."""
+        return [Path(session.end_profiling()) for session in self._sessions.values()]
 
     def abandon(self) -> None:
         """Never frees the graphs. In a forked child the threads that freeing them would wait for do not exist."""
@@ -129,16 +146,19 @@ def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | N
     return OnnxRuntimeSession(bundle, cpu, threads)
 
 
-def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None) -> Any:
+def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None, profiles: Path | None) -> Any:
     """An `onnxruntime.InferenceSession` of a graph."""
-    options, path = _options(bundle, provider, threads), bundle.graph(graph)
+    options = _options(bundle, provider, threads)
+    path = bundle.graph(graph, BACKEND if provider.name == "cpu" else "")
+    if profiles is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profiles / "graph")
     try:
         session = start(path, options, provider, present_providers(), bundle.root / ENGINES)
     except Exception as error:
         if not starts(provider):
             raise _does_not_start(provider) from error
         raise BundleError(
-            f"{bundle.source}: ONNX Runtime cannot load {graph.file} on {provider.name} ({first_line(error)}): export "
+            f"{bundle.source}: ONNX Runtime cannot load {path.name} on {provider.name} ({first_line(error)}): export "
             "it again or upgrade onnxruntime"
         ) from error
     if session.get_providers()[0] != provider.full_name:

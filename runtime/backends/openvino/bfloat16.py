@@ -15,16 +15,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from rsvl.runtime.backends.openvino.inlining import INLINED
+
 _PRODUCTS = {"Convolution", "ConvolutionBackpropData", "GroupConvolution", "MatMul"}
 """What OpenVINO computes in bfloat16 for speed. What comes after the last of them it leaves in float32 by itself."""
 
 _ANGLES = {"Sin", "Cos"}
 
-_WINOGRAD = ("_inlfunc_RotatedConv2d_", "_inlfunc_WinogradConv2d_")
-"""How names of tensors begin that ONNX Runtime takes from an operation's body, see
-`rsvl.runtime.backends.openvino.reading`.
-
-In a float16 graph its casts give them other names, rightly: the form there is F(2×2, 3×3) and may be bfloat16."""
+_WINOGRAD = (f"{INLINED}RotatedConv2d.", f"{INLINED}WinogradConv2d.")
+"""How names of tensors begin that come from the body of a convolution in Winograd's form."""
 
 
 def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
@@ -52,7 +51,7 @@ def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
             consumers[source].append(node)
     answering = [result for result in results if not result.output(0).get_names().isdisjoint(answers)]
     angles = [node for node in sources if node.get_type_name() in _ANGLES]
-    winograd = {node for node in sources if any(name.startswith(_WINOGRAD) for name in node.output(0).get_names())}
+    winograd = {node for node in sources if _in_winograds_form(node)}
     exact = winograd | _down_to_products(winograd, consumers)
     exact |= _up_to_products([*answering, *_down_to_products(angles, consumers)], sources)
     parts = _parts_from_the_end(sources, consumers, exact)
@@ -63,6 +62,12 @@ def divide(model: Any, answers: Collection[str]) -> list[tuple[Any, bool]]:
         outputs += passed_on.get(part, {}).values()
         divided.append((Model(outputs, parameters.get(part, [])), part % 2 == 0))
     return divided
+
+
+def _in_winograds_form(node: Any) -> bool:
+    """Whether it belongs to a float32 convolution in that form: in float16 it is F(2×2, 3×3) and may be bfloat16."""
+    is_float32 = node.get_output_element_type(0).to_string() == "f32"
+    return is_float32 and any(name.startswith(_WINOGRAD) for name in node.output(0).get_names())
 
 
 def _varying(model: Any) -> dict[Any, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, MissingComponentError
 from rsvl.runtime.extras import remedy
 from rsvl.runtime.manifest import GraphSpec
-from rsvl.runtime.temporary import LockedFolder
 
 OPENVINO_PROVIDERS = {"openvino": "f32", "openvino-bf16": "bf16"}
 """The names by which `--provider` forces it, and the type in which each computes what is not int8 already."""
 
+BACKEND = "openvino"
+"""By this name a graph has a variant for OpenVINO: `rsvl.runtime.manifest.GraphVariant`."""
 
 _TYPE = "INFERENCE_PRECISION_HINT"
 
@@ -37,14 +38,17 @@ class OpenVinoSession:
         precision: ``bf16`` where a float bundle is computed in bfloat16, else the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, provider: str, threads: int | None = None) -> None:
-        """Compiles all graphs.
+    def __init__(
+        self, bundle: Bundle, provider: str, threads: int | None = None, only: Collection[str] | None = None
+    ) -> None:
+        """Compiles graphs.
 
         Args:
             bundle: whose graphs.
             provider: a key of `OPENVINO_PROVIDERS`: ``openvino`` computes what ONNX Runtime does;
                 `rsvl.runtime.backends.openvino.bfloat16` says what stays float32 in ``openvino-bf16``.
             threads: CPU threads; None leaves it to OpenVINO, which takes the physical cores.
+            only: the names of the graphs to compile; None for all.
 
         Raises:
             MissingComponentError: OpenVINO is not installed, or the CPU has no bfloat16.
@@ -61,8 +65,8 @@ class OpenVinoSession:
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._lock = threading.Lock()
-        model = bundle.manifest.model
-        self._graphs = {graph.name: _Graph(core, bundle, graph, settings) for graph in model.graphs}
+        graphs = [graph for graph in bundle.manifest.model.graphs if only is None or graph.name in only]
+        self._graphs = {graph.name: _Graph(core, bundle, graph, settings) for graph in graphs}
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Runs one graph.
@@ -96,20 +100,20 @@ class _Graph:
     def __init__(self, core: Any, bundle: Bundle, spec: GraphSpec, settings: dict[str, Any]) -> None:
         self._spec = spec
         self._one_by_one = _has_one_batch(spec)
-        path = bundle.graph(spec)
-        with LockedFolder("rsvl-openvino-") as scratch:
-            try:
-                model = read_model(core, path, scratch.path)
-                _check_tensors(model, spec, bundle)
-                if self._one_by_one:
-                    model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
-                self._parts = [_Part(core, part, wanted) for part, wanted in _parts(model, bundle, settings)]
-            except BundleError:
-                raise
-            except Exception as error:
-                raise BundleError(
-                    f"{bundle.source}: OpenVINO cannot take {spec.file} ({_reason(error)}): use --provider cpu"
-                ) from error
+        path = bundle.graph(spec, BACKEND)
+        try:
+            model, weights = read_model(core, path)
+            _check_tensors(model, spec, bundle)
+            if self._one_by_one:
+                model.reshape({tensor.name: [1, *tensor.shape[1:]] for tensor in spec.inputs})
+            self._parts = [_Part(core, part, wanted) for part, wanted in _parts(model, bundle, settings)]
+            weights.release()  # OpenVINO has its own copy of most, packed
+        except BundleError:
+            raise
+        except Exception as error:
+            raise BundleError(
+                f"{bundle.source}: OpenVINO cannot take {path.name} ({_reason(error)}): use --provider cpu"
+            ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         batch = len(next(iter(feeds.values()))) if feeds else 0

@@ -120,9 +120,7 @@ def test_convolution_in_winograds_form_is_exact_between_others_that_are_not(tmp_
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     add_functions(model)
     onnx.save(model, tmp_path / "three.onnx")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    parts = divide(read_model(openvino.Core(), tmp_path / "three.onnx", scratch), set())
+    parts = divide(read_model(openvino.Core(), tmp_path / "three.onnx")[0], set())
     assert [(products(part) > 0, exact) for part, exact in parts] == [(False, False), (True, True), (False, False)]
     h = torch.conv2d(*(torch.from_numpy(array).double() for array in (x, point)))
     h = torch.conv2d(h, torch.from_numpy(taps).double().permute(2, 3, 0, 1), padding=1)

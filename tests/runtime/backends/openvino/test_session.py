@@ -15,7 +15,6 @@ from onnx import helper, numpy_helper
 
 from rsvl.runtime.backends.openvino import OpenVinoSession
 from rsvl.runtime.backends.openvino import session as backend
-from rsvl.runtime.backends.openvino.reading import write_inlined
 from rsvl.runtime.backends.session import Session, to_numpy
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import check
@@ -175,9 +174,33 @@ def test_last_product_of_an_answer_stays_float32_beside_bfloat16(bfloat16: None,
     np.testing.assert_allclose(y, x.astype(np.float64) @ WEIGHT, atol=1e-3)  # bfloat16 would be a tenth off
 
 
-def test_inlined_graph_has_no_functions_and_large_weights_beside_it(linear: Path, tmp_path: Path) -> None:
-    path = write_inlined(linear / "linear.onnx", tmp_path)
-    model = onnx.load(path)
-    onnx.checker.check_model(model)
-    assert [node.op_type for node in model.graph.node] == ["MatMul"] and not model.functions
-    assert path.stat().st_size < WEIGHT.nbytes <= (tmp_path / "linear.onnx.data").stat().st_size
+@pytest.fixture
+def beside(linear: Path) -> Path:
+    """The same bundle with its weight beside the graph."""
+    model = onnx.load(linear / "linear.onnx")
+    onnx.external_data_helper.convert_model_to_external_data(model, location="linear.onnx.data", size_threshold=0)
+    onnx.save(model, linear / "linear.onnx")
+    assert (linear / "linear.onnx.data").stat().st_size >= WEIGHT.nbytes
+    _list(linear)
+    return linear
+
+
+def _list(folder: Path) -> None:
+    write_manifest(folder, Manifest.from_json((folder / "manifest.json").read_text()))
+
+
+def test_weights_beside_the_graph_are_taken_from_their_file(beside: Path) -> None:
+    pytest.importorskip("openvino")
+    session = Session(Bundle(beside), "openvino", threads=1)
+    x = np.random.default_rng(1).standard_normal((2, 3, 512)).astype(np.float32)
+    np.testing.assert_allclose(session.run({"x": x}, ["linear"])["y"], x.astype(np.float64) @ WEIGHT, atol=1e-3)
+
+
+def test_weights_that_are_cut_short_are_a_bundle_error(beside: Path) -> None:
+    pytest.importorskip("openvino")
+    data = beside / "linear.onnx.data"
+    data.write_bytes(data.read_bytes()[:-4])
+    _list(beside)
+    with pytest.raises(BundleError, match=r"OpenVINO cannot take linear\.onnx") as caught:
+        Session(Bundle(beside), "openvino")
+    assert "\n" not in str(caught.value)
