@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 
 import rsvl
+from rsvl.runtime.backends.per_graph import CPU_PROVIDERS
 from rsvl.runtime.doctor import examine
 from rsvl.runtime.hardware import cores, cpu_model
+from rsvl.runtime.tuning.choice import TUNED
 
-ON_CPU = {"cpu", "openvino", "openvino-bf16"}
+ON_CPU = {*CPU_PROVIDERS, TUNED}
 """Providers that run on the CPU."""
 
 

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsvl.runtime.errors import BundleError, UsageError
+from rsvl.runtime.presence import Presence
 from rsvl.runtime.quantization import Quantization
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2: `Manifest.quantization`. 3: `ImageSpec.letterbox` and the manifest's own SHA-256. 4: `ModelSpec.classes`,
-`ModelSpec.align_corners`, a letterbox of a colour.
+`ModelSpec.align_corners`, a letterbox of a colour. 5: `Manifest.presence`.
 
 A bundle of an earlier version has none and is read as before. `GraphSpec.variants` needed no new version: who does not
 know them takes the standard graph.
@@ -245,6 +246,7 @@ class Manifest:
         verification: what was compared with PyTorch, or with the float32 bundle that an 8-bit one was made from.
         metrics: known accuracy metrics of these weights, by name.
         versions: versions of the packages that made it.
+        presence: says whether what a sentence names is there, where that was fitted (`rsvl calibrate`).
 
     Examples:
         >>> from pathlib import Path
@@ -262,6 +264,7 @@ class Manifest:
     verification: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    presence: Presence | None = None
     schema: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -293,12 +296,13 @@ class Manifest:
             if data["precision"] not in PRECISIONS:
                 raise ValueError(f"precision {data['precision']!r}")
             files = {str(name): str(digest) for name, digest in data["files"].items()}
-            about = data.get("quantization")
+            about, presence = data.get("quantization"), data.get("presence")
             read = {
                 "model": _model(data["model"]),
                 "files": files,
                 "precision": str(data["precision"]),
                 "quantization": None if about is None else Quantization.from_dict(about),
+                "presence": None if presence is None else _presence(presence),
             }
             return cls(**{**data, **read})
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -310,6 +314,11 @@ def seal(data: dict[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in data.items() if name != _SEAL}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return {**fields, _SEAL: hashlib.sha256(text.encode("ascii")).hexdigest()}
+
+
+def _presence(data: dict[str, Any]) -> Presence:
+    weights = tuple(float(weight) for weight in data["weights"])
+    return Presence(weights, float(data["empty"]), dict(data["about"]))  # type: ignore[arg-type]
 
 
 def _refuse_constant(name: str) -> None:

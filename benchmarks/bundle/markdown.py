@@ -94,9 +94,20 @@ def _shares(found: BundleSpeed) -> Iterator[list[str]]:
     ceilings, shares = found.ceilings, found.shares
     if ceilings is None or shares is None:
         return
-    matrix = NONE if shares.matrix is None else f"{shares.matrix:.1%}"
-    yield [f"matrix product, float32 ({ceilings.where})", f"{ceilings.matrix_gflops:.1f} billion operations/s"]
-    yield ["share of it that the bundle reaches", matrix]
+    for name, product in ceilings.products.items():
+        with_ = f", {product.instructions}" if product.instructions else ""
+        yield [f"matrix product, {name}{with_}: {product.library}", f"{product.gflops:.1f} billion operations/s"]
+        for library, rate in (product.others or {}).items():
+            yield [f"the same: {library}", f"{rate:.1f} billion operations/s"]
+    counts = {
+        "matrix": ("as the model defines them", shares.defined, shares.matrix),
+        "matrix_computed": ("as they are performed", shares.computed, shares.matrix_computed),
+    }
+    for name, (how, operations, share) in counts.items():
+        yield [f"operations {how}", NONE if operations is None else f"{operations / 1e9:.1f} billion"]
+        reached = NONE if share is None else f"{share:.1%}"
+        why = f" ({shares.why[name]})" if name in shares.why else ""
+        yield [f"share of the {shares.type} product, {how}", reached + why]
     yield [f"memory copy, read and written ({ceilings.where})", f"{ceilings.copy_gb_s:.1f} GB/s"]
     yield ["share of it for reading the weights once per run", f"{shares.memory:.1%}"]
 

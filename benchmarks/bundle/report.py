@@ -35,15 +35,57 @@ class RunnerSpeed:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the machine's ceilings that the bundle reaches at batch 1, 0…1.
+    """Shares of the machine's ceilings that the bundle reaches at batch 1, 0…1 but for `matrix`.
 
     Attributes:
-        matrix: of the matrix product; None if the model's operations cannot be counted here.
+        type: the number type whose matrix product is the ceiling.
+        defined: multiplications and additions that the model defines; None if they cannot be counted here.
+        computed: those that the backend performs; None likewise.
+        matrix: what the first would be of the ceiling: above 1 where fewer are performed.
+        matrix_computed: the second's share of the ceiling.
+        why: the reason for each share above 1.
         memory: of the copy, if every weight is read once per run.
     """
 
+    type: str
+    defined: int | None
+    computed: int | None
     matrix: float | None
+    matrix_computed: float | None
+    why: dict[str, str]
     memory: float
+
+    @classmethod
+    def of(
+        cls, seconds: float, product: float, type_: str, defined: int | None, computed: int | None, memory: float
+    ) -> Shares:
+        """The shares of a run.
+
+        Args:
+            seconds: that it takes.
+            product: the ceiling, operations per second.
+            type_: its number type.
+            defined: operations as the model defines them.
+            computed: operations as the backend performs them.
+            memory: the share of the copy.
+        """
+        by_name = {
+            name: None if operations is None else operations / seconds / product
+            for name, operations in (("matrix", defined), ("matrix_computed", computed))
+        }
+        why = {
+            name: _why(name, defined, computed) for name, share in by_name.items() if share is not None and share > 1
+        }
+        return cls(type_, defined, computed, by_name["matrix"], by_name["matrix_computed"], why, memory)
+
+
+def _why(name: str, defined: int | None, computed: int | None) -> str:
+    """Why a share is above what the machine can do at most."""
+    if name == "matrix" and defined is not None and computed is not None and computed < defined:
+        return f"{computed / defined:.2f} of these operations are performed: convolutions in Winograd's form need fewer"
+    if name == "matrix" and computed is None:
+        return "what is performed is not counted here and may be less, or the ceiling was measured under other load"
+    return "the ceiling was measured under more load than the bundle, or the bundle computes in a narrower type"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsvl.benchmarks.bundle.ceilings import Ceilings, cpu_ceilings, gpu_ceilings
+from rsvl.benchmarks.bundle.executed import executed_macs
 from rsvl.benchmarks.bundle.footprint import footprint, weights_bytes
 from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
 from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
@@ -33,6 +34,8 @@ from rsvl.runtime.loading import load
 from rsvl.runtime.progress import Progress, part, silent
 from rsvl.runtime.tasks import TASKS, compare
 from rsvl.runtime.tasks.runner import Runner
+from rsvl.runtime.tuning.choice import TUNED
+from rsvl.runtime.tuning.store import find_choice
 
 if TYPE_CHECKING:
     from rsvl.benchmarks.bundle.baselines import Baselines, Options
@@ -56,7 +59,7 @@ def measure(
     Args:
         path: the bundle.
         provider: as in `rsvl.runtime.load`.
-        threads: CPU threads per runner; None for all cores of this process.
+        threads: CPU threads per runner; None for all cores of this process, or as `rsvl tune` chose for the bundle.
         rounds: timing rounds; a third as many for calls with several sentences or samples.
         batches: batch sizes to measure the throughput of.
         baselines: how to create the baselines; None measures the bundle alone.
@@ -69,12 +72,16 @@ def measure(
     """
     if rounds < 1 or min(batches, default=1) < 1:
         raise UsageError("--rounds and --batch-size must be 1 or more")
-    threads = threads or cores()
     bundle = Bundle(path)
     golden = read_golden(bundle)
+    if provider is None and threads is None and find_choice(bundle) is not None:
+        loading: tuple[str | None, int | None] = TUNED, None
+    else:
+        loading = provider, threads or cores()
+    threads = threads or cores()
     progress(0, _PARTS, "loading the bundle in a separate process")
-    room = footprint(path, provider, threads)
-    work = _Work(bundle, load(path, provider, threads), *golden, threads, rounds)
+    room = footprint(path, *loading)
+    work = _Work(bundle, load(path, *loading), *golden, threads, rounds)
     progress(1, _PARTS, "measuring the machine's ceilings")
     ceilings = work.ceilings()
     runners = work.runners(baselines, part(progress, 2, _PARTS))
@@ -203,11 +210,18 @@ class _Work:
         """The shares of the ceilings that a run of `seconds` reaches."""
         if ceilings is None:
             return None
-        operations = self._operations(model or self.runner.spec.name)
-        return Shares(
-            None if operations is None else operations / seconds / (1e9 * ceilings.matrix_gflops),
-            weights_bytes(self.bundle) / seconds / (1e9 * ceilings.copy_gb_s),
-        )
+        type_ = product_type(self.runner.precision, ceilings)
+        product = 1e9 * ceilings.products[type_].gflops
+        memory = weights_bytes(self.bundle) / seconds / (1e9 * ceilings.copy_gb_s)
+        defined = self._operations(model or self.runner.spec.name)
+        return Shares.of(seconds, product, type_, defined, self._performed(), memory)
+
+    def _performed(self) -> int | None:
+        """Multiplications and additions that the backend performs, counted for ONNX Runtime on the CPU."""
+        if self.runner.provider != "cpu":
+            return None
+        macs = executed_macs(self.bundle, _first(self.inputs, 1))
+        return None if macs is None else 2 * macs
 
     def _operations(self, model: str) -> int | None:
         try:
@@ -225,6 +239,11 @@ class _Work:
         use, why_not = metered(partial(self.runner.run, **_first(self.inputs, 1)), self.rounds)
         self.remarks += [why_not] if why_not else []
         return use
+
+
+def product_type(precision: str, ceilings: Ceilings) -> str:
+    """The number type whose product bounds a bundle; float16 is computed in float32 on CPUs."""
+    return precision if precision in ceilings.products else "fp32"
 
 
 def _first(arrays: Tensors, batch: int) -> Tensors:

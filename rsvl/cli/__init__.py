@@ -19,6 +19,7 @@ import typer
 import rsvl
 from rsvl.cli import (
     bench,
+    calibrate,
     check,
     doctor,
     engine,
@@ -50,6 +51,7 @@ for command in (
     info.info,
     engine.engine,
     tune.tune,
+    calibrate.calibrate,
     check.check,
     run.run,
     watch.watch,

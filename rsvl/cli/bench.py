@@ -51,7 +51,10 @@ def bench(
     weights: options.Weights = None,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Timing rounds.")] = 15,
     threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads. Default: all cores.")
+        int | None,
+        typer.Option(
+            "--threads", metavar="N", min=1, help="CPU threads. Default: what rsvl tune chose, else all cores."
+        ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", metavar="DIR", help="Also write the report to this folder.")

@@ -67,11 +67,13 @@ def check_options(runner: Runner, options: Collection[str]) -> None:
         options: the names of those that were given and that only some tasks have (`Runner.options`).
 
     Raises:
-        UsageError: some have none.
+        UsageError: some have none, or need what was not fitted to the bundle.
     """
     unused = [f"--{name}" for name in options if name not in runner.options]
     if unused:
         raise UsageError(f"this model {runner.purpose}: leave {' and '.join(unused)} out")
+    if "presence" in options and runner.manifest.presence is None:
+        raise UsageError(f"{runner.bundle.source} was not calibrated: run rsvl calibrate, or leave --presence out")
 
 
 def dispatch(

@@ -77,6 +77,7 @@ def run(
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
+    presence: scenes.MinPresence = None,
     simplify: scenes.Simplify = None,
     probability: scenes.Probability = False,
     tile: Annotated[
@@ -114,7 +115,9 @@ def run(
     places = find_places(images or [], sar or [])
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
-    about = scenes.options_of(threads, aoi, workers, min_score, min_area, limit, simplify, scales, gsd, probability)
+    about = scenes.options_of(
+        threads, aoi, workers, min_score, min_area, limit, presence, simplify, scales, gsd, probability
+    )
     _prepare(places, output, geotiff, [name for name, asked in (("pyogrio", gpkg), ("pyarrow", geoparquet)) if asked])
     from rsvl.runtime import Query, load
 
@@ -125,6 +128,7 @@ def run(
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"presence": presence is not None}
     flags |= {"scales": scales is not None, "gsd": gsd is not None}
     given = [name for name, is_given in flags.items() if is_given]
     check_options(runner, given)

@@ -49,6 +49,16 @@ MinArea = Annotated[
         help="Least area of an object, in m² or, as in 20px, in pixels. Default: what the model's mask can tell.",
     ),
 ]
+MinPresence = Annotated[
+    float | None,
+    typer.Option(
+        "--presence",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Least probability that an object is what the sentence names; needs a bundle with rsvl calibrate.",
+    ),
+]
 Simplify = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +106,7 @@ class SceneOptions:
         limit: the most objects of a sentence.
         scales: at which the scene is looked at; none for its own.
         gsd: ground resolutions at which it is, metres per pixel.
+        min_presence: of an object.
         simplify: how far outlines may stray, as `--simplify` has it.
         probability: whether to write probabilities.
         threads: CPU threads in all; None for all cores.
@@ -107,15 +118,20 @@ class SceneOptions:
     min_score: float | None = None
     min_area: str | None = None
     limit: int | None = None
+    min_presence: float | None = None
     simplify: str | None = None
     scales: tuple[float, ...] = ()
     gsd: tuple[float, ...] = ()
     probability: bool = False
 
     @property
+    def _filters(self) -> tuple[object, ...]:
+        return self.min_score, self.min_area, self.limit, self.min_presence, self.simplify
+
+    @property
     def filters(self) -> bool:
         """Whether it is asked which objects are given."""
-        return any(each is not None for each in (self.min_score, self.min_area, self.limit, self.simplify))
+        return any(each is not None for each in self._filters)
 
     def filter(self, scene: Scene, cell: float) -> ObjectFilter:
         """Which objects are given of a scene, and with which outlines.
@@ -131,7 +147,7 @@ class SceneOptions:
 
         least = cell if self.min_area is None else in_pixels(self.min_area, scene, "--min-area", 2)
         tolerance = 0.0 if self.simplify is None else in_pixels(self.simplify, scene, "--simplify", 1)
-        return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance)
+        return ObjectFilter(self.min_score or 0.0, least, self.limit, tolerance, self.min_presence or 0.0)
 
 
 def read_texts(path: Path | None) -> list[str]:
@@ -168,6 +184,7 @@ def options_of(
     min_score: float | None,
     min_area: str | None,
     limit: int | None,
+    min_presence: float | None,
     simplify: str | None,
     scales: str | None,
     gsd: str | None,
@@ -196,7 +213,9 @@ def options_of(
     at, resolutions = numbers(scales, "--scales"), numbers(gsd, "--gsd")
     if at and resolutions:
         raise UsageError("--scales and --gsd both say how large the scene is shown: choose one")
-    return SceneOptions(threads, area, workers or 1, min_score, min_area, limit, simplify, at, resolutions, probability)
+    return SceneOptions(
+        threads, area, workers or 1, min_score, min_area, limit, min_presence, simplify, at, resolutions, probability
+    )
 
 
 def scaled(query: Query, scene: Scene, runner: Runner, scales: Sequence[float], gsd: Sequence[float]) -> Query:

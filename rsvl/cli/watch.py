@@ -174,6 +174,7 @@ def watch(
     ] = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
+    presence: scenes.MinPresence = None,
     simplify: scenes.Simplify = None,
     tile: Annotated[
         str, typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled).")
@@ -209,6 +210,7 @@ def watch(
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None}
     flags |= {"simplify": simplify is not None, "batch": batch is not None}
+    flags |= {"presence": presence is not None}
     flags |= {"scales": scales is not None, "gsd": gsd is not None}
     if gsd is not None and tile != "auto":
         raise UsageError("--gsd says how large the tiles are: leave --tile out")
@@ -235,7 +237,9 @@ def watch(
         texts=[*(text or []), *scenes.read_texts(texts)],
         query=Query({}, (), threshold, tile_of(tile), reading=read_as, limit=limit, overlap=share, batch=batch),
         given=[name for name, is_given in flags.items() if is_given],
-        options=scenes.options_of(threads, aoi, None, min_score, min_area, limit, simplify, scales, gsd, False),
+        options=scenes.options_of(
+            threads, aoi, None, min_score, min_area, limit, presence, simplify, scales, gsd, False
+        ),
         sensor=sensor.value,
         scrub=scrub,
     )

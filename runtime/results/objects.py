@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rsvl.runtime.errors import InputError
 from rsvl.runtime.images.tiling import Window
+from rsvl.runtime.presence import ABSENT, AMBIGUOUS, FOUND, Presence, means_one
 from rsvl.runtime.results.components import Components, components, connected
 from rsvl.runtime.results.contours import Polygon, joined, polygons
 from rsvl.runtime.results.oriented_box import OrientedBox, box_around, convex_hull
@@ -48,6 +50,35 @@ class MaskObject:
         return box
 
 
+class Judge(NamedTuple):
+    """Says how likely an object is what the sentence names.
+
+    Attributes:
+        presence: the bundle's.
+        cell: pixels that one value of the model's own mask stands for.
+    """
+
+    presence: Presence
+    cell: float
+
+    def of(self, found: MaskObject) -> float:
+        """How likely an object is there, 0…1."""
+        return self.presence.probability(found.score, found.peak, found.area / self.cell)
+
+    def of_all(self, objects: Sequence[MaskObject]) -> float:
+        """How likely what a sentence names is there, by its strongest object."""
+        if not objects:
+            return self.presence.empty
+        return self.of(max(objects, key=lambda each: each.score * each.area))
+
+    def status(self, text: str, objects: Sequence[MaskObject], threshold: float) -> str:
+        """``found``, ``absent``, or ``ambiguous``: several are there, and the sentence means one."""
+        if self.of_all(objects) < threshold or not objects:
+            return ABSENT
+        several = sum(self.of(each) >= threshold for each in objects) > 1
+        return AMBIGUOUS if several and means_one(text) else FOUND
+
+
 @dataclass(frozen=True)
 class ObjectFilter:
     """Which of a mask's objects are given.
@@ -56,6 +87,7 @@ class ObjectFilter:
         min_score: least mean probability, 0…1.
         min_area: least number of pixels.
         limit: the most of them, those of the best scores; None for all.
+        min_presence: least probability that it is what the sentence names, 0…1, where the bundle can tell.
         tolerance: how far their outlines may stray from the pixels' edges to have fewer corners, in pixels.
     """
 
@@ -63,10 +95,13 @@ class ObjectFilter:
     min_area: float = 0.0
     limit: int | None = None
     tolerance: float = 0.0
+    min_presence: float = 0.0
 
-    def apply(self, objects: list[MaskObject]) -> list[MaskObject]:
+    def apply(self, objects: list[MaskObject], judge: Judge | None = None) -> list[MaskObject]:
         """Those that are given, in their order."""
         kept = [each for each in objects if each.score >= self.min_score and each.area >= self.min_area]
+        if judge is not None and self.min_presence:
+            kept = [each for each in kept if judge.of(each) >= self.min_presence]
         if self.limit is None or len(kept) <= self.limit:
             return kept
         best = np.argsort([-each.score for each in kept], kind="stable")[: self.limit]
@@ -223,14 +258,15 @@ def _extremes(corners: np.ndarray) -> np.ndarray:
     return corners[np.concatenate([first, last])]
 
 
-def objects_dict(objects: list[MaskObject], keep: ObjectFilter) -> dict[str, Any]:
+def objects_dict(objects: list[MaskObject], keep: ObjectFilter, judge: Judge | None) -> dict[str, Any]:
     """The objects that are given, as JSON takes them, and how many are not."""
-    kept = keep.apply(objects)
+    kept = keep.apply(objects, judge)
     return {
         "objects": [
             {
                 "score": each.score,
                 "peak": each.peak,
+                **({} if judge is None else {"presence": judge.of(each)}),
                 "area": each.area,
                 "box": list(each.polygon.box),
                 "oriented_box": list(each.oriented_box),

@@ -9,7 +9,7 @@ import numpy as np
 from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.results.base import thinned
-from rsvl.runtime.results.objects import MaskObject, ObjectFilter
+from rsvl.runtime.results.objects import Judge, MaskObject, ObjectFilter
 from rsvl.runtime.results.oriented_box import OrientedBox
 from rsvl.runtime.results.segmentation import MaskResult
 
@@ -31,6 +31,7 @@ class SceneMask(MaskResult):
         oriented_box: the minimum-area rectangle around the whole mask.
         georeference: coordinate system and transform of the scene, None when it has none.
         scene: the scene, for overlays.
+        judge: says how likely objects are what the sentence names; None where the bundle was not calibrated.
     """
 
     text: str
@@ -45,6 +46,7 @@ class SceneMask(MaskResult):
     oriented_box: OrientedBox | None
     georeference: Georeference | None = None
     scene: Scene | None = field(default=None, repr=False)
+    judge: Judge | None = None
 
     @property
     def mask(self) -> None:  # type: ignore[override]
@@ -58,6 +60,6 @@ class SceneMask(MaskResult):
         """The mask's area and bounds, and the number of objects."""
         assert self.box is not None
         x1, y1, x2, y2 = self.box
-        given = len(self.keep.apply(self.objects))
+        given = len(self.given)
         dropped = f" ({len(self.objects) - given} dropped)" if given < len(self.objects) else ""
         return f"{self.area} px in {given} objects{dropped}, x {x1}–{x2}, y {y1}–{y2}"

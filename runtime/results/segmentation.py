@@ -10,10 +10,11 @@ import numpy as np
 
 from rsvl.runtime.images.georeference import Georeference
 from rsvl.runtime.images.scene import Scene
+from rsvl.runtime.presence import THRESHOLD, UNCALIBRATED
 from rsvl.runtime.results import contours
 from rsvl.runtime.results.base import Part, SpatialResult
 from rsvl.runtime.results.contours import Polygon
-from rsvl.runtime.results.objects import ONE, MaskObject, ObjectFilter, objects_dict, objects_of
+from rsvl.runtime.results.objects import ONE, Judge, MaskObject, ObjectFilter, objects_dict, objects_of
 from rsvl.runtime.results.oriented_box import OrientedBox, oriented_box
 
 
@@ -24,6 +25,7 @@ class MaskResult(SpatialResult):
         threshold: the probability above which a pixel was taken into the mask.
         objects: the mask's connected components, the largest first.
         keep: which of them `parts` gives.
+        judge: says how likely they are what the sentence names; None where the bundle was not calibrated.
         area: number of pixels in the mask.
         box: the whole mask's bounds (x1, y1, x2, y2), None when nothing was found.
         oriented_box: the minimum-area rectangle around the whole mask, None when nothing was found.
@@ -34,6 +36,7 @@ class MaskResult(SpatialResult):
     threshold: float
     objects: list[MaskObject]
     keep: ObjectFilter
+    judge: Judge | None
     area: int
     box: tuple[int, int, int, int] | None
     oriented_box: OrientedBox | None
@@ -44,6 +47,33 @@ class MaskResult(SpatialResult):
         return self.box is not None
 
     @property
+    def given(self) -> list[MaskObject]:
+        """The objects that are given."""
+        return self.keep.apply(self.objects, self.judge)
+
+    @property
+    def presence(self) -> float | None:
+        """How likely what the sentence names is there, 0…1; None where the bundle was not calibrated."""
+        return None if self.judge is None else self.judge.of_all(self._large)
+
+    @property
+    def status(self) -> str:
+        """``found``, ``absent``, ``ambiguous`` (several, where the sentence means one), or ``uncalibrated``."""
+        if self.judge is None:
+            return UNCALIBRATED
+        return self.judge.status(str(self.text), self._large, self.keep.min_presence or THRESHOLD)
+
+    @property
+    def _large(self) -> list[MaskObject]:
+        """The objects that are no specks."""
+        return [each for each in self.objects if each.area >= self.keep.min_area]
+
+    def lines(self) -> list[str]:
+        """See `SpatialResult.lines`; with the presence where it is known."""
+        first, *rest = super().lines()
+        return [first if self.presence is None else f"{first} ({self.status}, presence {self.presence:.2f})", *rest]
+
+    @property
     def outlines(self) -> list[np.ndarray]:  # type: ignore[override]
         """The oriented box's corners."""
         return [] if self.oriented_box is None else [self.oriented_box.corners]
@@ -52,10 +82,7 @@ class MaskResult(SpatialResult):
     def parts(self) -> list[Part]:  # type: ignore[override]
         """Each of the objects that are given."""
         tolerance = self.keep.tolerance
-        return [
-            Part(each.score, each.area, [each.polygon], each.peak, tolerance=tolerance)
-            for each in self.keep.apply(self.objects)
-        ]
+        return [Part(each.score, each.area, [each.polygon], each.peak, tolerance=tolerance) for each in self.given]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, as JSON takes it."""
@@ -69,7 +96,9 @@ class MaskResult(SpatialResult):
             "box": list(self.box) if self.box else None,
             "oriented_box": list(self.oriented_box) if self.oriented_box else None,
             "boxes": [list(each.polygon.box) for each in self.objects],
-            **objects_dict(self.objects, self.keep),
+            "presence": self.presence,
+            "status": self.status,
+            **objects_dict(self.objects, self.keep, self.judge),
             "crs": self.crs,
             "transform": list(self.transform) if self.transform else None,
         }
@@ -89,6 +118,7 @@ class Segmentation(MaskResult):
         scene: the image, for overlays.
         inside: uint16 [P], probabilities of the mask's pixels in row-major order, in 1/65535; None where not known.
         keep: which of the objects `parts` gives.
+        judge: says how likely they are what the sentence names; None where the bundle was not calibrated.
     """
 
     text: str
@@ -100,6 +130,7 @@ class Segmentation(MaskResult):
     scene: Scene | None = field(default=None, repr=False)
     inside: np.ndarray | None = field(default=None, repr=False)
     keep: ObjectFilter = field(default_factory=ObjectFilter)
+    judge: Judge | None = None
 
     @property
     def size(self) -> tuple[int, int]:  # type: ignore[override]

@@ -17,7 +17,7 @@ from rsvl.runtime.images.scene import Scene
 from rsvl.runtime.progress import Progress, silent
 from rsvl.runtime.results.geotiff import RasterWriter, open_writer
 from rsvl.runtime.results.grounding import Grounding
-from rsvl.runtime.results.objects import ObjectFilter
+from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.scene_masks import SceneMask
 from rsvl.runtime.scenes.blocks import Levels
 from rsvl.runtime.scenes.merge import Merger
@@ -83,8 +83,9 @@ def run_scene(
             if path is not None:
                 sweep(path)
         blocks = _do_missing(plan, folder, runner, scene, workers, progress)
-        keep = keep or ObjectFilter(min_area=runner.cell_area([each.grid for each in blocks.blocks]))
-        found = _merged(plan, folder, blocks, scene, files, keep, progress)
+        grids = [each.grid for each in blocks.blocks]
+        keep = keep or ObjectFilter(min_area=runner.cell_area(grids))
+        found = _merged(plan, folder, blocks, scene, files, keep, runner.judge(grids), progress)
     if not keep_parts:
         shutil.rmtree(files.folder, ignore_errors=True)
     return found
@@ -142,7 +143,14 @@ def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers
 
 
 def _merged(
-    plan: Plan, folder: Path, blocks: Levels, scene: Scene, files: SceneFiles, keep: ObjectFilter, progress: Progress
+    plan: Plan,
+    folder: Path,
+    blocks: Levels,
+    scene: Scene,
+    files: SceneFiles,
+    keep: ObjectFilter,
+    judge: Judge | None,
+    progress: Progress,
 ) -> list[SceneMask]:
     merger, size = Merger(plan, folder, blocks), (scene.height, scene.width)
     _tell_void_and_skipped(merger, scene)
@@ -167,6 +175,7 @@ def _merged(
                     oriented_box=whole.oriented_box,
                     georeference=scene.georeference,
                     scene=scene,
+                    judge=judge,
                 )
             )
     return results

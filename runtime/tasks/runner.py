@@ -38,6 +38,7 @@ class Runner(ABC):
         purpose: what a model of this task does, to say why an option has no effect.
         manifest: the bundle's manifest.
         provider: what runs it, by the name that `rsvl.runtime.load` takes.
+        precision: what it computes in: the bundle's, or ``bf16``.
         bundle: the opened bundle.
     """
 
@@ -52,6 +53,7 @@ class Runner(ABC):
         self.bundle = bundle  # keeps a packed bundle's unpacked files
         self._session = Session(bundle, provider, threads)
         self.provider = self._session.provider
+        self.precision = self._session.precision
         text = self.spec.text
         self._tokenizer = None if text is None else Tokenizer.from_file(bundle.path(text.tokenizer), text)
         self._told: set[str] = set()

@@ -25,7 +25,7 @@ from rsvl.runtime.images.scene import ImageSource, open_scene
 from rsvl.runtime.images.tiling import Grid, Tile, check_range
 from rsvl.runtime.manifest import ModelSpec
 from rsvl.runtime.progress import Progress, silent
-from rsvl.runtime.results.objects import ObjectFilter
+from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.segmentation import Segmentation
 from rsvl.runtime.tasks.agreement import RELATIVE, Coverage, Measure, allowed, differing, relative_difference
 from rsvl.runtime.tasks.features import repeated
@@ -70,6 +70,7 @@ class Segmenter(Runner):
                 "limit",
                 "min-score",
                 "min-area",
+                "presence",
                 "simplify",
                 "aoi",
                 "workers",
@@ -186,10 +187,20 @@ class Segmenter(Runner):
                 scene,
                 np.concatenate(each.inside),
                 keep or ObjectFilter(min_area=self.cell_area(grids)),
+                self.judge(grids),
             )
             for text, each in zip(sentences, accumulators, strict=True)
         ]
         return found[0] if isinstance(texts, str) else found
+
+    def judge(self, grids: Sequence[Grid]) -> Judge | None:
+        """What says whether an object is what the sentence names; None where the bundle was not calibrated.
+
+        Args:
+            grids: as for `cell_area`.
+        """
+        presence = self.manifest.presence
+        return None if presence is None else Judge(presence, self.cell_area(grids))
 
     def cell_area(self, grids: Sequence[Grid]) -> float:
         """Pixels of the scene that one value of the model's own mask stands for: what is smaller, it cannot tell.

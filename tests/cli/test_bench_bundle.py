@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsvl.benchmarks.bundle import speed
-from rsvl.benchmarks.bundle.ceilings import Ceilings
+from rsvl.benchmarks.bundle.ceilings import Ceilings, Product
 from tests.support.installed import needs
 from tests.support.outcome import Rsvl
 
@@ -17,7 +17,9 @@ from tests.support.outcome import Rsvl
 def test_bundle_is_measured_and_reported_in_every_form(
     rsvl: Rsvl, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
+    monkeypatch.setattr(
+        speed, "cpu_ceilings", lambda threads: Ceilings({"fp32": Product(100.0, "numpy")}, 10.0, "NumPy")
+    )
     arguments = ("bench", bundle, "--rounds", 1, "--batch-size", 1, "--batch-size", 2, "--threads", 1)
     written = ("--results", tmp_path / "results", "--plot", tmp_path / "plot.svg")
     outcome = rsvl(*arguments, *written, "--json")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rsvl import registry
 from rsvl.benchmarks.bundle import speed
-from rsvl.benchmarks.bundle.ceilings import Ceilings
+from rsvl.benchmarks.bundle.ceilings import Ceilings, Product
 from rsvl.benchmarks.machine import hardware
 from rsvl.benchmarks.papers import table_speed
 from rsvl.benchmarks.papers.speed_record import TableSpeed
@@ -71,7 +71,7 @@ def put_stand_ins(patch: pytest.MonkeyPatch, exported: Path) -> None:
         patch.setitem(registry._ENTRIES, name, registry.Entry(name, "cd2fsan", StandIn, None))
     patch.setattr(loading, "SHIPPED", Path("no weights ship"))
     patch.setattr(pipeline, "write_graph", _copying(exported))
-    patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, "NumPy"))
+    patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings({"fp32": Product(100.0, "numpy")}, 10.0, "NumPy"))
     patch.setattr(table_speed, "measure", _speed_of)
 
 

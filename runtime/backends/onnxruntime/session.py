@@ -8,6 +8,7 @@ import platform
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,12 @@ class OnnxRuntimeSession:
     """
 
     def __init__(
-        self, bundle: Bundle, provider: Provider, threads: int | None = None, only: Collection[str] | None = None
+        self,
+        bundle: Bundle,
+        provider: Provider,
+        threads: int | None = None,
+        only: Collection[str] | None = None,
+        profiles: Path | None = None,
     ) -> None:
         """Loads graphs.
 
@@ -49,6 +55,7 @@ class OnnxRuntimeSession:
             provider: what runs them.
             threads: CPU threads per operation; None leaves it to ONNX Runtime, which takes the physical cores.
             only: the names of the graphs to load; None for all.
+            profiles: a folder for ONNX Runtime's profiles, see `end_profiling`; None measures nothing.
 
         Raises:
             MissingComponentError: the provider is not installed, or its libraries or its device are not here.
@@ -60,7 +67,7 @@ class OnnxRuntimeSession:
         self.provider, self.precision = provider.name, bundle.manifest.precision
         self._device = "cuda" if provider.on_cuda else "cpu"
         graphs = [graph for graph in bundle.manifest.model.graphs if only is None or graph.name in only]
-        self._sessions = {graph.name: _load(bundle, graph, provider, threads) for graph in graphs}
+        self._sessions = {graph.name: _load(bundle, graph, provider, threads, profiles) for graph in graphs}
         _LOADED.add(self)
 
     def run_graph(self, name: str, outputs: Iterable[str], feeds: Mapping[str, Any]) -> list[Any]:
@@ -92,6 +99,10 @@ class OnnxRuntimeSession:
         except Exception as error:
             raise run_error(first_line(error), "try another provider") from error
         return list(binding.get_outputs())
+
+    def end_profiling(self) -> list[Path]:
+        """Ends the profiles of all graphs and returns their files, JSON."""
+        return [Path(session.end_profiling()) for session in self._sessions.values()]
 
     def abandon(self) -> None:
         """Never frees the graphs. In a forked child the threads that freeing them would wait for do not exist."""
@@ -135,10 +146,12 @@ def open_onnxruntime(bundle: Bundle, provider: Provider | None, threads: int | N
     return OnnxRuntimeSession(bundle, cpu, threads)
 
 
-def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None) -> Any:
+def _load(bundle: Bundle, graph: GraphSpec, provider: Provider, threads: int | None, profiles: Path | None) -> Any:
     """An `onnxruntime.InferenceSession` of a graph."""
     options = _options(bundle, provider, threads)
     path = bundle.graph(graph, BACKEND if provider.name == "cpu" else "")
+    if profiles is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profiles / "graph")
     try:
         session = start(path, options, provider, present_providers(), bundle.root / ENGINES)
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsvl.benchmarks.bundle import ceilings, speed
+from rsvl.benchmarks.bundle import speed
 from rsvl.benchmarks.bundle.baselines import Options, prepared
-from rsvl.benchmarks.bundle.ceilings import Ceilings
+from rsvl.benchmarks.bundle.ceilings import Ceilings, Product
 from rsvl.benchmarks.bundle.footprint import footprint
 from rsvl.benchmarks.bundle.markdown import markdown
 from rsvl.benchmarks.bundle.plot import draw
@@ -24,6 +25,8 @@ from rsvl.benchmarks.bundle.report import FIRST, FURTHER, IMAGE, MANY, BundleSpe
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, RsvlError, UsageError
 from rsvl.runtime.manifest import CLASSIFICATION, Manifest
+from rsvl.runtime.tuning.choice import Choice, GraphChoice, bundle_hash, circumstances
+from rsvl.runtime.tuning.store import remember
 from tests.support.toy_bundle import write_manifest
 from tests.support.toy_tasks import SCALE, SIDE, write_task_bundle
 
@@ -32,7 +35,11 @@ from tests.support.toy_tasks import SCALE, SIDE, write_task_bundle
 def quick() -> Iterator[None]:
     """Ceilings without measuring them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "cpu_ceilings", lambda threads: Ceilings(100.0, 10.0, f"{threads} threads"))
+        patch.setattr(
+            speed,
+            "cpu_ceilings",
+            lambda threads: Ceilings({"fp32": Product(100.0, "numpy")}, 10.0, f"{threads} threads"),
+        )
         yield
 
 
@@ -53,7 +60,7 @@ def test_every_part_of_a_bundle_is_measured(found: BundleSpeed, whole_bundle: Pa
     size = sum(path.stat().st_size for path in whole_bundle.glob("*.onnx"))
     assert found.footprint.weights_mb == size / 1e6
     assert found.footprint.peak_mb is None or found.footprint.peak_mb > (found.footprint.imported_mb or 0)
-    assert found.shares is not None and found.shares.matrix is None
+    assert found.shares is not None and (found.shares.matrix, found.shares.computed) == (None, 0)
     assert found.shares.memory == pytest.approx(size / (runner.ms.p50 / 1e3) / 10e9)
     assert any("operations cannot be counted" in remark for remark in found.remarks)
     assert found.machine["rsvl"] and found.machine["cpu"] and found.gpu is None
@@ -135,11 +142,13 @@ def test_a_bundle_that_is_none_fails_in_one_line(tmp_path: Path) -> None:
         speed.measure(tmp_path / "nowhere.bundle", "cpu", 1, 1)
 
 
-def test_ceilings_are_positive_and_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "SIDE", 32)
-    monkeypatch.setattr(ceilings, "COPIED", 3 * 2**10)
-    found = ceilings._measure(threads=2)
-    assert found.matrix_gflops > 0 and found.copy_gb_s > 0 and found.where == f"NumPy {np.__version__}"
+def test_what_was_tuned_is_what_is_measured(quick: None, whole_bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole_bundle, tmp_path / "tuned.bundle"))
+    bundle = Bundle(folder)
+    graphs = dict.fromkeys(("image", "text", "head"), GraphChoice("cpu", 1))
+    remember(bundle, Choice(bundle_hash(bundle), circumstances(bundle), "2026-01-01T00:00:00", "cpu", graphs, 0.9))
+    assert speed.measure(folder, rounds=1, batches=(1,)).provider == "tuned"
+    assert speed.measure(folder, threads=1, rounds=1, batches=(1,)).provider == "cpu"
 
 
 def test_measuring_a_bundle_needs_no_pytorch() -> None:
