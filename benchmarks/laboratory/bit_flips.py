@@ -163,7 +163,7 @@ def _weights(graph: Path, count: int, rng: random.Random) -> Iterator[list[int]]
 
 def _places(pattern: bytes) -> list[int]:
     """Where bytes lie in this process's writable memory, aligned to 4."""
-    found = []
+    found = list[int]()
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, mode, _, _, inode, *name = line.split()
         if not mode.startswith("rw") or inode != "0" or (name and name[0] != "[heap]"):
