@@ -259,6 +259,7 @@ KNOWN_PAGES = (
     "https://github.com/phelber/EuroSAT",
     "http://www.opengis.net/",  # names of the standard's parts
     "http://{",  # an address of the user's own
+    "http://127.0.0.1:",
 )
 
 

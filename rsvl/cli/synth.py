@@ -31,6 +31,13 @@ class Sensor(str, Enum):
     BOTH = "both"
 
 
+class Look(str, Enum):
+    """How optical images look."""
+
+    DRAWN = "drawn"
+    PHOTO = "photo"
+
+
 def synth(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create; must be empty or absent.")],
     scenes: Annotated[
@@ -46,6 +53,9 @@ def synth(
     sensor: Annotated[
         Sensor | None, typer.Option("--sensor", help="What takes the images. Default: optical, and both for vqa.")
     ] = None,
+    look: Annotated[
+        Look, typer.Option("--look", help="Optical images as drawn, or with a photograph's tones, haze and detail.")
+    ] = Look.DRAWN,
     val: Annotated[
         float, typer.Option("--val", metavar="N", min=0, help="Validation scenes: a share below 1, or a number.")
     ] = 0.1,
@@ -64,7 +74,9 @@ def synth(
 
     with progress("drawing scenes") as report:
         chosen = None if sensor is None else sensor.value
-        written = write(out, scenes, seed, size, val, test, workers, report, task=task.value, sensor=chosen)
+        written = write(
+            out, scenes, seed, size, val, test, workers, report, task=task.value, sensor=chosen, look=look.value
+        )
     if json:
         print_json({"task": task.value, "seed": seed, **asdict(written), "root": str(written.root)})
         return

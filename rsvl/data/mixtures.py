@@ -11,7 +11,7 @@ import numpy as np
 
 from rsvl.data.mirrored import mirrored_record
 from rsvl.data.records import ImageRecord, Referring, ReferringDataset
-from rsvl.data.views import random_colours, random_view
+from rsvl.data.views import View, random_colours, random_view
 from rsvl.runtime.errors import UsageError
 
 
@@ -36,14 +36,19 @@ class Augmented(ReferringDataset):
         plain = self.dataset[index]
         size = plain.width, plain.height
         if self.dataset.makes_sentences:
-            return self.dataset.viewed(index, random_view(rng, size), rng)
-        view = random_colours(rng, size)
+            return self.dataset.viewed(index, _in_grey(plain, random_view(rng, size)), rng)
+        view = _in_grey(plain, random_colours(rng, size))
         if self.has_masks or rng.random() < 0.5:
             return self.dataset.viewed(index, view, rng)
         return mirrored_record(self.dataset.viewed(index, replace(view, mirrored=True), rng))
 
     def _decode(self, record: ImageRecord, referring: Referring) -> np.ndarray:
         return self.dataset.mask(record, referring)
+
+
+def _in_grey(record: ImageRecord, view: View) -> View:
+    """A view without a tint, where a SAR took the image."""
+    return replace(view, gains=(view.gains[1],) * 3) if record.sensor == "sar" else view
 
 
 class Mixture(ReferringDataset):

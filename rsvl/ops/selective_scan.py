@@ -27,6 +27,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from rsvl.runtime.errors import UsageError
 
+_CACHED = 1 << 21
+"""States of so many numbers are computed again at once in the backward pass: more would leave the CPU's cache."""
+
 
 def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
     """Runs the recurrence over the last dimension; see the module for the definition.
@@ -88,6 +91,21 @@ def _shape(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) ->
 def _backward(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, grad: Tensor) -> list[Tensor]:
     x_, dt_, A_, B_, C_, D_ = _tokens_first(x, dt, A, B, C, D)
     grad_y = grad.permute(2, 0, 1).to(x_.dtype)
+    samples = max(1, _CACHED // max(1, len(x_) * A_.numel()))
+    split = zip(*(tensor.split(samples, dim=1) for tensor in (x_, dt_, B_, C_, grad_y)), strict=True)
+    parts = [_backward_of(own[0], own[1], A_, own[2], own[3], D_, own[4]) for own in split]
+    grads = [
+        sum(part, torch.zeros_like(like)) if like.dim() < 3 else torch.cat(part, dim=1).permute(1, 2, 0)
+        for part, like in zip(zip(*parts, strict=True), (x_, dt_, A_, B_, C_, D_), strict=True)
+    ]
+    grads[2] = grads[2].t()
+    return [g.to(of.dtype).contiguous() for g, of in zip(grads, (x, dt, A, B, C, D), strict=True)]
+
+
+def _backward_of(
+    x_: Tensor, dt_: Tensor, A_: Tensor, B_: Tensor, C_: Tensor, D_: Tensor, grad_y: Tensor
+) -> tuple[Tensor, ...]:
+    """The gradients of x, dt, A, B, C and D for some of the samples, all as `_tokens_first` gives them."""
     decays = (dt_.unsqueeze(2) * A_).exp_()  # [L, B, N, D]
     states = B_.unsqueeze(3) * (dt_ * x_).unsqueeze(2)
     for t in range(1, len(x_)):
@@ -101,11 +119,9 @@ def _backward(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
     grad_exponent = decays[1:].mul_(states[:-1]).mul_(grad_state[1:])  # of dt·A; the first decay meets no state
     grad_dt = grad_entering * x_
     grad_dt[1:] += (grad_exponent * A_).sum(2)
-    grad_A = (grad_exponent * dt_[1:].unsqueeze(2)).sum((0, 1)).t()
+    grad_A = (grad_exponent * dt_[1:].unsqueeze(2)).sum((0, 1))
     grad_x, grad_D = grad_entering * dt_ + grad_y * D_, (grad_y * x_).sum((0, 1))
-    tokens = [g.permute(1, 2, 0) for g in (grad_x, grad_dt, grad_B, grad_C)]
-    grads = [*tokens[:2], grad_A, *tokens[2:], grad_D]
-    return [g.to(of.dtype).contiguous() for g, of in zip(grads, (x, dt, A, B, C, D), strict=True)]
+    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D
 
 
 @_backward.register_fake

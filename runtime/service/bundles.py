@@ -88,7 +88,7 @@ class Bundles:
         self._loading = threading.Lock()
         self._served: dict[str, ServedBundle] = {}
         for source in sources:
-            name = source.resolve().stem
+            name = source.absolute().stem
             if name in self._served:
                 raise UsageError(f"{source}: another bundle is called {name}, too: rename one")
             self._serve(self._load(name, source))

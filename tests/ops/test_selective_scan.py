@@ -132,6 +132,23 @@ def test_gradients_equal_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(selective_scan, inputs)
 
 
+def test_gradients_of_many_samples_are_those_of_each_alone() -> None:
+    case = SelectiveScanCase(10, 64, 256)  # more states than the backward pass looks at at once
+    tensors = [tensor.requires_grad_() for tensor in as_tensors(case.arrays(), torch.float32, torch.float32)]
+    weight = torch.randn(10, 64, 256, generator=torch.Generator().manual_seed(1))
+    together = torch.autograd.grad((selective_scan(*tensors) * weight).sum(), tensors)
+    alone = [
+        torch.autograd.grad((selective_scan(*_sample(tensors, k)) * weight[k : k + 1]).sum(), tensors)
+        for k in range(10)
+    ]
+    for found, parts in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.stack(parts).sum(0), rtol=1e-4, atol=1e-3)
+
+
+def _sample(tensors: list[torch.Tensor], k: int) -> list[torch.Tensor]:
+    return [tensor[k : k + 1] if tensor.dim() == 3 else tensor for tensor in tensors]
+
+
 def test_gradients_in_half_precision_have_the_inputs_dtypes_and_their_values() -> None:
     arrays = SelectiveScanCase(2, 4, 30, steps="wide").arrays()
     inputs = [t.requires_grad_() for t in as_tensors(arrays, torch.bfloat16, torch.float32)]

@@ -62,7 +62,7 @@ class ToyGrounder(Toy):
         if boxes is None:
             return scores, found
         assert has_target is not None and sar is not None and len(sar) == len(images)
-        return ((found[:, 0] - boxes).abs().sum(1) * has_target).mean() + scores.square().mean()
+        return ((found[:, :1] - boxes).abs().sum(2) * has_target).mean() + scores.square().mean()
 
 
 class ToyAnswerer(Toy):

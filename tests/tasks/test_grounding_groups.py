@@ -7,30 +7,47 @@ from pathlib import Path
 import numpy as np
 
 from rsvl.data import open_dataset
+from rsvl.runtime.tasks.tokenizer import Tokenizer
 from rsvl.tasks.grounding.evaluation import evaluate
-from rsvl.tasks.grounding.training import GroundingBatch, training_set
+from rsvl.tasks.grounding.training import MOST_BOXES, GroundingBatch, training_set
 from tests.support.coco_file import ANNOTATIONS, HEIGHT, WIDTH, write
 from tests.support.toy_learners import ToyGrounder
 
 
-def _boxes(batch: GroundingBatch) -> set[tuple[int, ...]]:
-    """The boxes of a batch as x, y, width, height in pixels of the image."""
-    corners = batch.boxes[batch.has_target].double().numpy() * [WIDTH, HEIGHT, WIDTH, HEIGHT]
-    return {(x, y, right - x, bottom - y) for x, y, right, bottom in np.rint(corners).astype(int).tolist()}
+def _boxes(batch: GroundingBatch) -> list[set[tuple[int, ...]]]:
+    """The boxes of each sentence as x, y, width, height in pixels of the image."""
+    corners = np.rint(batch.boxes.double().numpy() * [WIDTH, HEIGHT, WIDTH, HEIGHT]).astype(int)
+    own = [corners[row][batch.has_target[row].numpy()].tolist() for row in range(len(corners))]
+    return [{(x, y, right - x, bottom - y) for x, y, right, bottom in boxes} for boxes in own]
 
 
-def test_sentences_of_one_object_are_trained_on_where_there_are_any(tmp_path: Path) -> None:
+def test_a_sentence_of_several_objects_has_all_their_boxes(tmp_path: Path) -> None:
     dataset = open_dataset("coco", write(tmp_path), "site=A")
     batch = training_set(ToyGrounder(), dataset, 30, seed=0)[0]
-    assert _boxes(batch) == {(4, 4, 10, 6), (40, 26, 16, 12)}
+    toy = ToyGrounder()
+    tokenizer = Tokenizer.from_file(toy.tokenizer_json(), toy.spec.words)
+    expected = {
+        tuple(tokenizer([text])[0]): {tuple(map(round, box)) for box in each.boxes}
+        for each in dataset[0].referrings
+        for text in each.sentences
+    }
+    assert max(map(len, expected.values())) > 1
+    for tokens, boxes in zip(batch.tokens, _boxes(batch), strict=True):
+        assert boxes == expected[tuple(tokens.numpy())]
 
 
-def test_several_alike_are_trained_on_one_by_one(tmp_path: Path) -> None:
-    alike = [{**ANNOTATIONS[0], "id": k, "bbox": [24 + k, 14, 12, 12], "segmentation": []} for k in (0, 1)]
-    dataset = open_dataset("coco", write(tmp_path, annotations=alike), "site=A")
-    assert max(len(r.boxes) for r in dataset[0].referrings if not r.no_target) == 2
+def test_half_of_the_sentences_are_of_several_objects_where_there_are_both(tmp_path: Path) -> None:
+    dataset = open_dataset("coco", write(tmp_path), "site=A")
     batch = training_set(ToyGrounder(), dataset, 30, seed=0)[0]
-    assert _boxes(batch) == {(24, 14, 12, 12), (25, 14, 12, 12)}
+    assert sum(len(boxes) > 1 for boxes in _boxes(batch)) == 15
+
+
+def test_of_too_many_objects_as_many_are_trained_on_as_there_can_be(tmp_path: Path) -> None:
+    alike = [{**ANNOTATIONS[0], "id": k, "bbox": [10 + k / 10, 14, 12, 12], "segmentation": []} for k in range(80)]
+    dataset = open_dataset("coco", write(tmp_path, annotations=alike), "site=A")
+    assert all(len(each.boxes) == 80 for each in dataset[0].referrings if len(each.boxes) > 1)
+    batch = training_set(ToyGrounder(), dataset, 30, seed=0)[0]
+    assert set(batch.has_target.sum(1).tolist()) <= {0, 1, MOST_BOXES}
 
 
 def test_sentences_of_several_objects_are_not_asked(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsvl.data.synth.generate import generate
-from rsvl.data.synth.labels import Job, Labels, write_jpeg
+from rsvl.data.synth.labels import Job, Labels
 from rsvl.data.synth.question_draft import article, nouns
 from rsvl.data.synth.scene import Scene
 
@@ -48,7 +48,7 @@ class CaptionLabels(Labels):
         """See `Labels.make`. Returns the image's name, the number of objects and the sentences."""
         scene = generate((job.seed, job.index), job.size)
         name = f"{job.index:06d}.jpg"
-        write_jpeg(job.folder / _IMAGES / name, scene.image)
+        job.write_optical(job.folder / _IMAGES / name, scene.image)
         return name, len(scene.objects), captions(job.rng(_CAPTIONS), scene)
 
     def add(self, made: tuple[str, int, list[str]], split: str) -> None:

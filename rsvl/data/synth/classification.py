@@ -23,8 +23,11 @@ class ClassLabels(Labels):
     def make(job: Job) -> int:
         """See `Labels.make`. Returns the number of objects."""
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar, with_sentences=False)
-        image = scene.image if scene.sar is None else scene.sar
-        write_jpeg(job.folder / job.split / folder_name(scene.setting) / f"{job.index:06d}.jpg", image)
+        path = job.folder / job.split / folder_name(scene.setting) / f"{job.index:06d}.jpg"
+        if scene.sar is None:
+            job.write_optical(path, scene.image)
+        else:
+            write_jpeg(path, scene.sar)
         return len(scene.objects)
 
     def add(self, made: int, split: str) -> None:

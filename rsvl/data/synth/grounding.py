@@ -44,7 +44,8 @@ class GroundingLabels(Labels):
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar)
         sentences = {}
         for sensor, stem, pixels, expressions in _images(job, scene):
-            write_jpeg(job.folder / _IMAGES / f"{stem}.jpg", pixels)
+            write = job.write_optical if sensor == "optical" else write_jpeg
+            write(job.folder / _IMAGES / f"{stem}.jpg", pixels)
             tree = _annotation(f"{stem}.jpg", sensor, job.size, scene.objects, expressions)
             tree.write(job.folder / _ANNOTATIONS / f"{stem}.xml", encoding="utf-8", xml_declaration=True)
             sentences[stem] = len(expressions)

@@ -11,7 +11,10 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
+from rsvl.data.synth.look import LOOKS, photographed
+
 _QUALITY = 92
+_LOOK = 6  # random stream
 SPLITS = ("train", "val", "test")
 
 
@@ -26,6 +29,7 @@ class Job:
         split: the scene's split.
         size: side of the images, pixels.
         sensor: what the images show: ``optical``, ``sar`` or ``both``.
+        look: how optical images look, of `rsvl.data.synth.look.LOOKS`.
     """
 
     folder: Path
@@ -34,6 +38,7 @@ class Job:
     split: str
     size: int
     sensor: str
+    look: str = LOOKS[0]
 
     @property
     def optical(self) -> bool:
@@ -48,6 +53,13 @@ class Job:
     def rng(self, stream: int) -> np.random.Generator:
         """Randomness for what is not in the scene itself; different for each `stream` above 0, and from the SAR's."""
         return np.random.default_rng((self.size, self.seed, self.index, stream))
+
+    def write_optical(self, path: Path, image: np.ndarray) -> None:
+        """Write the scene's optical image, uint8 [H, W, 3] RGB, in the job's look."""
+        if self.look == "photo":
+            write_jpeg(path, *photographed(self.rng(_LOOK), image))
+        else:
+            write_jpeg(path, image)
 
 
 class Labels(ABC):
@@ -88,7 +100,7 @@ class Labels(ABC):
         """Write the tables, when all scenes are there."""
 
 
-def write_jpeg(path: Path, image: np.ndarray) -> None:
+def write_jpeg(path: Path, image: np.ndarray, quality: int = _QUALITY) -> None:
     """Write an image, uint8 [H, W, 3] RGB or [H, W], as JPEG."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    _, data = cv2.imencode(".jpg", image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     path.write_bytes(data.tobytes())

@@ -41,7 +41,7 @@ class SegmentationLabels(Labels):
         """See `Labels.make`."""
         scene = generate((job.seed, job.index), job.size, with_sar=job.sar)
         name = f"{job.index:06d}.jpg"
-        write_jpeg(job.folder / _IMAGES / name, scene.image)
+        job.write_optical(job.folder / _IMAGES / name, scene.image)
         if scene.sar is not None:
             write_jpeg(job.folder / _SAR / name, scene.sar)
         return record(scene, name)

@@ -55,7 +55,7 @@ class VQALabels(Labels):
         image["objects"] = [_outlined(thing) for thing in scene.objects]
         if job.optical:
             image["optical"] = (_OPTICAL / f"{job.index:06d}.jpg").as_posix()
-            write_jpeg(job.folder / image["optical"], pixels)
+            job.write_optical(job.folder / image["optical"], pixels)
         if scene.sar is not None:
             image["sar"] = (_SAR / f"{job.index:06d}.jpg").as_posix()
             write_jpeg(job.folder / image["sar"], scene.sar)

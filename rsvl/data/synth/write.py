@@ -15,6 +15,7 @@ from rsvl.data.synth.captions import CaptionLabels
 from rsvl.data.synth.classification import ClassLabels
 from rsvl.data.synth.grounding import GroundingLabels
 from rsvl.data.synth.labels import SPLITS, Job, Labels
+from rsvl.data.synth.look import LOOKS
 from rsvl.data.synth.segmentation import SegmentationLabels
 from rsvl.data.synth.vqa import VQALabels
 from rsvl.runtime.errors import OutputError, UsageError
@@ -63,6 +64,7 @@ def write(
     *,
     task: str = SEGMENTATION,
     sensor: str | None = None,
+    look: str = LOOKS[0],
 ) -> Written:
     """Generate a dataset of synthetic scenes and write it in the layout of a task.
 
@@ -81,6 +83,7 @@ def write(
         task: a key of `TASKS`.
         sensor: what the images show: ``optical``, ``sar`` or ``both``, as far as the task knows it; by default the
             first of its `Labels.sensors`.
+        look: ``drawn``, or ``photo``: with the tones, the haze, the fine detail and the losses of photographs.
 
     Raises:
         UsageError: when the numbers do not fit each other, the task has no such images or the folder is in use.
@@ -95,6 +98,8 @@ def write(
     splits = _splits(scenes, val, test)
     if seed < 0 or workers < 1:
         raise UsageError("synth needs a seed of 0 or more and at least one worker")
+    if look not in LOOKS:
+        raise UsageError(f"synthetic images do not look {look!r}: choose {' or '.join(LOOKS)}")
     labels = _labels(task, seed, size, sensor)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not an empty folder: name another one or remove it")
@@ -102,7 +107,7 @@ def write(
         root.parent.mkdir(parents=True, exist_ok=True)
         with LockedFolder(f".{root.name}.tmp-", root.absolute().parent) as sibling:
             temporary = sibling.path / root.name
-            jobs = [Job(temporary, seed, index, split, size, labels.sensor) for index, split in enumerate(splits)]
+            jobs = [Job(temporary, seed, index, split, size, labels.sensor, look) for index, split in enumerate(splits)]
             for folder in labels.folders:
                 (temporary / folder).mkdir(parents=True)
             for index, made in enumerate(_made(labels, jobs, workers)):

@@ -478,8 +478,8 @@ class OptiSARNet(VisualGrounder):
         has_target: Tensor,
         sar: Tensor | None,
     ) -> Tensor:
-        """The sum of `losses`, weighted by `WEIGHTS`."""
-        terms = self.losses(images, tokens, image_index, boxes, has_target, sar)
+        """The sum of `losses`, weighted by `WEIGHTS`; of several objects, a sentence learns the first."""
+        terms = self.losses(images, tokens, image_index, boxes[:, 0], has_target[:, 0], sar)
         return torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
 
     def losses(

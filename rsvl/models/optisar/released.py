@@ -84,7 +84,7 @@ SCALE_N = Preset(
     22,
     (128, 3, 4),
     1024,
-    64,
+    300,
     own_text=True,
     trained_resolution=SYNTHETIC_RESOLUTION,
 )
@@ -203,28 +203,31 @@ class OptiSARNetPlusPlus(VisualGrounder):
         """The terms of the loss by name, scalars; arguments as those of `forward`.
 
         Each sentence of an image is a class whose score is learned in every cell; sentences without a target are
-        negatives. The neck runs for `GUIDES` sentences an image, drawn anew each time, and the head scores all of the
-        image's sentences in each of these runs: the authors' neck takes all at once, which no question does.
+        negatives, those of several objects learn all their boxes. The neck runs for `GUIDES` sentences an image, drawn
+        anew each time, and the head scores all of the image's sentences in each of these runs: the authors' neck takes
+        all at once, which no question does.
         """
         guides = drawn_guides(image_index, GUIDES)
         run, sentence = (image_index[guides][:, None] == image_index).nonzero(as_tuple=True)
         prompt = self.encode_text(tokens)[0]
         shared = tuple(feature[image_index[guides]] for feature in self.encode_image(images))
         every, distances, grids = self._cells(shared, prompt[guides], prompt.expand(len(guides), -1, -1))
-        logits, boxes, present = every[run, sentence], boxes.float()[sentence], has_target[sentence]
-        found = self.decode(distances.float())
-        overlap = complete_iou(found[run], boxes[:, None])
-        inside = centres_inside(self.decode.centres, boxes, least=16 / self.preset.image_size) & present[:, None]
-        chosen, quality = task_aligned(logits.detach().sigmoid(), overlap.detach().clamp(min=0), inside, ASSIGNED)
+        logits, found = every[run, sentence], self.decode(distances.float())
+        pair, place = has_target[sentence].nonzero(as_tuple=True)  # a row for each box of each pair of run and sentence
+        boxes = boxes.float()[sentence[pair], place]
+        inside = centres_inside(self.decode.centres, boxes, least=16 / self.preset.image_size)
+        overlap = complete_iou(found.detach()[run[pair]], boxes[:, None]).clamp(min=0)
+        chosen, quality = task_aligned(logits.detach().sigmoid()[pair], overlap, inside, ASSIGNED, owner=pair)
         share = torch.where(guides[run] == sentence, 1.0, BESIDE)[:, None]
-        total = (quality * share).sum().clamp(min=1)
-        pair, cell = chosen.nonzero(as_tuple=True)
-        weight = (quality * share)[pair, cell]
-        distance = self.decode.loss(distances[run[pair], cell], cell, boxes[pair])
-        entropy = F.binary_cross_entropy_with_logits(logits, quality, share.expand_as(logits), reduction="sum")
-        assigned = torch.zeros_like(distances[..., 0]).index_put((run[pair], cell), distances.new_ones(()))
+        wanted = torch.zeros_like(logits).index_add(0, pair, quality)
+        total = (wanted * share).sum().clamp(min=1)
+        row, cell = chosen.nonzero(as_tuple=True)
+        weight, own = (quality * share[pair])[row, cell], run[pair[row]]
+        distance = self.decode.loss(distances[own, cell], cell, boxes[row])
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, share.expand_as(logits), reduction="sum")
+        assigned = torch.zeros_like(distances[..., 0]).index_put((own, cell), distances.new_ones(()))
         return {
-            "boxes": ((1 - overlap[pair, cell]) * weight).sum() / total,
+            "boxes": ((1 - complete_iou(found[own, cell], boxes[row])) * weight).sum() / total,
             "distances": (distance * weight).sum() / total,
             "scores": entropy / total,
             "grid": self._grid_loss(grids, assigned),

@@ -42,7 +42,7 @@ class VisualGrounder(ExportableModel, ABC):
         has_target: Tensor,
         sar: Tensor | None,
     ) -> Tensor:
-        """The scalar training loss; arguments as those of `forward`, none left out but `sar`."""
+        """The scalar training loss; arguments as those of `forward`, none left out but `sar`, boxes [N, K, 4]."""
 
     def forward(
         self,
@@ -60,8 +60,9 @@ class VisualGrounder(ExportableModel, ABC):
             tokens: int64 [N, T].
             image_index: int64 [N], each sentence's image; by default sentence i belongs to image i. Every image is
                 encoded once however many sentences it has.
-            boxes: float [N, 4], x1, y1, x2, y2 in 0…1 of the image; anything where a sentence has no target.
-            has_target: bool [N], whether the sentence names something in its image; by default all do.
+            boxes: float [N, K, 4], x1, y1, x2, y2 in 0…1 of the image: of all that a sentence names, then anything; or
+                [N, 4] where none names several objects.
+            has_target: bool [N, K] or [N], which of `boxes` a sentence names; by default all.
             sar: bool [B], which images a SAR took, for models that train on it; predictions never need it.
 
         Returns:
@@ -71,9 +72,10 @@ class VisualGrounder(ExportableModel, ABC):
         if image_index is None:
             image_index = torch.arange(tokens.shape[0], device=tokens.device)
         if boxes is not None:
+            boxes = boxes if boxes.dim() == 3 else boxes[:, None]
             if has_target is None:
-                has_target = torch.ones_like(image_index, dtype=torch.bool)
-            return self.loss(images, tokens, image_index, boxes, has_target, sar)
+                has_target = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+            return self.loss(images, tokens, image_index, boxes, has_target.view(boxes.shape[:2]), sar)
         features = (feature.index_select(0, image_index) for feature in self.encode_image(images))
         return self.head(*features, *self.encode_text(tokens))
 

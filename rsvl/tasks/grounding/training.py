@@ -22,13 +22,17 @@ from rsvl.tasks.sentences import read_record_image
 _VIEW = 1
 """Random stream of the views; that of the sentences has none."""
 
+MOST_BOXES = 64
+"""Boxes that a sentence can have in a batch; one that names more objects is not trained on."""
+
 
 @dataclass
 class GroundingBatch(Batch):
     """What `rsvl.modules.bases.grounding.VisualGrounder` takes; its forward pass says more.
 
-    Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], boxes float [N, 4] as x1, y1, x2, y2 in 0…1
-    (zeros without a target), has_target bool [N], and which images a SAR took, sar bool [B].
+    Images float [B, 3, S, S], tokens int64 [N, T], image_index int64 [N], boxes float [N, MOST_BOXES, 4] as x1, y1, x2,
+    y2 in 0…1, then zeros, has_target bool [N, MOST_BOXES] which of them there are, and which images a SAR took, sar
+    bool [B].
     """
 
     images: Tensor
@@ -46,7 +50,7 @@ def training_set(model: Any, dataset: ReferringDataset, sentences: int, seed: in
 
 
 class GroundingSampler(TrainingSet):
-    """Draws `sentences` (image, sentence) pairs of each image with their boxes."""
+    """Draws `sentences` (image, sentence) pairs of each image with their boxes, half of them of several objects."""
 
     def __init__(
         self, dataset: ReferringDataset, spec: ModelSpec, tokenizer: Tokenizer, sentences: int, seed: int
@@ -61,35 +65,45 @@ class GroundingSampler(TrainingSet):
     def __getitem__(self, index: int) -> GroundingBatch:
         """A batch of one image."""
         record = self.dataset.varied(index, np.random.default_rng((self.seed, self.epoch, index, _VIEW)))
-        pairs = [(referring, text) for referring in _of_one_box(record) for text in referring.sentences]
-        chosen = draw(pairs, self.sentences, self.seed, self.epoch, index)
+        chosen = self._drawn(record, index)
         image = preprocess(read_record_image(record, self.spec), self.spec.image)
-        boxes = [self._box(record, referring) for referring, _ in chosen]
+        boxes = torch.zeros(len(chosen), MOST_BOXES, 4)
+        has_target = torch.zeros(len(chosen), MOST_BOXES, dtype=torch.bool)
+        for row, (referring, _) in enumerate(chosen):
+            found = self._boxes(record, referring)
+            boxes[row, : len(found)], has_target[row, : len(found)] = torch.from_numpy(found), True
         return GroundingBatch(
             images=torch.from_numpy(image)[None],
             tokens=torch.from_numpy(self.tokenizer([text for _, text in chosen])),
             image_index=torch.zeros(len(chosen), dtype=torch.int64),
-            boxes=torch.tensor([box or (0.0, 0.0, 0.0, 0.0) for box in boxes], dtype=torch.float32),
-            has_target=torch.tensor([box is not None for box in boxes]),
+            boxes=boxes,
+            has_target=has_target,
             sar=torch.tensor([record.sensor == "sar"]),
         )
 
-    def _box(self, record: ImageRecord, referring: Referring) -> tuple[float, float, float, float] | None:
-        """x1, y1, x2, y2 in 0…1 of the model's input, None for a no-target sentence."""
-        box = self.dataset.box(record, referring)
-        if box is None:
-            return None
-        x, y, width, height = box
-        place = placement(record.height, record.width, self.spec.image)
-        return tuple(place.to_square(np.array([x, y, x + width, y + height])).tolist())
+    def _drawn(self, record: ImageRecord, index: int) -> list[tuple[Referring, str]]:
+        """References and their sentences; as many of several objects as of one or none, where there are both."""
+        known = [each for each in record.referrings if len(each.boxes) <= MOST_BOXES]
+        pairs = [(each, text) for each in known or _cut(record) for text in each.sentences]
+        many = [pair for pair in pairs if len(pair[0].boxes) > 1]
+        few = [pair for pair in pairs if len(pair[0].boxes) < 2]
+        count = (self.sentences if not few else self.sentences // 2) if many else 0
+        return [
+            *draw(many, count, self.seed, self.epoch, index),
+            *draw(few, self.sentences - count, self.seed, self.epoch, index),
+        ]
+
+    def _boxes(self, record: ImageRecord, referring: Referring) -> np.ndarray:
+        """All boxes that a sentence names, float32 [K, 4] as x1, y1, x2, y2 in 0…1 of the model's input."""
+        only = self.dataset.box(record, referring)
+        boxes = referring.boxes or (() if only is None else (only,))
+        corners = np.array([(x, y, x + width, y + height) for x, y, width, height in boxes], np.float64).reshape(-1, 4)
+        return placement(record.height, record.width, self.spec.image).to_square(corners).astype(np.float32)
 
 
-def _of_one_box(record: ImageRecord) -> list[Referring]:
-    """What to train on: a reference to several objects has no one box, and is taken only where there is no other."""
-    single = [referring for referring in record.referrings if len(referring.boxes) < 2]
-    if any(not referring.no_target for referring in single):
-        return single
-    return single + [replace(each, bbox=box) for each in record.referrings[:1] for box in each.boxes]
+def _cut(record: ImageRecord) -> list[Referring]:
+    """The references of an image that has none but of too many objects, with as many of these as there can be."""
+    return [replace(each, boxes=each.boxes[:MOST_BOXES]) for each in record.referrings]
 
 
 def torch_predictor(model: Any) -> Predict:

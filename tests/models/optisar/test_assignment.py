@@ -49,3 +49,11 @@ def test_cells_whose_boxes_do_not_overlap_yet_are_chosen_all_the_same() -> None:
     inside = torch.tensor([[False, True, True, False]])
     chosen, quality = task_aligned(torch.rand(1, 4), torch.zeros(1, 4), inside, top=3)
     assert torch.equal(chosen, inside) and not quality.any()
+
+
+def test_of_two_boxes_of_one_sentence_a_cell_has_the_one_that_it_overlaps_most() -> None:
+    overlap = torch.tensor([[0.6, 0.8, 0.5], [0.7, 0.4, 0.5], [0.9, 0.9, 0.9]])
+    owner, inside = torch.tensor([0, 0, 1]), torch.ones(3, 3).bool()
+    chosen, quality = task_aligned(torch.ones(3, 3), overlap, inside, top=3, owner=owner)
+    assert chosen.tolist() == [[False, True, True], [True, False, False], [True, True, True]]
+    assert quality.amax(1).tolist() == pytest.approx([0.8, 0.7, 0.9])

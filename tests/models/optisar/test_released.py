@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rsvl.checkpoints import load_weights
 from rsvl.export.graphs import write_graph
+from rsvl.models.optisar.boxes import box_iou
 from rsvl.models.optisar.fusion import DualGateAttention, SpatialShuffleAttention
 from rsvl.models.optisar.moe import ExpertBlock, PatchExperts, patch_side
 from rsvl.models.optisar.released import FULL, SCALE_N, OptiSARNetPlusPlus, Preset, drawn_guides
@@ -271,3 +272,20 @@ def test_onnx_agrees_with_pytorch_at_any_number_of_images(model: OptiSARNetPlusP
         scores, boxes = model(images, tokens)
     np.testing.assert_allclose(features["scores"], scores.numpy(), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(features["found_boxes"][:, 0], boxes[:, 0].numpy(), atol=1e-3)
+
+
+def test_a_sentence_of_several_objects_learns_all_their_boxes() -> None:
+    torch.manual_seed(0)
+    model = OptiSARNetPlusPlus("test", SMALL).train()
+    boxes = torch.tensor([[[0.1, 0.1, 0.4, 0.4], [0.6, 0.5, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0]]])
+    tokens, image, index = TOKENS[:1], torch.rand(1, 3, 96, 96), torch.zeros(1, dtype=torch.long)
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(image, tokens, index, boxes, torch.tensor([[True, True, False]])).backward()
+        optimizer.step()
+    with torch.no_grad():
+        scores, found = model(image, tokens)
+    for box in boxes[0, :2]:
+        overlap = box_iou(found[0], box)
+        assert overlap[scores[0] > 0].max() > 0.7
