@@ -22,9 +22,14 @@ import rsvl
 from rsvl import registry
 from rsvl.cli import main
 from rsvl.models.optisar.released import OptiSARNetPlusPlus
-from rsvl.runtime import Grounder
+from rsvl.models.rmsin import RMSIN
+from rsvl.runtime import Grounder, Segmenter
 from rsvl.runtime.tasks.tokenizer import Tokenizer
+from tests.models.released.test_names import RELEASED
+from tests.support.released_lavt import write_released
 from tests.support.released_optisar import SMALL, write_published
+from tests.support.released_rmsin import released_state
+from tests.support.small_fusion import small_model, small_preset
 from tests.test_house import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -85,6 +90,33 @@ def test_workflow_compares_with_a_recorded_baseline(workspace: Path) -> None:
     Path("fp32.bundle").symlink_to("model.bundle")
     (recorded,) = (shlex.split(line.lstrip("# "))[1:] for line in text.splitlines() if line.startswith("#   rsvl"))
     assert [main(command) for command in (recorded, *commands)] == [0, 0, 2]  # 2: too few images for a verdict
+
+
+def test_published_rmsin_makes_a_bundle_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = small_model("rmsin")
+    assert isinstance(trained, RMSIN)
+    small = registry.Entry("rmsin", "rmsin", RMSIN, small_preset("rmsin", ""))
+    monkeypatch.setitem(registry._ENTRIES, small.name, small)
+    write_released(released_state(trained, RELEASED["rmsin"]), tmp_path / "model_best_RMSIN.pth")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    paths = (tmp_path / name for name in ("model_best_RMSIN.pth", "rmsin.bundle", "noise.png"))
+    with pytest.warns(UserWarning, match="entries left out, 50 that no output depends on"):
+        run(monkeypatch, "published_rmsin.py", *map(str, paths), "a ship", "a pier")
+    *measures, ship, pier = capsys.readouterr().out.splitlines()
+    assert measures[0].startswith("worst mask IoU") and "a ship" in ship and "a pier" in pier
+    assert all(Image.open(tmp_path / f"rmsin-{number}.png").size[0] >= 64 for number in (1, 2))
+
+    # The same by PyTorch, with the weights that the file was made of.
+    segmenter = Segmenter.open(tmp_path / "rmsin.bundle")
+    tokens = torch.from_numpy(Tokenizer.from_file(trained.tokenizer_json(), trained.spec.words)(["a ship"]))
+    pixels = (noise / 255 - segmenter.spec.image.mean) / segmenter.spec.image.std
+    with torch.no_grad():
+        logits = trained(torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None], tokens)
+    expected = torch.nn.functional.interpolate(logits, (64, 64), mode="bilinear").sigmoid()[0, 0].numpy()
+    np.testing.assert_allclose(segmenter.segment(noise, "a ship").probability, expected, atol=1e-3)
 
 
 def test_published_optisar_makes_a_bundle_that_answers(

@@ -147,6 +147,14 @@ def train(
             "of scene classes also symmetries and shifts.",
         ),
     ] = False,
+    opposites: Annotated[
+        bool,
+        typer.Option(
+            "--opposites",
+            help="Add sentences with one word replaced by its opposite ('left' by 'right'), which name nothing: half "
+            "as many as an image has.",
+        ),
+    ] = False,
     train_split: Annotated[str, typer.Option("--train-split", metavar="SPLIT", help="Split to train on.")] = "train",
     val_split: Annotated[
         str, typer.Option("--val-split", metavar="SPLIT", help="Split that chooses the best epoch.")
@@ -172,7 +180,7 @@ def train(
     network = load(model, weights or "random", encoder_weights, tokenizer, ema)
     task = network.spec.task
     listed = read_mixture(Path(data)) if data.endswith(".json") else [Ingredient(data, ".", train_split, val_split)]
-    train_set, val_sets = open_mixture(task, listed, root, augment)
+    train_set, val_sets = open_mixture(task, listed, root, augment, opposites)
     config = TrainConfig(
         epochs=epochs,
         batch=batch_size,

@@ -2,7 +2,8 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021. RemoteCLIP, GeoRSCLIP,
 SkyScript, FarSLIP and PriorCLIP are released as weights of this architecture; any file that `rsvl.checkpoints` reads
-fills it whole (``--weights``), the logit scale included. The model takes the checkpoint's sizes.
+fills it whole (``--weights``), the logit scale included. The model takes the checkpoint's sizes, and its image encoder:
+a vision transformer, or CLIP's ResNet (section 2.4).
 
 Which activation the weights were trained with cannot be seen from their shapes, and the wrong one costs accuracy:
 
@@ -10,9 +11,10 @@ Which activation the weights were trained with cannot be seen from their shapes,
   that nobody else's do (theirs is QuickGELU), and files that `rsvl` wrote record it: the model follows them, whatever
   its preset. So it does with heads, epsilon and pixels (`rsvl.modules.encoders.clip_configuration`).
 * All others, with a warning, follow the preset, named as open_clip names its models: ``clip``, ``clip-vit-b-16``,
-  ``clip-vit-l-14`` and ``clip-vit-h-14`` have GELU, the same with the suffix ``-quickgelu`` QuickGELU. RemoteCLIP is
-  used with GELU (its card builds open_clip's ``ViT-B-32``); GeoRSCLIP with QuickGELU (its card starts from open_clip's
-  ``openai`` weights).
+  ``clip-vit-l-14``, ``clip-vit-h-14`` and ``clip-rn50`` … have GELU, the same with the suffix ``-quickgelu`` QuickGELU;
+  of a CLIP with a ResNet only the text encoder has an activation to choose. RemoteCLIP is used with GELU (its card
+  builds open_clip's ``ViT-B-32`` or ``RN50``); GeoRSCLIP with QuickGELU (its card starts from open_clip's ``openai``
+  weights).
 
 What was chosen here:
 
@@ -47,13 +49,25 @@ from rsvl.modules.encoders.clip import (
 from rsvl.modules.encoders.clip_keys import (
     SCALE,
     convert_clip,
+    convert_text_tower,
     image_part,
-    image_sizes,
     is_clip,
+    is_clip_resnet,
     text_part,
-    text_sizes,
 )
 from rsvl.modules.encoders.clip_kinds import refuse_other_images
+from rsvl.modules.encoders.clip_resnet import (
+    CELL,
+    RN50,
+    RN50X4,
+    RN50X16,
+    RN50X64,
+    RN101,
+    CLIPResNetEncoder,
+    ResNetSizes,
+    resnet_part,
+)
+from rsvl.modules.encoders.clip_sizes import HEAD, depth, shared_by_heads, sizes_of, usual, with_heads
 from rsvl.modules.encoders.stem import ConvStem
 from rsvl.modules.tokenizers.clip import VOCABULARY_SIZE, clip_tokenizer_json
 from rsvl.modules.tokenizers.words import question_tokenizer_json
@@ -63,7 +77,6 @@ from rsvl.runtime.manifest import MATCHING, GraphSpec, ImageSpec, ModelSpec, Ten
 
 #: The scale of cosines that CLIP's training starts from, and the largest that it allows.
 START_SCALE, MAX_SCALE = 1 / 0.07, 100.0
-_SIXTEEN_HEADS, _HEAD = (1280, 1408, 1664), 64
 _RESIZED = "-resized"
 
 
@@ -72,9 +85,9 @@ class Preset:
     """Sizes of a CLIP.
 
     Attributes:
-        image_size, patch: pixels of the square input and of a token.
+        image_size, patch: pixels of the square input and of a token; a ResNet has no patch, 0.
         tokens: words per sentence with start and end token.
-        vision, text: (width, layers, heads) of the encoders.
+        vision, text: (width, layers, heads) of the encoders, or the sizes of a ResNet for images.
         vocabulary: size of the token vocabulary.
         embed_dim: width of the space shared by image and text, E.
         activation: of the feed-forward layers, "gelu" or "quick_gelu".
@@ -84,7 +97,7 @@ class Preset:
     image_size: int
     patch: int
     tokens: int
-    vision: Size
+    vision: Size | ResNetSizes
     text: Size
     vocabulary: int
     embed_dim: int
@@ -105,6 +118,12 @@ VIT_B_16 = replace(VIT_B_32, patch=16)
 VIT_L_14 = replace(VIT_B_32, patch=14, vision=(1024, 24, 16), text=(768, 12, 12), embed_dim=768)
 VIT_H_14 = replace(VIT_B_32, patch=14, vision=(1280, 32, 16), text=(1024, 24, 16), embed_dim=1024)
 
+CLIP_RN50 = replace(VIT_B_32, patch=0, vision=RN50, embed_dim=1024)
+CLIP_RN101 = replace(CLIP_RN50, vision=RN101, embed_dim=512)
+CLIP_RN50X4 = replace(CLIP_RN50, image_size=288, vision=RN50X4, text=(640, 12, 10), embed_dim=640)
+CLIP_RN50X16 = replace(CLIP_RN50, image_size=384, vision=RN50X16, text=(768, 12, 12), embed_dim=768)
+CLIP_RN50X64 = replace(CLIP_RN50, image_size=448, vision=RN50X64, text=(1024, 12, 16), embed_dim=1024)
+
 TINY = Preset(
     image_size=256,
     patch=16,
@@ -117,7 +136,17 @@ TINY = Preset(
     stem=(16, 48, 80, 128),
 )
 
-_PUBLISHED = {"clip": VIT_B_32, "clip-vit-b-16": VIT_B_16, "clip-vit-l-14": VIT_L_14, "clip-vit-h-14": VIT_H_14}
+_PUBLISHED = {
+    "clip": VIT_B_32,
+    "clip-vit-b-16": VIT_B_16,
+    "clip-vit-l-14": VIT_L_14,
+    "clip-vit-h-14": VIT_H_14,
+    "clip-rn50": CLIP_RN50,
+    "clip-rn101": CLIP_RN101,
+    "clip-rn50x4": CLIP_RN50X4,
+    "clip-rn50x16": CLIP_RN50X16,
+    "clip-rn50x64": CLIP_RN50X64,
+}
 PRESETS = {
     **_PUBLISHED,
     **{f"{name}-quickgelu": replace(preset, activation="quick_gelu") for name, preset in _PUBLISHED.items()},
@@ -144,16 +173,13 @@ class CLIP(ExportableModel):
 
     def _build(self, name: str, p: Preset) -> None:
         self.preset, self.spec = p, _spec(name, p)
-        vision = vision_config(p.vision, p.image_size, p.patch, p.activation)
-        self.image_encoder = CLIPImageEncoder(vision, p.embed_dim, ConvStem(p.stem) if p.stem else None)
+        self.image_encoder = _image_encoder(p)
         text = text_config(p.text, p.tokens, p.vocabulary, p.activation)
         self.text_encoder = CLIPTextEncoder(text, p.embed_dim)
-        self.image_encoder.start_positions()
 
     def encode_image(self, image: Tensor) -> tuple[Tensor]:
         """Images float [B, 3, S, S] → embeddings of length one [B, E]."""
-        states, _ = self.image_encoder(image)
-        return (F.normalize(self.image_encoder.embedding(states[-1]).float(), dim=-1),)
+        return (F.normalize(self.image_encoder.embed(image).float(), dim=-1),)
 
     def encode_text(self, tokens: Tensor) -> tuple[Tensor]:
         """Sentences int64 [B, T] → embeddings of length one [B, E]."""
@@ -183,11 +209,11 @@ class CLIP(ExportableModel):
 
     @classmethod
     def reads(cls, state: Mapping[str, Tensor]) -> bool:
-        """Whether these are a CLIP with a vision transformer."""
-        return is_clip(state)
+        """Whether these are a CLIP with a vision transformer or with CLIP's ResNet."""
+        return is_clip(state) or is_clip_resnet(state)
 
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The whole model from a published CLIP with a vision transformer; its sizes are the checkpoint's (`resized`).
+        """The whole model from a published CLIP; its image encoder and sizes are the checkpoint's (`resized`).
 
         A file without a logit scale leaves the model's.
 
@@ -198,10 +224,14 @@ class CLIP(ExportableModel):
             if not state.keys() & self.state_dict().keys() - {SCALE}:
                 refuse_other_images(state)
             return None
-        converted = convert_clip(state)
-        image = {f"image_encoder.{key}": value for key, value in image_part(converted).items()}
-        text = {f"text_encoder.{key}": value for key, value in text_part(converted).items()}
-        return {**image, **text, SCALE: converted.get(SCALE, self.logit_scale)}
+        if is_clip_resnet(state):
+            images, texts = resnet_part(state), convert_text_tower(state) or {}
+        else:
+            converted = convert_clip(state)
+            images, texts = image_part(converted), text_part(converted)
+        scale = state[SCALE].reshape(()) if SCALE in state else self.logit_scale
+        parts = {"image_encoder": images, "text_encoder": texts}
+        return {**{f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}, SCALE: scale}
 
     @contextmanager
     def resized(self, state: Mapping[str, Tensor]) -> Iterator[None]:
@@ -217,7 +247,7 @@ class CLIP(ExportableModel):
             CheckpointError: another vocabulary, layers or heads that rsvl's CLIP has not; or raised within the block,
                 after which it is as it was.
         """
-        sizes = _sizes({key.split(".", 1)[-1]: value for key, value in state.items()})
+        sizes = sizes_of({key.split(".", 1)[-1]: value for key, value in state.items()})
         if not sizes or self.preset.stem or _alike(self.preset, sizes):
             yield
             return
@@ -241,13 +271,15 @@ class CLIP(ExportableModel):
         p, guess = self.preset, ""
         if not self._heads_told and self.spec.name.endswith(_RESIZED):
             towers = (p.vision, preset.vision), (p.text, preset.text)
-            unusual = [width for (width, *_), (own, *_) in towers if width % _HEAD and width != own]
+            widths = [(shared_by_heads(size)[0], shared_by_heads(own)[0]) for size, own in towers]
+            unusual = [width for width, own in widths if width % HEAD and width != own]
             if unusual:
                 raise CheckpointError(
                     f"nothing tells how many heads share the {unusual[0]} channels of this CLIP: put its config.json "
                     "or open_clip_config.json into a folder with it, and give the folder"
                 )
-            guess = f"; nothing tells how many heads its encoders have: {p.vision[2]} and {p.text[2]} are usual"
+            heads = f"{shared_by_heads(p.vision)[1]} and {shared_by_heads(p.text)[1]}"
+            guess = f"; nothing tells how many heads its encoders have: {heads} are usual"
         warnings.warn(f"{before} takes the sizes of the checkpoint: it is {self.spec.name} now{guess}", stacklevel=2)
 
     def load_extra_state(self, extra: Mapping[str, str]) -> None:
@@ -255,12 +287,12 @@ class CLIP(ExportableModel):
         if "activation" in extra:
             extra = {**{f"{name}.activation": extra["activation"] for name in ENCODERS}, **extra}
         super().load_extra_state(extra)
-        vision, text = self.image_encoder.vision_model.config, self.text_encoder.text_model.config
         self._heads_told = "image_encoder.heads" in extra
+        vision, text = (int(encoder.settings()["heads"]) for encoder in (self.image_encoder, self.text_encoder))
         self.preset = replace(
             self.preset,
-            vision=(*self.preset.vision[:2], vision.num_attention_heads),
-            text=(*self.preset.text[:2], text.num_attention_heads),
+            vision=with_heads(self.preset.vision, vision),
+            text=(*self.preset.text[:2], text),
         )
 
     def tokenizer_json(self) -> str:
@@ -268,29 +300,18 @@ class CLIP(ExportableModel):
         return clip_tokenizer_json() if self.preset.vocabulary == VOCABULARY_SIZE else question_tokenizer_json()
 
 
-def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The fields of a `Preset` that weights in transformers' names tell, of the encoders all but heads; none or all.
-
-    Raises:
-        CheckpointError: feed-forward layers that rsvl's CLIP has not.
-    """
-    image, text = image_sizes(state), text_sizes(state)
-    if not image or not text:
-        return {}
-    for part in (image, text):
-        if part["feed_forward"] != 4 * part["width"]:
-            raise CheckpointError(
-                f"a CLIP whose layers of {part['width']} channels have {part['feed_forward']} within is not supported: "
-                "give one with four times as many, as all up to ViT-H/14 have"
-            )
-    towers = {name: (part["width"], part["layers"]) for name, part in (("vision", image), ("text", text))}
-    shared = {name: image[name] for name in ("image_size", "patch", "embed_dim")}
-    return {**towers, **shared, "tokens": text["tokens"], "vocabulary": text["vocabulary"]}
+def _image_encoder(p: Preset) -> CLIPImageEncoder | CLIPResNetEncoder:
+    if isinstance(p.vision, ResNetSizes):
+        return CLIPResNetEncoder(replace(p.vision, grid=p.image_size // CELL), p.embed_dim)
+    vision = vision_config(p.vision, p.image_size, p.patch, p.activation)
+    encoder = CLIPImageEncoder(vision, p.embed_dim, ConvStem(p.stem) if p.stem else None)
+    encoder.start_positions()
+    return encoder
 
 
 def _alike(preset: Preset, sizes: Mapping[str, Any], but: tuple[str, ...] = ()) -> bool:
-    """Whether a preset has the sizes that `_sizes` tells, but for some."""
-    ours = {**asdict(preset), "vision": preset.vision[:2], "text": preset.text[:2]}
+    """Whether a preset has the sizes that `sizes_of` tells, but for some."""
+    ours = {**asdict(preset), "vision": depth(preset.vision), "text": depth(preset.text)}
     return all(ours[name] == size for name, size in sizes.items() if name not in but)
 
 
@@ -312,15 +333,8 @@ def _of_sizes(name: str, preset: Preset, sizes: Mapping[str, Any]) -> tuple[str,
             parts = [known, *([str(image_size)] if image_size != other.image_size else [])]
             parts += [f"{tokens}-tokens"] if tokens != other.tokens else []
             return "-".join(parts), replace(other, image_size=image_size, tokens=tokens)
-    vision, text = ((*sizes[name], _heads(sizes[name][0], getattr(preset, name))) for name in ("vision", "text"))
-    return f"{name}{_RESIZED}", replace(preset, **{**sizes, "vision": vision, "text": text})
-
-
-def _heads(width: int, own: Size) -> int:
-    """How many heads encoders of a width have: the model's own, or open_clip's, 64 wide but in ViT-H and -g; or one."""
-    if width == own[0]:
-        return own[2]
-    return 16 if width in _SIXTEEN_HEADS else 1 if width % _HEAD else width // _HEAD
+    towers = {each: usual(sizes[each], getattr(preset, each)) for each in ("vision", "text")}
+    return f"{name}{_RESIZED}", replace(preset, **{**sizes, **towers})
 
 
 def info_nce(similarity: Tensor, tokens: Tensor) -> Tensor:

@@ -245,11 +245,11 @@ class Decoder(nn.Module):
         return self.norm(x).transpose(1, 2).unflatten(2, size)
 
 
-class Projector(nn.Module):
-    """Makes of the sentence a kernel of 3×3 and convolves the enlarged map with it (3.4).
+class SentenceConvolution(nn.Module):
+    """Makes of the sentence a kernel of 3×3 and convolves a map with it (3.4).
 
     Args:
-        width: channels of the map C; half of them are convolved.
+        width: channels of the map C.
         embed_dim: channels of the sentence.
     """
 
@@ -257,21 +257,38 @@ class Projector(nn.Module):
 
     def __init__(self, width: int, embed_dim: int) -> None:
         super().__init__()
+        self.pixels = nn.Linear(width, width + 1, bias=False)  # of a tap: its weights for the pixels, and its bias
+        self.kernel = nn.Linear(embed_dim, _TAPS * width + 1)
+        self.register_buffer("shifts", torch.eye(_TAPS).reshape(1, _TAPS, 3, 3), persistent=False)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """A map [B, C, H, W] and sentences [B, E] → logits [B, 1, H, W]."""
+        kernel = self.kernel(state)
+        taps = self.pixels(kernel[:, :-1].unflatten(1, (-1, _TAPS)).transpose(1, 2))  # [B, 9, C + 1]
+        maps = taps[..., :-1] @ x.flatten(2) + taps[..., -1:]
+        logits = F.conv2d(maps.unflatten(2, x.shape[-2:]), self.shifts.to(maps.dtype), padding=1)
+        return logits + kernel[:, -1:, None, None]
+
+
+class Projector(nn.Module):
+    """Enlarges the map and convolves it with the sentence's kernel (3.4).
+
+    Args:
+        width: channels of the map C; half of them are convolved.
+        embed_dim: channels of the sentence.
+    """
+
+    def __init__(self, width: int, embed_dim: int) -> None:
+        super().__init__()
         half = width // 2
         self.enlarge = nn.ModuleList([_conv(width, width, 3), _conv(width, half, 3)])
-        self.pixels = nn.Linear(half, half + 1, bias=False)  # of a tap: its weights for the pixels, and its bias
-        self.kernel = nn.Linear(embed_dim, _TAPS * half + 1)
-        self.register_buffer("shifts", torch.eye(_TAPS).reshape(1, _TAPS, 3, 3), persistent=False)
+        self.mask = SentenceConvolution(half, embed_dim)
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """A map [B, C, H, W] and sentences [B, E] → logits [B, 1, 4·H, 4·W]."""
         for conv in self.enlarge:
             x = conv(_doubled(x))
-        kernel = self.kernel(state)
-        taps = self.pixels(kernel[:, :-1].unflatten(1, (-1, _TAPS)).transpose(1, 2))  # [B, 9, C / 2 + 1]
-        maps = taps[..., :-1] @ x.flatten(2) + taps[..., -1:]
-        logits = F.conv2d(maps.unflatten(2, x.shape[-2:]), self.shifts.to(maps.dtype), padding=1)
-        return logits + kernel[:, -1:, None, None]
+        return self.mask(x, state)
 
 
 @register("cris", presets=PRESETS)
@@ -287,6 +304,7 @@ class CRIS(ReferringSegmenter):
 
     def __init__(self, name: str, preset: Preset) -> None:
         super().__init__()
+        self.keep_fp32 = {"projector.mask": "the kernel's rounding shifts all logits alike, and with them every border"}
         self._build(name, preset)
 
     def _build(self, name: str, p: Preset) -> None:
@@ -395,7 +413,7 @@ _RELEASED: Rules = (
     (r"^(decoder\.layers\.\d+)\.ffn\.", r"\1.feed_forward."),
     (r"^proj\.vis\.1\.", "projector.enlarge.0."),
     (r"^proj\.vis\.3\.", "projector.enlarge.1."),
-    (r"^proj\.txt\.", "projector.kernel."),
+    (r"^proj\.txt\.", "projector.mask.kernel."),
 )
 
 
@@ -414,7 +432,7 @@ def from_released(state: Mapping[str, Tensor], tokens: int) -> dict[str, Tensor]
             own.update(_thirds(renamed(key, _RELEASED), value))
     if own.keys() >= set(_PIXELS):  # a convolution of 1×1, whose transpose acts on the taps
         weight, bias = (own.pop(name) for name in _PIXELS)
-        own["projector.pixels.weight"] = torch.cat([weight.flatten(1).T, bias[None]])
+        own["projector.mask.pixels.weight"] = torch.cat([weight.flatten(1).T, bias[None]])
     return own
 
 

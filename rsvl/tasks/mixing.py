@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.data.mixtures import Augmented, Mixture
+from rsvl.data.opposites import WithOpposites
 from rsvl.data.records import ReferringDataset, Split
 from rsvl.runtime.errors import DatasetError, UsageError
 from rsvl.tasks import open_split
@@ -68,7 +69,7 @@ def ingredients(entries: Any, source: str) -> list[Ingredient]:
 
 
 def open_mixture(
-    task: str, mixture: Sequence[Ingredient], root: Path, augment: bool = False
+    task: str, mixture: Sequence[Ingredient], root: Path, augment: bool = False, opposites: bool = False
 ) -> tuple[Split[Any], list[Split[Any]]]:
     """Opens what to train on, and the sets to validate on.
 
@@ -78,19 +79,24 @@ def open_mixture(
         root: the folder that their roots are relative to.
         augment: whether the images of expressions vary (`rsvl.data.mixtures.Augmented`); those of other datasets are
             varied by the training, if at all (`TrainConfig.augment`).
+        opposites: whether expressions are joined by opposites of them (`rsvl.data.opposites.WithOpposites`).
 
     Raises:
-        UsageError: datasets that cannot be mixed, or none to validate on.
+        UsageError: datasets that cannot be mixed, or that have no expressions to make opposites of; or none to validate
+            on.
         DatasetError: a missing or damaged file or split.
     """
     parts = [open_split(task, each.data, root / each.root, each.train) for each in mixture]
     val = [open_split(task, each.data, root / each.root, each.val) for each in mixture if each.val]
     if not val:
         raise UsageError("none of the datasets has a split to validate on: give one of them val")
-    if len(parts) == 1 and not (augment and isinstance(parts[0], ReferringDataset)):
-        return parts[0], val
     referring = [part for part in parts if isinstance(part, ReferringDataset)]
+    if opposites and not referring:
+        raise UsageError(f"--opposites are of expressions, and {parts[0].name} has none: leave it out")
+    if len(parts) == 1 and not (referring and (augment or opposites)):
+        return parts[0], val
     if len(referring) < len(parts):
         raise UsageError("only datasets of expressions can be mixed: train on one of the others alone")
-    varied = [Augmented(part) for part in referring] if augment else referring
+    varied: list[ReferringDataset] = [Augmented(part) for part in referring] if augment else referring
+    varied = [WithOpposites(part) for part in varied] if opposites else varied
     return (varied[0] if len(varied) == 1 else Mixture(varied, [each.weight for each in mixture])), val

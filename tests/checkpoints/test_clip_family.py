@@ -9,14 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import rsvl
 from rsvl import registry
-from rsvl.checkpoints import load_encoder_weights, load_weights
+from rsvl.checkpoints import load_encoder_weights, load_weights, save_weights
+from rsvl.export.graphs import write_graph
 from rsvl.models.clip import CLIP, Preset
+from rsvl.modules.encoders.clip_resnet import ResNetSizes
 from rsvl.runtime.errors import CheckpointError
 from tests.checkpoints.test_loading import write_torchscript
 from tests.support.tiny_clip import (
@@ -30,10 +34,13 @@ from tests.support.tiny_clip import (
     randomised,
     write_open_clip_folder,
 )
+from tests.support.tiny_resnet_clip import BLOCKS, HEADS, SIDE, WIDTH, random_resnet_clip
+from tests.support.tiny_resnet_clip import IMAGES as RESNET_IMAGES
 
 # As `tiny_clip`: "clip" has GELU, "clip-quickgelu" QuickGELU.
 SMALL = Preset(image_size=16, patch=4, tokens=7, vision=(16, 2, 2), text=(12, 2, 2), vocabulary=62, embed_dim=8)
 QUICK = replace(SMALL, activation="quick_gelu")
+RESNET = replace(SMALL, image_size=SIDE, patch=0, vision=ResNetSizes(BLOCKS, width=WIDTH, heads=HEADS))
 
 
 def weights(model: nn.Module) -> State:
@@ -92,6 +99,20 @@ def open_clip_bin(model: nn.Module, folder: Path) -> Path:
     return folder / "open_clip_pytorch_model.bin"
 
 
+def open_clip_resnet(quick_gelu: bool, **vision: object) -> Callable[[nn.Module, Path], Path]:
+    """A folder of open_clip with its JSON; such a ResNet has no patches, and blocks for each stage."""
+
+    def write(model: nn.Module, folder: Path) -> Path:
+        config = open_clip_config(quick_gelu=quick_gelu)
+        sizes = {"image_size": SIDE, "layers": list(BLOCKS), "width": WIDTH, "patch_size": None}
+        config["model_cfg"]["vision_cfg"] = {**sizes, **vision}
+        save_file(weights(model), folder / "open_clip_model.safetensors")
+        (folder / "open_clip_config.json").write_text(json.dumps(config))
+        return folder
+
+    return write
+
+
 # Layout: how it is written, the preset that its authors' instructions amount to, its activation.
 RELEASED: dict[str, tuple[Callable[[nn.Module, Path], Path], Preset, bool]] = {
     "OpenAI, TorchScript": (openai_archive, SMALL, True),
@@ -103,6 +124,84 @@ RELEASED: dict[str, tuple[Callable[[nn.Module, Path], Path], Preset, bool]] = {
     "SkyScript": (saved("epoch_20.pt", training), SMALL, False),
     "FarSLIP": (saved("FarSLIP2_ViT-B-32.pt", lambda state: training(state, scaler={"scale": 65536.0})), QUICK, True),
 }
+
+
+RESNETS: dict[str, tuple[Callable[[nn.Module, Path], Path], Preset, bool]] = {
+    "OpenAI, TorchScript": (openai_archive, RESNET, True),
+    "OpenAI, state dict": (openai_state, RESNET, True),
+    "open_clip, safetensors with JSON": (open_clip_resnet(quick_gelu=True), RESNET, True),
+    "RemoteCLIP": (saved("RemoteCLIP-RN50.pt"), RESNET, False),
+    "open_clip's training": (saved("epoch_20.pt", training), replace(RESNET, activation="quick_gelu"), True),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("layout", RESNETS)
+def test_released_layouts_of_resnets_give_the_embeddings_of_clips_formulas(layout: str, tmp_path: Path) -> None:
+    write, preset, quick = RESNETS[layout]
+    original = random_resnet_clip(quick)
+    path = write(original, tmp_path)
+    model, reference = CLIP("test", preset).eval(), copy.deepcopy(original).double()
+    with warnings.catch_warnings(record=True) as lines, torch.no_grad():
+        warnings.simplefilter("always")
+        load_weights(model, path)
+        expected: tuple[Tensor, ...] = reference.features(RESNET_IMAGES.double(), TOKENS)  # type: ignore[operator]
+    told = layout.startswith(("OpenAI", "open_clip, "))
+    (line,) = {str(line.message) for line in lines}
+    assert ("followed as it says: text_encoder.activation is quick_gelu" if told else "tells the activation") in line
+    in_pytorch = [model.graph(name)(x)[0] for name, x in (("image", RESNET_IMAGES), ("text", TOKENS))]
+    in_onnx = run_in_onnx(model, tmp_path, image=RESNET_IMAGES, tokens=TOKENS)
+    for ours in (in_pytorch, in_onnx):
+        for embedding, theirs in zip(ours, expected, strict=True):
+            assert nn.functional.cosine_similarity(embedding.detach().double(), theirs).min() >= 0.99999
+    assert nn.functional.cosine_similarity(*expected[0], dim=0) < 0.999  # two images, two answers
+
+
+def run_in_onnx(model: CLIP, folder: Path, **inputs: Tensor) -> list[Tensor]:
+    """Its image's and its text's embedding as ONNX Runtime computes them, float32."""
+    found = []
+    for spec in model.spec.graphs[:2]:
+        write_graph(model.graph(spec.name), spec, folder / f"{spec.name}.onnx")
+        session = onnxruntime.InferenceSession(folder / f"{spec.name}.onnx", providers=["CPUExecutionProvider"])
+        feed = {each.name: inputs[each.name].numpy() for each in session.get_inputs()}
+        found.append(torch.from_numpy(session.run(None, feed)[0]))
+    return found
+
+
+def test_a_clip_takes_the_resnet_of_a_checkpoint_and_saves_it(tmp_path: Path) -> None:
+    torch.save(weights(random_resnet_clip()), tmp_path / "RN50.pt")
+    model, again = CLIP("test", SMALL).eval(), CLIP("test", SMALL).eval()
+    with pytest.warns(UserWarning, match="test takes the sizes of the checkpoint: it is test-resized now"):
+        load_weights(model, tmp_path / "RN50.pt")
+    save_weights(model, tmp_path / "ours.safetensors")
+    with pytest.warns(UserWarning, match="takes the sizes"):
+        load_weights(again, tmp_path / "ours.safetensors")
+    assert model.preset == again.preset == replace(RESNET, vision=replace(RESNET.vision, grid=7))
+    with torch.no_grad():
+        torch.testing.assert_close(model(RESNET_IMAGES, TOKENS), again(RESNET_IMAGES, TOKENS), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("clip", "clip-rn50"), ("clip-rn101", "clip"), ("clip-rn50", "clip-rn50x4")]
+)
+def test_a_preset_becomes_that_of_another_image_encoder(name: str, other: str) -> None:
+    told = pytest.warns(UserWarning, match=f"{name} takes the sizes of the checkpoint: it is {other} now")
+    with torch.device("meta"):
+        model, published = registry.create(name), registry.create(other)
+        with told, model.resized(published.state_dict()):
+            assert model.state_dict().keys() == published.state_dict().keys()
+    assert (model.spec.name, model.preset) == (other, published.preset)
+
+
+def test_heads_of_a_resnets_pooling_are_what_open_clip_says(tmp_path: Path) -> None:
+    open_clip_resnet(quick_gelu=False, head_width=32)(random_resnet_clip(), tmp_path)
+    model = CLIP("test", RESNET)
+    with pytest.warns(UserWarning, match=r"image_encoder\.heads is 8, not 4"):
+        load_weights(model, tmp_path)
+    assert model.preset.vision == replace(RESNET.vision, heads=8) and model.image_encoder.attnpool.heads == 8
+    open_clip_resnet(quick_gelu=False, layers=[1, 1, 1, 1])(random_resnet_clip(), tmp_path)
+    with pytest.raises(CheckpointError, match=r"layers is \(1, 1, 1, 1\), the weights beside it have \(1, 2, 1, 1\)"):
+        load_weights(CLIP("test", RESNET), tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
@@ -124,12 +223,6 @@ def test_released_layouts_give_the_embeddings_of_clips_formulas(layout: str, tmp
     assert ("followed as it says: image_encoder.activation" if told else "nothing tells the activation") in line
 
 
-def resnet(state: State) -> State:
-    kept = {key: value for key, value in state.items() if not key.startswith("visual.")}
-    names = ("visual.conv1.weight", "visual.layer1.0.conv1.weight", "visual.attnpool.positional_embedding")
-    return kept | {name: torch.ones(4, 3, 3, 3) for name in names}
-
-
 def trunk(name: str) -> Callable[[State], State]:
     def other(state: State) -> State:
         kept = {key: value for key, value in state.items() if not key.startswith("visual.")}
@@ -149,7 +242,6 @@ def several_languages(state: State) -> State:
 
 
 OTHERS: dict[str, tuple[Callable[[State], State], str]] = {
-    "CLIP ResNet": (resnet, "a CLIP with a ResNet: give one with CLIP's own vision transformer"),
     "RS-M-CLIP": (several_languages, "a CLIP whose text encoder is a BERT or an XLM-R.* its words and tokens"),
     "MobileCLIP2": (trunk("patch_embed.backbone.0.conv.weight"), r"image encoder is timm's \(.*MobileCLIP"),
     "MobileCLIP, Apple's": (

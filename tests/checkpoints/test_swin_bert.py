@@ -240,6 +240,7 @@ def test_a_window_larger_than_a_stage_becomes_the_stage() -> None:
 
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "white", "ship", "left", "of", "pier", "##s"]
+VOCABULARY += [f"other{number}" for number in range(1985)]  # a BERT's embeddings may have some rows more
 
 
 def bert_sized(name: str = "lavt") -> torch.nn.Module:
@@ -302,7 +303,8 @@ def test_bert_folder_brings_its_tokenizer(tmp_path: Path) -> None:
     [
         (VOCABULARY[1:], "lacks \\[PAD\\]"),
         (["x", *VOCABULARY], "its \\[PAD\\] is not id 0"),
-        ([*VOCABULARY, *map(str, range(2000))], "has 2011 tokens, the model embeds 2000"),
+        ([*VOCABULARY, *map(str, range(5))], "has 2001 tokens, the model embeds 2000"),
+        (VOCABULARY[:1500], "has 1500 tokens, the model embeds 2000"),
     ],
 )
 def test_another_vocabulary_is_refused(words: list[str], named: str, tmp_path: Path) -> None:

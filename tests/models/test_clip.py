@@ -233,14 +233,16 @@ def test_every_graph_gives_the_shapes_that_its_declaration_names(name: str) -> N
 
 
 def activation_of_config(model: CLIP) -> str:
-    return str(model.image_encoder.vision_model.config.hidden_act)
+    return str(model.text_encoder.text_model.config.hidden_act)
 
 
 def test_published_presets_have_clips_parameters() -> None:
     with torch.device("meta"):
         counts = {name: sum(p.numel() for p in registry.create(name).parameters()) for name in PRESETS}
-    # open_clip's own counts of ViT-B-32, ViT-B-16, ViT-L-14 and ViT-H-14, in millions.
+    # open_clip's own counts of ViT-B-32, ViT-B-16, ViT-L-14, ViT-H-14 and the ResNets, in millions.
     published = {"clip": 151.28, "clip-vit-b-16": 149.62, "clip-vit-l-14": 427.62, "clip-vit-h-14": 986.11}
+    published |= {"clip-rn50": 102.01, "clip-rn101": 119.69, "clip-rn50x4": 178.30, "clip-rn50x16": 290.98}
+    published |= {"clip-rn50x64": 623.26}
     assert {name: round(counts[name] / 1e6, 2) for name in published} == published
     assert VIT_B_32.activation == "gelu"
 

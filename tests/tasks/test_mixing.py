@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsvl.data.mixtures import Augmented, Mixture
+from rsvl.data.opposites import WithOpposites
 from rsvl.data.synth import write as write_scenes
 from rsvl.runtime.errors import DatasetError, UsageError
 from rsvl.runtime.manifest import GROUNDING, SEGMENTATION, VQA
@@ -57,6 +58,15 @@ def test_damaged_list_is_one_line(content: str, message: str, tmp_path: Path) ->
 def test_mixture_without_a_split_to_validate_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="split to validate on"):
         open_mixture(SEGMENTATION, [Ingredient("coco-weak-masks", "own", "all", "")], write(tmp_path / "own").parent)
+
+
+def test_opposites_are_added_to_expressions_and_to_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path / "own")
+    train, _ = open_mixture(GROUNDING, [Ingredient("coco", "own", "site=A", "all")], tmp_path, opposites=True)
+    assert isinstance(train, WithOpposites)
+    write_scenes(tmp_path / "asked", scenes=3, size=64, val=1, test=1, task="vqa")
+    with pytest.raises(UsageError, match="--opposites are of expressions"):
+        open_mixture(VQA, [Ingredient("osvqa", "asked")], tmp_path, opposites=True)
 
 
 def test_questions_are_not_mixed(tmp_path: Path) -> None:

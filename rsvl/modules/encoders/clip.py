@@ -112,6 +112,10 @@ class CLIPImageEncoder(nn.Module):
         with torch.no_grad():
             positions[1:] = grid_position(positions.shape[1], side).flatten(1).T / 2
 
+    def embed(self, image: Tensor) -> Tensor:
+        """The embeddings [B, E] of images float [B, 3, S, S], normalised pixels."""
+        return self.embedding(self(image)[0][-1])
+
     def embedding(self, tokens: Tensor) -> Tensor:
         """The image's embedding [B, E]: the last layer's class token, from tokens [B, 1 + N, D], projected."""
         return self.visual_projection(self.vision_model.post_layernorm(tokens[:, 0]))

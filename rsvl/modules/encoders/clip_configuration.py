@@ -16,6 +16,7 @@ from rsvl.modules.encoders.clip_keys import (
     convert_text_tower,
     image_sizes,
     is_clip,
+    is_clip_resnet,
     is_hugging_face,
     is_openai,
     text_sizes,
@@ -97,6 +98,21 @@ def told_of_images(state: Mapping[str, Tensor], configuration: Configuration) ->
     return _told(state, configuration, "vision", image_sizes(convert_clip(_shapes(state))) if is_clip(state) else {})
 
 
+def told_of_resnet(sizes: Mapping[str, Any], configuration: Configuration) -> Told:
+    """What is said of the ResNet of a CLIP: `heads` of its attention pool, by open_clip alone; see `told_of_images`.
+
+    Args:
+        sizes: its `image_size`, `width`, `layers` (blocks per stage) and `embed_dim`; nothing where they are not known.
+        configuration: what lies beside the weights.
+    """
+    part = _open_clip(configuration, "vision", sizes) if sizes else None
+    kept = {"image_size": sizes["image_size"]} if sizes else {}
+    if part is None:
+        return Told({}, kept)
+    configuration.check(part.file, part.told, part.weights)
+    return Told({"heads": part.settings["heads"]}, kept)
+
+
 def told_of_text(state: Mapping[str, Tensor], configuration: Configuration) -> Told:
     """What is said of a CLIP's text encoder, see `told_of_images`; a tokenizer of other words is refused, too."""
     sizes = text_sizes(convert_text_tower(_shapes(state)) or {})
@@ -118,7 +134,8 @@ def _told(state: Mapping[str, Tensor], configuration: Configuration, which: str,
     if part is None:
         if is_openai(state):
             return Told({"activation": "quick_gelu"}, kept)
-        return Told({}, kept, ("activation",) if is_clip(state) else ())  # towers alone are published for one model
+        whole = is_clip(state) or is_clip_resnet(state)  # towers alone are published for one model
+        return Told({}, kept, ("activation",) if whole else ())
     configuration.check(part.file, part.told, part.weights)
     try:
         transformer_settings(part.settings, sizes["width"], ACTIVATIONS)
@@ -197,6 +214,8 @@ def _open_clip(configuration: Configuration, which: str, sizes: Mapping[str, int
 
 def _open_clip_part(model: Mapping[str, Any], part: Mapping[str, Any], which: str, sizes: Mapping[str, int]) -> _Part:
     width = int(part.get("width", 768 if which == "vision" else 512))
+    if isinstance(part.get("layers"), list):
+        return _open_clip_resnet(model, part, width, sizes)
     names = {"embed_dim": "embed_dim", "width": "width", "layers": "layers", "mlp_ratio": "feed_forward"}
     told: dict[str, Any] = {
         "embed_dim": model.get("embed_dim"),
@@ -217,6 +236,17 @@ def _open_clip_part(model: Mapping[str, Any], part: Mapping[str, Any], which: st
     weights = {field: sizes[size] for field, size in names.items() if size in sizes}
     settings = {"heads": str(heads), "layer_norm_eps": str(eps), "activation": activation}
     return _Part(_OPEN_CLIP, told, weights, settings)
+
+
+def _open_clip_resnet(model: Mapping[str, Any], part: Mapping[str, Any], width: int, sizes: Mapping[str, Any]) -> _Part:
+    told = {
+        "embed_dim": model.get("embed_dim"),
+        "width": width,
+        "layers": tuple(part["layers"]),
+        "image_size": _side(part.get("image_size", 224)),
+    }
+    heads = 32 * width // int(part.get("head_width", 64))
+    return _Part(_OPEN_CLIP, told, {field: sizes[field] for field in told if field in sizes}, {"heads": str(heads)})
 
 
 def _why(field: str) -> str:

@@ -59,11 +59,17 @@ _MOBILECLIP = (
     (r"text_encoder\.projection_layer$", "text.text_projection"),
 )
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}
+_RESNET = {"visual.layer1.0.conv1.weight", "visual.attnpool.positional_embedding"}
 
 
 def is_clip(state: Mapping[str, Tensor]) -> bool:
     """Whether these are the weights of a CLIP with a vision transformer, in any of the layouts that are read."""
     return "visual.class_embedding" in state or is_hugging_face(state)
+
+
+def is_clip_resnet(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights of a CLIP with a ResNet, in OpenAI's names, which open_clip shares."""
+    return state.keys() >= _RESNET
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:

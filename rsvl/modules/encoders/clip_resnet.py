@@ -10,17 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rsvl.modules.encoders.clip_configuration import told_of_resnet
+from rsvl.modules.encoders.clip_keys import is_clip_resnet
+from rsvl.modules.encoders.published import Configuration, Told
 from rsvl.modules.layers.attention import attend
+
+CELL = 32
+"""Pixels of the image along a side of a cell of the last map."""
 
 _EXPANSION = 4
 _PREFIX = "visual."
-_OWN = ("visual.layer1.0.conv1.weight", "visual.attnpool.positional_embedding")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class ResNetSizes:
 
 RN50 = ResNetSizes((3, 4, 6, 3))
 RN101 = ResNetSizes((3, 4, 23, 3))
+RN50X4 = ResNetSizes((4, 6, 10, 6), width=80, heads=40)
+RN50X16 = ResNetSizes((6, 8, 18, 8), width=96, heads=48)
+RN50X64 = ResNetSizes((3, 15, 36, 10), width=128, heads=64)
 
 
 class CLIPResNetEncoder(nn.Module):
@@ -57,7 +65,7 @@ class CLIPResNetEncoder(nn.Module):
         embed_dim: width of the space shared with the text.
     """
 
-    kind: ClassVar[str] = "a CLIP with a ResNet (OpenAI's RN50 or RN101)"
+    kind: ClassVar[str] = "a CLIP with a ResNet (RN50 or a relative of it, of OpenAI or open_clip)"
 
     def __init__(self, sizes: ResNetSizes, embed_dim: int) -> None:
         super().__init__()
@@ -86,11 +94,28 @@ class CLIPResNetEncoder(nn.Module):
             maps.append(x)
         return maps
 
+    def embed(self, image: Tensor) -> Tensor:
+        """The embeddings [B, E] of images float [B, 3, S, S], normalised pixels."""
+        return self.attnpool(self(image)[-1])
+
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """The encoder's weights from a CLIP with a ResNet; None where it is something else."""
-        if not is_clip_resnet(state):
-            return None
-        return {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
+        return resnet_part(state) if is_clip_resnet(state) else None
+
+    def told(self, state: Mapping[str, Tensor], configuration: Configuration) -> Told:
+        """See `ConfiguredEncoder`; of open_clip's configuration."""
+        return told_of_resnet(resnet_sizes(resnet_part(state)), configuration)
+
+    def settings(self) -> dict[str, str]:
+        """See `ConfiguredEncoder`: `heads` of the attention pool."""
+        return {"heads": str(self.attnpool.heads)}
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """See `ConfiguredEncoder`."""
+        heads, width = int(settings.get("heads", self.attnpool.heads)), self.attnpool.k_proj.in_features
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads for {width} channels")
+        self.attnpool.heads = heads
 
     def _start(self) -> None:
         """Starting values for training without a checkpoint, CLIP's: a block adds nothing before it is trained."""
@@ -172,11 +197,29 @@ class AttentionPool(nn.Module):
         return self.c_proj(attend(self.q_proj(query), self.k_proj(tokens), self.v_proj(tokens), self.heads))
 
 
-def is_clip_resnet(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the weights of a CLIP with a ResNet, in OpenAI's names."""
-    return all(key in state for key in _OWN)
+def resnet_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The image encoder's of a published CLIP's weights, in the encoder's names."""
+    return {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
 
 
 def resnet_blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """How many blocks each stage has, of weights in the encoder's names."""
     return tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{n}.")}) for n in (1, 2, 3, 4))
+
+
+def resnet_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The sizes of a CLIP's ResNet, from its weights in the encoder's names.
+
+    Returns:
+        `image_size` in pixels, `width`, `layers` (the blocks of each stage) and `embed_dim`; nothing where weights are
+        missing that tell them. How many heads its attention pool has they do not tell.
+    """
+    positions, shared = state.get("attnpool.positional_embedding"), state.get("attnpool.c_proj.bias")
+    if positions is None or shared is None or "bn3.weight" not in state:
+        return {}
+    return {
+        "image_size": CELL * math.isqrt(len(positions) - 1),
+        "width": len(state["bn3.weight"]),
+        "layers": resnet_blocks(state),
+        "embed_dim": len(shared),
+    }

@@ -1,4 +1,4 @@
-"""BERT's WordPiece tokenizer from files on disk: its vocabulary is not shipped here."""
+"""BERT's WordPiece tokenizer: the one that ships, and others from files on disk."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rsvl.runtime.errors import InputError
 VOCABULARY_SIZE = 30522
 """Of the uncased BERTs."""
 
+_PADDING = 128  # embeddings are padded to a multiple of at most this
 _FILES = ("tokenizer.json", "vocab.txt")
 _SPECIALS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]")
 
@@ -35,7 +36,8 @@ def bert_tokenizer_json(path: str | Path, vocabulary: int) -> str:
         vocabulary: the ids that the model has embeddings for.
 
     Raises:
-        InputError: nothing there, not a WordPiece vocabulary, [PAD] is not id 0, or more tokens than `vocabulary`.
+        InputError: nothing there, not a WordPiece vocabulary, [PAD] is not id 0, more tokens than `vocabulary`, or so
+            many less that it is another BERT's.
     """
     file = _find(Path(path))
     try:
@@ -48,7 +50,7 @@ def bert_tokenizer_json(path: str | Path, vocabulary: int) -> str:
     if missing or tokenizer.token_to_id("[PAD]") != 0:
         wrong = f"it lacks {', '.join(missing)}" if missing else "its [PAD] is not id 0"
         raise InputError(f"{file} is not BERT's vocabulary ({wrong}): give that of the BERT the weights come from")
-    if tokenizer.get_vocab_size() > vocabulary:
+    if not 0 <= vocabulary - tokenizer.get_vocab_size() < _PADDING:
         raise InputError(
             f"{file} has {tokenizer.get_vocab_size()} tokens, the model embeds {vocabulary}: give the vocabulary of "
             "the BERT the weights come from"
