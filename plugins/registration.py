@@ -11,6 +11,7 @@ import numpy as np
 from rsvl.plugins import driver
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Operation
+from rsvl.plugins.patch_lora_moe import PatchLoRAMoE
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.selective_scan import SelectiveScan
 from rsvl.runtime.errors import MissingComponentError, RsvlError, UsageError
@@ -18,7 +19,7 @@ from rsvl.runtime.extras import remedy
 
 #: The operations that have a plugin, by the type of their node.
 OPERATIONS: dict[str, type[Operation]] = {
-    operation.name: operation for operation in (LoRAMoE, RotatedConv2d, SelectiveScan)
+    operation.name: operation for operation in (LoRAMoE, PatchLoRAMoE, RotatedConv2d, SelectiveScan)
 }
 
 _creators: dict[str, Any] = {}  # TensorRT's registry has their addresses only

@@ -210,4 +210,45 @@ __device__ inline void multiply_slice(Accumulators<kEights>& into, const T* rows
     }
 }
 
+// For products over a long K, several slices of both operands are loaded at once.
+constexpr int kSlices = 4;
+template <typename T>
+constexpr int kDepth = kSlices * kSlice<T>;
+
+// Loads [kTileRows][kDepth] as [slice][row][in the slice]. `locate(row, k)` says where an element is, or nowhere: zero.
+// With `whole`, 16 bytes are where their first element is.
+template <int kTileRows, typename T, typename Locate>
+__device__ inline void load_tile(T* tile, bool whole, Locate locate) {
+    constexpr int kChunk = 16 / int(sizeof(T)), kChunks = 2 * kSlices * kTileRows;
+    const auto row = [](int index) { return index / 2 % kTileRows; };
+    const auto k = [](int index) { return index / 2 / kTileRows * kSlice<T> + index % 2 * kChunk; };
+    Chunk<T>* chunks = reinterpret_cast<Chunk<T>*>(tile);
+    if (whole) {
+#pragma unroll 2  // loads in flight at once; with four, registers spill
+        for (int index = threadIdx.x; index < kChunks; index += kThreads) {
+            const T* at = locate(row(index), k(index));
+            chunks[index] = at ? *reinterpret_cast<const Chunk<T>*>(at) : Chunk<T>{};
+        }
+    } else {
+#pragma unroll 1  // odd sizes: short code rather than fast
+        for (int index = threadIdx.x; index < kChunks * kChunk; index += kThreads) {
+            const int chunk = index / kChunk, c = index % kChunk;
+            const T* at = locate(row(chunk), k(chunk) + c);
+            chunks[chunk].element[c] = at ? *at : T{};
+        }
+    }
+}
+
+// Adds the product of a left tile of kRows and a right tile of `columns` rows, both [slice][row][in the slice].
+template <typename T, int kEights>
+__device__ inline void multiply_tiles(Accumulators<kEights>& into, const T* left, const T* right, int columns) {
+    const Place place;
+#pragma unroll 2
+    for (int slice = 0; slice < kSlices; ++slice) {
+        const T* own = right + (slice * columns + place.warp_column * 8 * kEights) * kSlice<T>;
+        multiply_slice(into, left + (slice * kRows + place.warp_row * kWarpRows) * kSlice<T>,
+                       [=](int j, int c) { return own + (j * 8 + c) * kSlice<T>; });
+    }
+}
+
 }  // namespace rsvl

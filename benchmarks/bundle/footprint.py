@@ -73,7 +73,7 @@ def footprint(bundle: str | Path, provider: str | None = None, threads: int | No
 def _measure(bundle: str, provider: str | None, threads: int | None) -> dict[str, float | None]:
     """Everything but the import time, which has passed when this module runs."""
     onnxruntime()
-    imported_mb, began = _peak_mb(), time.perf_counter()
+    imported_mb, began = peak_mb(), time.perf_counter()
     opened = Bundle(bundle, check=True)
     read = time.perf_counter()
     runner = load(opened, provider, threads)
@@ -85,7 +85,7 @@ def _measure(bundle: str, provider: str | None, threads: int | None) -> dict[str
         "read_s": read - began,
         "start_s": started - read,
         "imported_mb": imported_mb,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "weights_mb": weights_bytes(opened) / MB,
     }
 
@@ -96,7 +96,7 @@ def weights_bytes(bundle: Bundle) -> int:
     return sum(bundle.path(name).stat().st_size for name in names if name in bundle.manifest.files)
 
 
-def _peak_mb() -> float | None:
+def peak_mb() -> float | None:
     """Peak main memory of this process, in megabytes; None on systems other than Linux."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")

@@ -9,10 +9,13 @@ from typing import NamedTuple
 import torch
 
 from rsvl.benchmarks.laboratory.lora_moe_case import LoRAMoECase
+from rsvl.benchmarks.laboratory.patch_lora_moe_case import PatchLoRAMoECase
 from rsvl.benchmarks.laboratory.selective_scan_case import SelectiveScanCase
-from rsvl.ops import lora_moe, rotated_conv2d, selective_scan
+from rsvl.ops import lora_moe, patch_lora_moe, rotated_conv2d, selective_scan
+from rsvl.ops.patch_lora_moe import merges
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.operation import Operation, Tensor
+from rsvl.plugins.patch_lora_moe import PatchLoRAMoE
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.selective_scan import SelectiveScan
 
@@ -101,6 +104,35 @@ MOE_CASES = {
 }
 
 
+class PatchMoeCase(NamedTuple):
+    """A call, and whether the gates' dtype is float32 whatever that of the others."""
+
+    sizes: PatchLoRAMoECase
+    wide_gate: bool = False
+
+    def inputs(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """x, up, down and gate, the same in every run."""
+        *tensors, gate = map(torch.from_numpy, self.sizes.arrays())
+        return [*(tensor.to(dtype) for tensor in tensors), gate.to(torch.float32 if self.wide_gate else dtype)]
+
+    def run(self, start: Start, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """The kernel's output, and the definition in float64, for the same inputs."""
+        inputs = self.inputs(dtype)
+        operation = PatchLoRAMoE(self.sizes.experts, int(merges(self.sizes.channels, self.sizes.rank)))
+        return start(operation, inputs), patch_lora_moe(*(tensor.double() for tensor in inputs))
+
+
+PATCH_MOE_CASES = {
+    "odd sizes, batch": PatchMoeCase(PatchLoRAMoECase(11, 7, (3, 5), 4, 3, 2)),
+    "several blocks, one of three": PatchMoeCase(PatchLoRAMoECase(40, 260, (2, 2), 3, 8, 1)),
+    "more ranks than one tile": PatchMoeCase(PatchLoRAMoECase(30, 10, (2, 2), 6, 13, 6), wide_gate=True),
+    "a patch larger than a block": PatchMoeCase(PatchLoRAMoECase(2, 6, (9, 9), 3, 5, 1)),
+    "one of everything": PatchMoeCase(PatchLoRAMoECase(1, 1, (1, 1), 1, 1, 1)),
+    "none chosen": PatchMoeCase(PatchLoRAMoECase(6, 16, (2, 2), 2, 4, 0)),
+    "all patches to one": PatchMoeCase(PatchLoRAMoECase(20, 32, (2, 2), 8, 16, 1, alone=True)),
+}
+
+
 class ScanCase(NamedTuple):
     """A call, and whether dt, A and D are float32 whatever the dtype of the others."""
 
@@ -146,7 +178,7 @@ def error(y: torch.Tensor, expected: torch.Tensor) -> float:
     return min(found, 1e9) if found == found else 1e9
 
 
-KernelCase = ConvCase | MoeCase | ScanCase
+KernelCase = ConvCase | MoeCase | PatchMoeCase | ScanCase
 
 CASES: dict[str, dict[str, KernelCase]] = {
     "RotatedConv2d": {
@@ -157,6 +189,11 @@ CASES: dict[str, dict[str, KernelCase]] = {
     "LoRAMoE": {
         **MOE_CASES,
         "900×768, eight experts of rank 16": MoeCase(LoRAMoECase((900,), 768, 768, 8, 16, 2)),
+    },
+    "PatchLoRAMoE": {
+        **PATCH_MOE_CASES,
+        "20×20, eight experts of rank 256": PatchMoeCase(PatchLoRAMoECase(100, 256, (2, 2), 8, 256, 2)),
+        "80×80, eight experts of rank 16": PatchMoeCase(PatchLoRAMoECase(400, 256, (4, 4), 8, 16, 2)),
     },
     "SelectiveScan": {
         **SCAN_CASES,

@@ -24,6 +24,7 @@ RSVL_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { logger_finde
 
 RSVL_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
     static nvinfer1::IPluginCreatorInterface* const creators[] = {rsvl::lora_moe_creator(),
+                                                                  rsvl::patch_lora_moe_creator(),
                                                                   rsvl::rotated_conv2d_creator(),
                                                                   rsvl::selective_scan_creator()};
     count = sizeof creators / sizeof creators[0];

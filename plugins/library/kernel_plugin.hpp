@@ -148,6 +148,7 @@ public:
 // Each operation's creator.
 nvinfer1::IPluginCreatorInterface* rotated_conv2d_creator();
 nvinfer1::IPluginCreatorInterface* lora_moe_creator();
+nvinfer1::IPluginCreatorInterface* patch_lora_moe_creator();
 nvinfer1::IPluginCreatorInterface* selective_scan_creator();
 
 }  // namespace rsvl

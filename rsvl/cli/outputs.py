@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def check_free_space(folder: Path, needed: int, option: str) -> None:
         raise OutputError(
             f"{folder}: {free / 1e6:.1f} MB are free and the results may take {needed / 1e6:.1f} MB: free space or "
             f"choose another folder with {option}"
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _nearest(path: Path) -> Path:

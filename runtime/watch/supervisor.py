@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import signal
 import threading
@@ -18,7 +19,7 @@ from rsvl.runtime.errors import RsvlError
 from rsvl.runtime.processes import end_with_parent
 
 _POLL, _BEAT = 0.1, 0.2
-_LOADING = 120.0
+_LOADING = 600.0
 """Seconds that loading a bundle, which gives no news, may take at least."""
 _GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -54,6 +55,7 @@ class Kind(Enum):
     DIED = "died"
     STALLED = "stalled"
     UNSOUND = "unsound"
+    BLOCKED = "blocked"  # there is no room on a disk
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,15 @@ def _cause(code: int | None) -> str:
     return f"exit code {code}"
 
 
+def _is_of_room(error: BaseException | None) -> bool:
+    """Whether a full disk is the cause of an exception."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
 def _serve(
     connection: Connection, open_worker: Callable[[Tell], Worker], explain: Callable[[BaseException], str]
 ) -> None:
@@ -195,7 +206,8 @@ def _serve(
         except Exception as error:
             # A worker that cannot be opened is of no more use than one that is unsound.
             ended = worker is None or isinstance(error, UnsoundError)
-            connection.send((Kind.UNSOUND if ended else Kind.FAILED, explain(error)))
+            kind = Kind.UNSOUND if ended else Kind.BLOCKED if _is_of_room(error) else Kind.FAILED
+            connection.send((kind, explain(error)))
             if ended:
                 return
             continue

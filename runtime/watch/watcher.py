@@ -88,6 +88,7 @@ class Watcher:
     records: Records = field(init=False)
     _obstacle: str = field(default="", init=False)
     _unsound: int = field(default=0, init=False)
+    _blocked: set[str] = field(default_factory=set, init=False)
     _queue: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -163,11 +164,12 @@ class Watcher:
 
     def _next(self) -> Arrival | None:
         """The scene to do next: of the least attempts, the largest priority, the earliest arrival."""
-        open_ones: list[tuple[int, float, int, Arrival]] = []
+        open_ones: list[tuple[bool, int, float, int, Arrival]] = []
         for arrival in self.inbox.complete():
             record = self.records.of(arrival)
             if record.state not in (DONE, SET_ASIDE):
-                open_ones.append((record.attempts, -arrival.priority, len(open_ones), arrival))
+                is_blocked = record.name in self._blocked
+                open_ones.append((is_blocked, record.attempts, -arrival.priority, len(open_ones), arrival))
         self._queue = max(0, len(open_ones) - 1)
         return min(open_ones)[-1] if open_ones else None
 
@@ -192,6 +194,11 @@ class Watcher:
             if outcome.kind is Kind.DONE:
                 self._finish(record, outcome.value, time.monotonic() - started)
                 return
+            if outcome.kind is Kind.BLOCKED:
+                self._block(record, outcome.reason)
+                record = replace(record, attempts=before.attempts)
+                self.records.save(record)
+                return
         except BaseException:  # ended from outside, or no room: no fault of the scene's
             with suppress(OutputError):
                 self.records.save(replace(record, attempts=before.attempts))
@@ -200,6 +207,7 @@ class Watcher:
 
     def _finish(self, record: Record, about: dict[str, Any], seconds: float) -> None:
         self._unsound = 0
+        self._blocked.discard(record.name)
         files = self._publish(self._pending(record), about["files"])
         record = self.records.save(replace(record, state=DONE, reason="", parts=None, finished=self.now(), about=about))
         shutil.rmtree(self._pending(record), ignore_errors=True)
@@ -208,6 +216,17 @@ class Watcher:
         self.log("done", {"scene": record.name, "seconds": round(seconds, 3), **told})
         if self.limits.downlink is not None and self.limits.period is None:
             self._send(record.stem, [record])
+
+    def _block(self, record: Record, reason: str) -> None:
+        """Lets a scene wait for which there is no room, behind those that may need less.
+
+        Raises:
+            OutputError: there is no other.
+        """
+        if record.name in self._blocked:
+            raise OutputError(reason)
+        self._blocked.add(record.name)
+        self.log("waiting", {"scene": record.name, "reason": reason})
 
     def _fail(self, record: Record, outcome: Outcome, is_further: bool) -> None:
         """Counts a failed attempt, unless it got further or a full disk or an unsound process cut it short."""

@@ -11,6 +11,7 @@ from rsvl.benchmarks.laboratory.kernel_cases import (
     CONV_CASES,
     DTYPES,
     MOE_CASES,
+    PATCH_MOE_CASES,
     SCAN_CASES,
     KernelCase,
     described,
@@ -21,6 +22,7 @@ from rsvl.plugins import driver, nvrtc
 from rsvl.plugins.lora_moe import LoRAMoE
 from rsvl.plugins.lora_moe import shared_bytes as moe_shared_bytes
 from rsvl.plugins.operation import Operation, Tensor
+from rsvl.plugins.patch_lora_moe import shared_bytes as patch_moe_shared_bytes
 from rsvl.plugins.rotated_conv import RotatedConv2d
 from rsvl.plugins.rotated_conv import shared_bytes as conv_shared_bytes
 from rsvl.plugins.selective_scan import SelectiveScan
@@ -66,12 +68,13 @@ def start(operation: Operation, inputs: list[torch.Tensor]) -> torch.Tensor:
 CASES: dict[str, KernelCase] = {
     **{f"RotatedConv2d: {name}": case for name, case in CONV_CASES.items()},
     **{f"LoRAMoE: {name}": case for name, case in MOE_CASES.items()},
+    **{f"PatchLoRAMoE: {name}": case for name, case in PATCH_MOE_CASES.items()},
     **{f"SelectiveScan: {name}": case for name, case in SCAN_CASES.items()},
 }
 #: All in the type with tensor cores; in the others, where they go another way.
 RUNS = [(name, "float16") for name in CASES] + [
     (f"{operation}: odd sizes, batch", dtype)
-    for operation in ("RotatedConv2d", "LoRAMoE", "SelectiveScan")
+    for operation in ("RotatedConv2d", "LoRAMoE", "PatchLoRAMoE", "SelectiveScan")
     for dtype in ("float32", "bfloat16")
 ]
 RUNS += [(name, "float32") for name in CASES if "several" in name]
@@ -94,6 +97,9 @@ def test_shared_memory_is_counted_alike_in_python_and_in_the_sources(library: ct
                 expected = library.emulated_conv_shared_bytes(element, kernel, bases)
                 assert conv_shared_bytes(element, kernel, bases) == expected
     assert [moe_shared_bytes(experts) for experts in (1, 8)] == [library.emulated_moe_shared_bytes(e) for e in (1, 8)]
+    assert [patch_moe_shared_bytes(experts) for experts in (1, 8)] == [
+        library.emulated_patch_moe_shared_bytes(experts) for experts in (1, 8)
+    ]
     assert [scan_shared_bytes(states) for states in (1, 64)] == [
         library.emulated_scan_shared_bytes(states) for states in (1, 64)
     ]

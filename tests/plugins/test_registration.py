@@ -52,7 +52,9 @@ def test_register_registers_each_named_operation_once(registry: fake_tensorrt.IP
     assert [name for name, _, _ in registry.creators] == ["LoRAMoE"]
     rsvl.plugins.register()
     rsvl.plugins.register()
-    assert sorted(registry.creators) == [(name, "1", "") for name in ("LoRAMoE", "RotatedConv2d", "SelectiveScan")]
+    assert sorted(registry.creators) == [
+        (name, "1", "") for name in ("LoRAMoE", "PatchLoRAMoE", "RotatedConv2d", "SelectiveScan")
+    ]
 
 
 def test_plugin_of_another_library_is_named(registry: fake_tensorrt.IPluginRegistry) -> None:
@@ -62,7 +64,9 @@ def test_plugin_of_another_library_is_named(registry: fake_tensorrt.IPluginRegis
 
 
 def test_unknown_plugin_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="no TensorRT plugin 'Conv': there are LoRAMoE, RotatedConv2d, SelectiveScan"):
+    with pytest.raises(
+        UsageError, match="no TensorRT plugin 'Conv': there are LoRAMoE, PatchLoRAMoE, RotatedConv2d, SelectiveScan"
+    ):
         rsvl.plugins.register(["Conv"])
 
 
@@ -137,6 +141,13 @@ def test_plugin_supports_what_its_kernel_takes(
             "rotated_conv2d_float16",
         ),
         ("LoRAMoE", {}, [(2, 9, 8, 4), (5, 4), (3, 2, 4), (3, 5, 2), (2, 1, 1, 3)], (2, 9, 8, 5), "lora_moe_float16"),
+        (
+            "PatchLoRAMoE",
+            {"experts": 3, "merged": 0},
+            [(6, 8, 2, 2), (3, 8, 4), (3, 4, 8), (6, 3)],
+            (6, 8, 2, 2),
+            "patch_lora_moe_float16",
+        ),
         (
             "SelectiveScan",
             {},

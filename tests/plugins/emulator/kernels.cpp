@@ -4,6 +4,7 @@
 
 #include "../../../plugins/rotated_conv/rotated_conv.cu"
 #include "../../../plugins/lora_moe/lora_moe.cu"
+#include "../../../plugins/patch_lora_moe/patch_lora_moe.cu"
 #include "../../../plugins/selective_scan/selective_scan.cu"
 
 namespace {
@@ -48,6 +49,17 @@ EMULATED_MOE(lora_moe_float32, float)
 EMULATED_MOE(lora_moe_float16, rsvl::Half)
 EMULATED_MOE(lora_moe_bfloat16, rsvl::BFloat)
 
+#define EMULATED_PATCH_MOE(name, T)                                                                                  \
+    extern "C" void emulated_##name(const Launch* how, void** arguments) {                                           \
+        run(*how, [=] {                                                                                              \
+            name(ARGUMENT(const T*, 0), ARGUMENT(const T*, 1), ARGUMENT(const T*, 2), ARGUMENT(const void*, 3),      \
+                 ARGUMENT(T*, 4), ARGUMENT(rsvl::PatchMoeSizes, 5), ARGUMENT(int, 6));                               \
+        });                                                                                                          \
+    }
+EMULATED_PATCH_MOE(patch_lora_moe_float32, float)
+EMULATED_PATCH_MOE(patch_lora_moe_float16, rsvl::Half)
+EMULATED_PATCH_MOE(patch_lora_moe_bfloat16, rsvl::BFloat)
+
 #define EMULATED_SCAN(name, T)                                                                                       \
     extern "C" void emulated_##name(const Launch* how, void** arguments) {                                           \
         run(*how, [=] {                                                                                              \
@@ -65,5 +77,7 @@ extern "C" long long emulated_conv_shared_bytes(int element, int kernel, int bas
 }
 
 extern "C" long long emulated_moe_shared_bytes(int experts) { return rsvl::moe_shared_bytes(experts); }
+
+extern "C" long long emulated_patch_moe_shared_bytes(int experts) { return rsvl::patch_moe_shared_bytes(experts); }
 
 extern "C" long long emulated_scan_shared_bytes(int states) { return rsvl::scan_shared_bytes(states); }

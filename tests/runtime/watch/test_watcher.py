@@ -135,6 +135,16 @@ def test_full_disk_begins_nothing_and_deletes_nothing(place: Place) -> None:
     assert place.told("done") == ["a.tif", "b.tif"]
 
 
+def test_disk_that_fills_up_is_no_fault_of_the_scene(place: Place) -> None:
+    place.put(a="full", b="found")
+    with pytest.raises(OutputError, match="cannot be written"):
+        place.run(tries=1)
+    assert place.told("begun") == ["a.tif", "b.tif", "a.tif"] and place.told("done") == ["b.tif"]
+    (place.scenes / "a.tif").write_text("found")
+    place.run(tries=1)
+    assert place.told("done") == ["b.tif", "a.tif"]
+
+
 def test_ended_in_the_middle_the_next_run_does_the_scene(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.put(a="found", b="found")
     original = Watcher._publish

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from rsvl.runtime.errors import OutputError
 from rsvl.runtime.watch.supervisor import Tell, UnsoundError
 
 
@@ -43,6 +45,8 @@ class Obedient:
             raise ValueError("a damaged file")
         elif word == "unsound":
             raise UnsoundError("the golden test gives other bits")
+        elif word == "full":
+            raise OutputError("cannot be written") from OSError(errno.ENOSPC, "No space left on device")
         elif word == "slow":
             for _ in range(6):
                 time.sleep(0.1)
