@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from rsvl.cli.stac import asset_of, is_stac
 from rsvl.runtime.errors import InputError, UsageError
 
 # fmt: off
@@ -44,18 +45,22 @@ class Place:
         return " and ".join(str(path) for path in self.images.values())
 
 
-def find_places(images: Sequence[Path], sar: Sequence[Path]) -> list[Place]:
+def find_places(images: Sequence[Path], sar: Sequence[Path], asset: str | None = None) -> list[Place]:
     """The places that the arguments name.
 
     Args:
         images: files, folders, patterns (``scenes/*.tif``) and ``@LIST``, a text file of these, one per line.
         sar: the same for the SAR images: one for each image, or none; or they alone.
+        asset: which file of STAC items is taken; None for the usual one (`rsvl.cli.stac`).
 
     Raises:
-        UsageError: none, or not as many of each.
-        InputError: a folder or pattern without images, or a list that cannot be read.
+        UsageError: none, not as many of each, or an asset where there is no item.
+        InputError: a folder or pattern without images, or a list or item that cannot be read or leads elsewhere.
     """
-    optical, radar = expand(images), expand(sar)
+    named = [expand(images), expand(sar)]
+    if asset is not None and not any(is_stac(path) for paths in named for path in paths):
+        raise UsageError("--asset says which file of STAC items is taken, and none is given: leave it out")
+    optical, radar = ([asset_of(path, asset) if is_stac(path) else path for path in paths] for paths in named)
     if not optical and not radar:
         raise UsageError("no image: name an IMAGE, or a SAR image with --sar")
     if optical and radar and len(optical) != len(radar):

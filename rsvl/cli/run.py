@@ -20,7 +20,7 @@ def run(
     bundle: options.Bundle,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE", help="Images and scenes of any size; folders, patterns, @LIST of these."),
+        typer.Argument(metavar="IMAGE", help="Images and scenes of any size; folders, patterns, STAC items, @LIST."),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -39,6 +39,12 @@ def run(
         list[Path] | None,
         typer.Option(
             "--sar", metavar="IMAGE", help="SAR image of the same place: one for each IMAGE, or instead of them."
+        ),
+    ] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option(
+            "--asset", metavar="NAME", help="Which file of STAC items to take. Default: visual, overview, the only one."
         ),
     ] = None,
     output: Annotated[
@@ -112,7 +118,7 @@ def run(
     side = tile_of(tile)
     if gsd is not None and side != "auto":
         raise UsageError("--gsd says how large the tiles are: leave --tile out")
-    places = find_places(images or [], sar or [])
+    places = find_places(images or [], sar or [], asset)
     read_as = reading.read_options(bands, stretch, nodata, crs, only_sar=not images)
     sentences = _marked([*(text or []), *scenes.read_texts(texts)], mark or [])
     about = scenes.options_of(
