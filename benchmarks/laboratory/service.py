@@ -280,7 +280,7 @@ def killed(folder: Path, image: Path, kills: int, threads: int, sides: int = 5) 
     pixels = np.asarray(Image.open(image).convert("RGB"))
     Image.fromarray(np.tile(pixels, (sides, sides, 1))).save(scenes / "scene.png")
     asked = {"inputs": {"image": "scenes/scene.png", "text": [_TEXT, "the red vehicle"], "tile": pixels.shape[0]}}
-    rng, outcomes, lives, length, shares = np.random.default_rng(1), [], 0, math.inf, list[int]()
+    rng, outcomes, lives, length, shares = np.random.default_rng(1), list[str](), 0, math.inf, list[int]()
     job = ""
     while len(outcomes) <= kills:
         with serving(folder, threads, "--root", str(scenes)) as (process, address):
