@@ -13,7 +13,7 @@ from rsvl.benchmarks.plot import save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ("#31688e", "#35b779", "#440154", "#b5651d", "#c23b75", "0.4")
+_COLOURS = ("#31688e", "#35b779", "#440154", "#b5651d", "#c23b75", "#e08214", "#7f7f7f", "#1b9e9e")
 _CAPTION = 130
 """Characters per line of the caption."""
 
@@ -49,8 +49,9 @@ def draw(panels: Sequence[Panel], title: str, caption: str, path: Path) -> None:
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _panel(axes, panel)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
-    figure.supxlabel(textwrap.fill(caption, _CAPTION, break_on_hyphens=False), fontsize="small", color="0.35")
+    note = textwrap.fill(caption, _CAPTION, break_on_hyphens=False)
+    style = {"ncols": 3, "fontsize": "small", "frameon": False, "title": note, "title_fontsize": 8}
+    figure.legend(handles, labels, loc="outside lower center", **style)
     save(figure, path)
 
 

@@ -73,7 +73,10 @@ class Records:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.glob("*.json")):
-                self._read(path)
+                if path.name.startswith("."):
+                    path.unlink()  # unfinished, of a run that was killed
+                else:
+                    self._read(path)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be used ({error.strerror}): choose another -o") from error
         self._by_name: dict[str, Record] = {}

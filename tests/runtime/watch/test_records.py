@@ -50,3 +50,11 @@ def test_damaged_record_is_put_aside_and_costs_no_other(tmp_path: Path, bit: int
     again = Records(tmp_path)
     assert again.damaged == [tmp_path / "a.json"] and again.of(A).state == TRYING
     assert list(again) == [other] and (tmp_path / "a.json.damaged").exists()
+
+
+def test_unfinished_record_of_a_kill_is_removed(tmp_path: Path) -> None:
+    record = Records(tmp_path)
+    kept = record.save(replace(record.of(A), state=DONE))
+    (tmp_path / ".a.0123456789abcdef.tmp.json").write_text("")
+    again = Records(tmp_path)
+    assert list(again) == [kept] and again.damaged == [] and len(list(tmp_path.iterdir())) == 1
