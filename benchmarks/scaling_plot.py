@@ -50,8 +50,8 @@ def draw(panels: Sequence[Panel], title: str, caption: str, path: Path) -> None:
         _panel(axes, panel)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     note = textwrap.fill(caption, _CAPTION, break_on_hyphens=False)
-    where = "outside lower center"
-    figure.legend(handles, labels, loc=where, ncols=3, fontsize="small", frameon=False, title=note, title_fontsize=8)
+    style = {"ncols": 3, "fontsize": "small", "frameon": False, "title": note, "title_fontsize": 8}
+    figure.legend(handles, labels, loc="outside lower center", **style)
     save(figure, path)
 
 

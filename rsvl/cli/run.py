@@ -50,46 +50,24 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results, made if missing.")
     ] = Path(),
-    geotiff: Annotated[
-        bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")
-    ] = False,
+    geotiff: scenes.GeoTiff = False,
     geojson: Annotated[
         bool, typer.Option("--geojson", help="Write outlines or boxes; in pixels, as .json, where no place is known.")
     ] = False,
     projected: Annotated[
         bool, typer.Option("--projected", help="Write them in the image's own coordinate system, too.")
     ] = False,
-    gpkg: Annotated[bool, typer.Option("--gpkg", help="Write them as a GeoPackage, too.")] = False,
-    geoparquet: Annotated[bool, typer.Option("--geoparquet", help="Write them as GeoParquet, too.")] = False,
+    gpkg: scenes.GeoPackage = False,
+    geoparquet: scenes.GeoParquet = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write one mask per sentence as a PNG, 255 inside.")] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            metavar="P",
-            min=0,
-            max=1,
-            help="Probability above which a pixel or box counts. Default: the model's own.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            metavar="N",
-            min=1,
-            help="At most N objects or boxes per sentence, the best, or N classes. Default: all, and 5 classes.",
-        ),
-    ] = None,
+    threshold: scenes.Threshold = None,
+    limit: scenes.MostFound = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
     presence: scenes.MinPresence = None,
     simplify: scenes.Simplify = None,
     probability: scenes.Probability = False,
-    tile: Annotated[
-        str,
-        typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled)."),
-    ] = "auto",
+    tile: scenes.Tile = "auto",
     overlap: scenes.Overlap = None,
     scales: scenes.Scales = None,
     gsd: scenes.Gsd = None,

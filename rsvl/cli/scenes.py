@@ -37,6 +37,31 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Processes that share a scene's blocks. Default: 1."),
 ]
+GeoTiff = Annotated[bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")]
+GeoPackage = Annotated[bool, typer.Option("--gpkg", help="Write outlines or boxes as a GeoPackage, too.")]
+GeoParquet = Annotated[bool, typer.Option("--geoparquet", help="Write outlines or boxes as GeoParquet, too.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Probability above which a pixel or box counts. Default: the model's own.",
+    ),
+]
+MostFound = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=1,
+        help="At most N objects or boxes per sentence, the best, or N classes. Default: all, and 5 classes.",
+    ),
+]
+Tile = Annotated[
+    str, typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled).")
+]
 MinScore = Annotated[
     float | None,
     typer.Option("--min-score", metavar="P", min=0, max=1, help="Least mean probability of an object. Default: any."),

@@ -153,32 +153,16 @@ def watch(
             rich_help_panel=_SAFE,
         ),
     ] = "100M",
-    geotiff: Annotated[
-        bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")
-    ] = False,
-    gpkg: Annotated[bool, typer.Option("--gpkg", help="Write a GeoPackage, too.")] = False,
-    geoparquet: Annotated[bool, typer.Option("--geoparquet", help="Write GeoParquet, too.")] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            metavar="P",
-            min=0,
-            max=1,
-            help="Probability above which a pixel or box counts. Default: the model's own.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", min=1, help="At most N objects or boxes per sentence. Default: all."),
-    ] = None,
+    geotiff: scenes.GeoTiff = False,
+    gpkg: scenes.GeoPackage = False,
+    geoparquet: scenes.GeoParquet = False,
+    threshold: scenes.Threshold = None,
+    limit: scenes.MostFound = None,
     min_score: scenes.MinScore = None,
     min_area: scenes.MinArea = None,
     presence: scenes.MinPresence = None,
     simplify: scenes.Simplify = None,
-    tile: Annotated[
-        str, typer.Option("--tile", metavar="PX", help="Side of the tiles in pixels, or auto, or whole (untiled).")
-    ] = "auto",
+    tile: scenes.Tile = "auto",
     scales: scenes.Scales = None,
     gsd: scenes.Gsd = None,
     batch: scenes.Batch = None,
