@@ -11,6 +11,10 @@ import numpy as np
 
 from rsvl.runtime.progress import Progress, silent
 
+_PAUSE = 0.1
+"""Seconds between two runs. The threads of an ONNX Runtime session with default options spin after a run, for 33 ms as
+measured, on cores that the next runner needs."""
+
 
 @dataclass(frozen=True)
 class Percentiles:
@@ -45,7 +49,7 @@ def interleaved(
     order = list(runners)
     for number in range(rounds):
         for name in order:
-            time.sleep(0.02)  # idle threads of the previous runner spin for some milliseconds
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             runners[name]()
             times[name].append(1e3 * (time.perf_counter() - start))

@@ -17,9 +17,7 @@ from torch import Tensor, nn
 import rsvl
 from rsvl.export.batch_norms import fold_batch_norms
 from rsvl.export.constant_kernels import fold_kernels
-from rsvl.export.depthwise_convs import to_plain_depthwise
 from rsvl.export.graph_files import lie_beside
-from rsvl.export.softplus_nodes import to_fast_softplus
 from rsvl.export.symbolics import add_functions
 from rsvl.runtime.manifest import GraphSpec, TensorSpec
 
@@ -30,15 +28,13 @@ convolutions like to compute it, and in int8 would not see that a convolution's 
 _EXAMPLE_BATCH = 2  # torch.export takes sizes 0 and 1 for constants
 
 
-def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = False) -> None:
+def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
     """Exports a graph to an ONNX file that passes the ONNX checker.
 
     Args:
         module: takes and returns the tensors of the declaration, in its order.
         spec: the graph's declaration; its names become the ONNX graph's, its named dimensions are dynamic.
         path: the file to write; weights of many bytes (`lie_beside`) go to `path` with ``.data`` appended.
-        for_cpu: whether depthwise float32 convolutions and softplus take the forms that runtimes compute faster on a
-            CPU.
     """
     inputs = tuple(_example(tensor) for tensor in spec.inputs)
     with torch.no_grad(), quiet_exporter():
@@ -55,9 +51,6 @@ def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = 
     assert program is not None
     fold_kernels(program.model.graph)
     fold_batch_norms(program.model.graph)
-    if for_cpu:
-        to_plain_depthwise(program.model.graph)
-        to_fast_softplus(program.model.graph)
     weights = program.model.graph.initializers.values()
     program.save(path, external_data=lie_beside(sum(w.const_value.nbytes for w in weights if w.const_value)))
     del program, weights

@@ -84,7 +84,7 @@ def export(
                 written = precision if quantization is None else "fp32"
                 steps.begin(f"exporting graph {graph.name} in {written}")
                 module = in_precision(model.graph(graph.name), model, written, kept)
-                write_graph(module, graph, directory / _file(graph.name), for_cpu=precision == "fp32")
+                write_graph(module, graph, directory / _file(graph.name))
                 del module
                 gc.collect()  # a graph's copy of the weights goes before the next one comes
             if spec.text is not None:

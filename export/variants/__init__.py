@@ -3,9 +3,11 @@
 The standard graph holds what every runtime knows, in the plainest form, and is what TensorRT takes and what is
 quantized. One file has one change of form; this one says which backend gets which:
 
-    attention.py    softmax(Q·Kᵀ)·V as one node of ONNX Runtime's
-    winograd.py     large 3×3 convolutions with fewer multiplications
-    matching.py     what the others share
+    attention.py        softmax(Q·Kᵀ)·V as one node of ONNX Runtime's
+    winograd.py         large 3×3 convolutions with fewer multiplications
+    depthwise_convs.py  depthwise convolutions with one output per channel
+    softplus_nodes.py   softplus without a logarithm
+    matching.py         what the others share
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from rsvl.export.graph_files import put_weights_beside
 from rsvl.export.symbolics import add_functions
 from rsvl.export.variants import attention
 from rsvl.export.variants.attention import fuse_attention
+from rsvl.export.variants.depthwise_convs import to_plain_depthwise
+from rsvl.export.variants.softplus_nodes import to_fast_softplus
 from rsvl.export.variants.winograd import to_winograd
 from rsvl.runtime.manifest import GraphSpec, GraphVariant, Manifest
 
@@ -29,11 +33,12 @@ __all__ = ["FORMS", "add_variants", "backends_of", "in_form"]
 
 
 def _for_onnxruntime(model: ir.Model) -> bool:
-    """Fuses attention and brings convolutions into Winograd's form: on CPUs, in float32."""
-    fused, convolutions = fuse_attention(model.graph), to_winograd(model.graph)
+    """Fuses attention and gives convolutions and softplus other forms: on CPUs, in float32."""
+    fused = fuse_attention(model.graph)
     if fused:
         model.graph.opset_imports[attention.DOMAIN] = 1
-    return fused + convolutions > 0
+    changes = (to_winograd, to_plain_depthwise, to_fast_softplus)
+    return fused + sum(change(model.graph) for change in changes) > 0
 
 
 #: Backend → what brings a graph into its form, in place; it returns whether anything changed.

@@ -76,10 +76,10 @@ def put_stand_ins(patch: pytest.MonkeyPatch, exported: Path) -> None:
 
 
 def _copying(exported: Path) -> Any:
-    def write_graph(module: nn.Module, spec: GraphSpec, path: Path, for_cpu: bool = False) -> None:
+    def write_graph(module: nn.Module, spec: GraphSpec, path: Path) -> None:
         known = exported / _digest(module, spec)
         if not known.is_file():
-            graphs.write_graph(module, spec, path, for_cpu)
+            graphs.write_graph(module, spec, path)
             shutil.copy(path, known)
         shutil.copy(known, path)
 

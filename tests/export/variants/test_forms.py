@@ -78,3 +78,33 @@ def test_variant_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(VerificationError, match=r"^in the form for onnxruntime, the exported graphs disagree"):
         export(Attending(), tmp_path / "b", samples=samples())
     assert list(tmp_path.iterdir()) == []
+
+
+class Growing(ExportableModel):
+    """A depthwise convolution that makes two channels of each one, and a softplus."""
+
+    graphs = (GraphSpec("grow", (TensorSpec("x", ("batch", 4, 9, 9)),), (TensorSpec("y", ("batch", 8, 7, 7)),)),)
+    spec = ModelSpec("growing", "growing", "none", (), None, graphs)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3, groups=4)
+
+    def grow(self, x: Tensor) -> tuple[Tensor]:
+        return (nn.functional.softplus(self.conv(x)),)
+
+
+@pytest.mark.parametrize(
+    ("precision", "variants"), [("fp32", [("onnxruntime", {"Gather", "Conv", "Softplus"})]), ("fp16", [])]
+)
+def test_only_onnxruntimes_form_of_float32_repeats_channels_and_has_its_own_softplus(
+    precision: str, variants: list[tuple[str, set[str]]], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).standard_normal((8, 4, 9, 9)).astype(np.float32)
+    exported = export(Growing(), tmp_path / "b", precision, samples={"x": x})
+    (graph,) = exported.manifest.model.graphs
+    standard = {(node.domain, node.op_type) for node in onnx.load(exported.path / graph.file).graph.node}
+    assert ("", "Softplus") in standard and ("", "Gather") not in standard
+    found = [(v.backend, {n.op_type for n in onnx.load(exported.path / v.file).graph.node}) for v in graph.variants]
+    assert found == variants

@@ -25,6 +25,7 @@ from tests.support.toy_segmenter import ToySegmenter, raw_samples
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets small convolutions count as large ones."""
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 5)
+    monkeypatch.setattr(winograd, "MIN_KERNELS", 5 * 6)
     monkeypatch.setattr(winograd, "MIN_PIXELS", 4)
 
 
@@ -85,6 +86,10 @@ def test_shared_convolutions_compute_the_same_with_one_copy_of_the_weights(bias:
 )
 def test_other_convolutions_stay(conv: nn.Module) -> None:
     assert operations(converted(conv, torch.randn(1, 6, 8, 8))).count("Conv") == 1
+
+
+def test_narrow_convolutions_on_both_sides_stay() -> None:
+    assert operations(converted(nn.Conv2d(5, 5, 3, padding=1), torch.randn(1, 5, 8, 8))) == ["Conv"]
 
 
 def test_half_precision_stays() -> None:

@@ -10,13 +10,20 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from rsvl.export.variants.matching import is_node
 
-def to_plain_depthwise(graph: ir.Graph) -> None:
-    """Gathers, in place, the channels of such a convolution's input, each as often as its outputs need it."""
-    for conv in [node for node in graph if (node.domain, node.op_type) == ("", "Conv")]:
+
+def to_plain_depthwise(graph: ir.Graph) -> int:
+    """Gathers, in place, the channels of such a convolution's input, each as often as its outputs need it.
+
+    Returns:
+        How many float32 convolutions there were.
+    """
+    changed = 0
+    for conv in [node for node in graph if is_node(node, "Conv")]:
         x, weight = conv.inputs[0], conv.inputs[1]
         groups = conv.attributes.get_int("group", 1)
-        if x is None or weight is None or weight.const_value is None:
+        if x is None or weight is None or weight.const_value is None or weight.dtype != ir.DataType.FLOAT:
             continue
         outputs, per_group = weight.const_value.shape[:2]
         if per_group != 1 or not isinstance(outputs, int) or outputs <= groups or groups == 1:
@@ -33,3 +40,5 @@ def to_plain_depthwise(graph: ir.Graph) -> None:
         graph.insert_before(conv, gather)
         conv.replace_input_with(0, repeated)
         conv.attributes["group"] = ir.AttrInt64("group", outputs)
+        changed += 1
+    return changed

@@ -9,16 +9,19 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from rsvl.export.symbolics import DOMAIN
+from rsvl.export.variants.matching import is_node
 
 _LINEAR_FROM = 20.0  # PyTorch's threshold; from 17 on float32 rounds softplus(x) to x
 
 
-def to_fast_softplus(graph: ir.Graph) -> None:
-    """Replaces, in place, every Softplus of float32 and the choice behind it."""
-    for node in [node for node in graph if (node.domain, node.op_type) == ("", "Softplus")]:
+def to_fast_softplus(graph: ir.Graph) -> int:
+    """Replaces, in place, every Softplus of float32 and the choice behind it; returns how many there were."""
+    changed = 0
+    for node in [node for node in graph if is_node(node, "Softplus")]:
         x = node.inputs[0]
         if x is None or x.dtype != ir.DataType.FLOAT:
             continue
+        changed += 1
         choice = _choice(node, x)
         last = choice or node
         fast = ir.node("Softplus", [x], domain=DOMAIN, metadata_props=node.metadata_props)
@@ -32,6 +35,7 @@ def to_fast_softplus(graph: ir.Graph) -> None:
             comparison = above.producer()
             assert comparison is not None
             graph.remove(comparison, safe=True)
+    return changed
 
 
 def _choice(node: ir.Node, x: ir.Value) -> ir.Node | None:
