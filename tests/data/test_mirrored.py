@@ -64,8 +64,8 @@ def test_training_batch_of_mirrored_images_has_their_boxes(tmp_path: Path) -> No
     for epoch in range(8):
         sampler.epoch = epoch
         batch = sampler[0]
-        x1, x2 = (int(batch.boxes[0, side] * batch.images.shape[-1]) for side in (0, 2))
+        x1, x2 = (int(batch.boxes[0, 0, side] * batch.images.shape[-1]) for side in (0, 2))
         columns = batch.images[0].mean(dim=(0, 1))
         assert columns[x1 + 1 : x2 - 1].min() > columns.mean()
-        lefts.add(round(float(batch.boxes[0, 0]), 3))
+        lefts.add(round(float(batch.boxes[0, 0, 0]), 3))
     assert lefts == {0.0, 0.75}

@@ -128,7 +128,7 @@ def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     def full(path: Path, image: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.segmentation"), "write_jpeg", full)
+    monkeypatch.setattr(importlib.import_module("rsvl.data.synth.labels"), "write_jpeg", full)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "set", 2, size=64)
     assert list(tmp_path.iterdir()) == []
