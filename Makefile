@@ -74,7 +74,7 @@ gate: $(READY)
 constraints:
 	rm -rf build/newest && $(PYTHON) -m venv build/newest
 	build/newest/bin/python -m pip install --quiet $(TORCH)
-	build/newest/bin/python -m pip install --quiet -e '.[dev]'
+	build/newest/bin/python -m pip install --quiet -e '.[dev,ray]'
 	( echo '# The exact versions that .venv gets; pyproject.toml has the ranges. Renewed by: make constraints'; \
 	  build/newest/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//' ) > build/constraints.txt
 	mv build/constraints.txt constraints.txt

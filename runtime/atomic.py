@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rsvl.runtime.errors import OutputError
+from rsvl.runtime.temporary import LockedFolder
 
 _STEM_KEPT = 100
 """Characters of a file's name that its temporary sibling's has: it must not become longer than a name may be."""
@@ -45,6 +46,48 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where there is no such folder, there is nothing to remove
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Yields an empty folder to write to, which replaces the one at `path` when the block ends without an error.
+
+    What it holds reaches the disk before it takes its place. A process that is killed leaves a hidden folder beside
+    `path`, which the next one that writes there removes; one that is killed between the two renames, nothing at `path`.
+
+    Raises:
+        OutputError: it cannot be written (no permission, disk full). What was at `path` is still there.
+
+    Examples:
+        >>> with replacing_folder("notes") as folder:
+        ...     size = (folder / "first.txt").write_text("whole or absent")
+        >>> Path("notes/first.txt").read_text()
+        'whole or absent'
+    """
+    target = Path(path).absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with LockedFolder(f".{target.name[:_STEM_KEPT]}.partial-", target.parent) as sibling:
+            folder = sibling.path / "new"
+            folder.mkdir()
+            yield folder
+            sync_tree(folder)
+            _exchange(folder, target, sibling.path / "old")
+            sync(target.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}): check folder, permission and free space") from error
+
+
+def _exchange(new: Path, target: Path, aside: Path) -> None:
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
 
 
 def sweep(path: Path) -> None:

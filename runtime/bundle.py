@@ -107,12 +107,23 @@ class Bundle:
             BundleError: it names files outside of the bundle, or could keep a library busy for ever.
         """
         file = spec.file_for(backend)
-        path = self.path(file)
+        self._check_graph(file)
+        return self.path(file)
+
+    def weights(self, spec: GraphSpec) -> dict[str, Path]:
+        """The files beside a graph's standard one that hold its weights, by the names by which it calls them.
+
+        Raises:
+            BundleError: as for `graph`.
+        """
+        folder = PurePosixPath(spec.file).parent
+        return {name: self.path((folder / name).as_posix()) for name in self._check_graph(spec.file)}
+
+    def _check_graph(self, file: str) -> list[str]:
         try:
-            check_graph_file(path, file, self.manifest.files)
+            return check_graph_file(self.path(file), file, self.manifest.files)
         except (ValueError, OSError) as error:
             raise BundleError(f"{self.source}: {file} cannot be used, {error}: do not use this bundle") from error
-        return path
 
     def check_hashes(self) -> None:
         """Compares the SHA-256 of every listed file with the manifest.

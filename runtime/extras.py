@@ -60,6 +60,7 @@ COMPONENTS = (
     Component("uvicorn", "serve", "no rsvl serve", ("uvicorn",), 1),
     Component("python_multipart", "serve", "no rsvl serve", ("python-multipart",), 1),
     Component("prometheus_client", "serve", "no rsvl serve", ("prometheus-client",), 1),
+    Component("ray", "ray", "no rsvl run --ray", ("ray",), 245),
     Component("pycocotools", "eval", "no evaluation on datasets with run-length masks", ("pycocotools",), 2),
     Component("torch", "train", "no training and no export", ("torch",), 861),
     Component("transformers", "train", "no training and no export", ("transformers",), 119),

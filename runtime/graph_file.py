@@ -59,13 +59,16 @@ class _Found:
     calls: dict[str, Counter[str]] = field(default_factory=dict)
 
 
-def check_graph_file(path: Path, name: str, listed: Collection[str]) -> None:
+def check_graph_file(path: Path, name: str, listed: Collection[str]) -> list[str]:
     """Checks a graph's file before a library sees it.
 
     Args:
         path: the file.
         name: its path in the bundle, with ``/``.
         listed: the paths of all of the bundle's files.
+
+    Returns:
+        The files of its weights, relative to its own folder, as it names them.
 
     Raises:
         ValueError: says in one phrase what is wrong: not an ONNX file, weights that lie outside of the bundle or in no
@@ -87,6 +90,7 @@ def check_graph_file(path: Path, name: str, listed: Collection[str]) -> None:
     total = sum(found.nodes[function] * count for function, count in found.calls.get("", Counter()).items())
     if total + found.nodes[""] > _MAX_EXPANDED:
         raise ValueError(f"its functions expand to {total} nodes")
+    return sorted(found.locations)
 
 
 def _check_location(location: str, name: str, listed: Collection[str]) -> None:

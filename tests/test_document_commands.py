@@ -48,6 +48,7 @@ NEEDS = {
     "--plugin": ["tensorrt", "GPU"],
     "engines": ["GPU"],
     "openvino": ["openvino"],
+    "--ray": ["ray"],
     "openvino-bf16": ["openvino"],
 }
 #: What each command writes, from its arguments; the options that name a file are checked for every command.

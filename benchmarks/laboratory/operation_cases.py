@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import onnx
 import torch
 from torch import Tensor, nn
 
+from rsvl.benchmarks.laboratory.plain_scan import plain_scan
+from rsvl.benchmarks.laboratory.selective_scan_case import SelectiveScanCase
 from rsvl.modules.layers.lora_moe import LoRAMoE
 from rsvl.modules.layers.rotated_conv import RotatedConv2d
-from rsvl.ops import patch_lora_moe
+from rsvl.ops import patch_lora_moe, selective_scan
 from rsvl.ops.patch_lora_moe import merges
 
 Inputs = dict[str, Tensor]
@@ -24,10 +27,11 @@ class Case:
     Attributes:
         name: what is measured.
         goal: how many times the plain layer's time it may take.
-        plain: that layer; takes x.
+        plain: that layer; takes x, or all inputs where it has a graph of its own.
         layer: the layer of the operation; takes x and its other inputs.
         inputs: by name, x first.
         literal: whether the operation has a form that a plain export writes, see `rsvl.benchmarks.bundle.plain_export`.
+        plain_graph: the plain layer in ONNX, where it is a form that PyTorch's exporter does not write.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Case:
     layer: nn.Module
     inputs: Inputs
     literal: bool
+    plain_graph: onnx.ModelProto | None = None
 
 
 def rotated_convolution(channels: int, side: int) -> Case:
@@ -131,6 +136,34 @@ def experts_of_patches(cells: int, side: int, channels: int, experts: int, rank:
     )
 
 
+class Recurrence(nn.Module):
+    """`selective_scan` with rates and pass-through of its own, as a layer has them."""
+
+    def __init__(self, A: Tensor, D: Tensor) -> None:
+        super().__init__()
+        self.A, self.D = nn.Parameter(A), nn.Parameter(D)
+
+    def forward(self, x: Tensor, dt: Tensor, B: Tensor, C: Tensor) -> Tensor:
+        """Tokens and steps [B, D, L], B and C [B, N, L] → [B, D, L]."""
+        return selective_scan(x, dt, self.A, B, C, self.D)
+
+
+def recurrence(length: int, channels: int, states: int) -> Case:
+    """`selective_scan` with steps as wide as a trained layer's, beside one ONNX Scan that follows its definition."""
+    arrays = SelectiveScanCase(1, channels, length, states, steps="wide").arrays()
+    x, dt, A, B, C, D = (torch.from_numpy(array).float() for array in arrays)
+    layer = Recurrence(A, D)
+    return Case(
+        f"SelectiveScan, {channels} channels, {states} states, length {length}",
+        1.0,
+        layer,
+        layer,
+        {"x": x, "dt": dt, "B": B, "C": C},
+        literal=False,
+        plain_graph=plain_scan(length, A.numpy(), D.numpy()),
+    )
+
+
 CASES: tuple[Callable[[], Case], ...] = (
     partial(rotated_convolution, 256, 60),
     partial(rotated_convolution, 512, 30),
@@ -140,4 +173,6 @@ CASES: tuple[Callable[[], Case], ...] = (
         for cells, side in ((20, 2), (80, 4))
         for rank in (16, 256)
     ),
+    partial(recurrence, 196, channels=192, states=16),
+    partial(recurrence, 1024, channels=192, states=16),
 )

@@ -34,6 +34,7 @@ from rsvl.cli import (
     serve,
     synth,
     train,
+    triton,
     tune,
     watch,
 )
@@ -56,6 +57,7 @@ for command in (
     run.run,
     watch.watch,
     serve.serve,
+    triton.triton,
     eval.eval_,
     gate.gate,
     bench.bench,

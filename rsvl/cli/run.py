@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,7 @@ def run(
     batch: scenes.Batch = None,
     aoi: scenes.Aoi = None,
     workers: scenes.Workers = None,
+    ray: scenes.Ray = None,
     bands: reading.Bands = None,
     stretch: reading.Stretch = None,
     nodata: reading.NoData = None,
@@ -110,6 +112,7 @@ def run(
     flags |= {"gpkg": gpkg, "geoparquet": geoparquet}
     flags |= {"threshold": threshold is not None, "limit": limit is not None, "tile": side != "auto"}
     flags |= {"overlap": overlap is not None, "aoi": aoi is not None, "workers": workers is not None}
+    flags |= {"ray": ray is not None}
     flags |= {"min-score": min_score is not None, "min-area": min_area is not None, "probability": probability}
     flags |= {"simplify": simplify is not None, "batch": batch is not None}
     flags |= {"presence": presence is not None}
@@ -131,7 +134,9 @@ def run(
                 print_line(f"  {line}")
         return found.to_dict()
 
-    answers, failed = run_batch(places, work, json_lines)
+    with scenes.workers_of(ray, workers, runner) as sharing:
+        about = replace(about, workers=sharing)
+        answers, failed = run_batch(places, work, json_lines)
     if json:
         print_json({"bundle": str(bundle), "provider": runner.provider, "images": answers})
     check_all_done(failed, len(places), skipped)

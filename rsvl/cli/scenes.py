@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rsvl.runtime.images.area import Area
     from rsvl.runtime.images.scene import Scene
     from rsvl.runtime.results.objects import ObjectFilter
+    from rsvl.runtime.scenes.executors import Executor
     from rsvl.runtime.scenes.plan import Plan
 
 Texts = Annotated[
@@ -36,6 +37,15 @@ Overlap = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Processes that share a scene's blocks. Default: 1."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Let workers of Ray share them: on this machine, local, or on a cluster, HOST:PORT, that sees images, "
+        "BUNDLE and DIR under the same names. Default of --workers then: one per GPU.",
+    ),
 ]
 GeoTiff = Annotated[bool, typer.Option("--geotiff", help="Write a GeoTIFF with one mask band per sentence.")]
 GeoPackage = Annotated[bool, typer.Option("--gpkg", help="Write outlines or boxes as a GeoPackage, too.")]
@@ -125,7 +135,7 @@ class SceneOptions:
 
     Attributes:
         area: where to look, in longitude and latitude; None for everywhere.
-        workers: processes that share its blocks.
+        workers: processes that share its blocks, or what else does them.
         min_score: of an object.
         min_area: of an object, as `--min-area` has it.
         limit: the most objects of a sentence.
@@ -139,7 +149,7 @@ class SceneOptions:
 
     threads: int | None = None
     area: Area | None = None
-    workers: int = 1
+    workers: int | Executor = 1
     min_score: float | None = None
     min_area: str | None = None
     limit: int | None = None
@@ -243,6 +253,23 @@ def options_of(
     )
 
 
+@contextmanager
+def workers_of(ray: str | None, workers: int | None, runner: Runner) -> Iterator[int | Executor]:
+    """What does a scene's blocks, as `--workers` and `--ray` say it.
+
+    Raises:
+        MissingComponentError: Ray is not installed.
+        DeviceError: it cannot be started or reached.
+    """
+    if ray is None:
+        yield workers or 1
+        return
+    from rsvl.runtime.scenes.ray_workers import RayWorkers
+
+    with RayWorkers(ray, workers, gpu=runner.on_gpu) as started:
+        yield started
+
+
 def scaled(query: Query, scene: Scene, runner: Runner, scales: Sequence[float], gsd: Sequence[float]) -> Query:
     """A query at the scales that are asked for.
 
@@ -306,6 +333,6 @@ def plan_by_blocks(
 
 def _threads(options: SceneOptions) -> int | None:
     """Threads of each process: the cores, or what was asked for, shared between them."""
-    if options.workers == 1:
-        return options.threads
-    return max(1, (options.threads or os.cpu_count() or 1) // options.workers)
+    from rsvl.runtime.scenes.executors import executor_of
+
+    return executor_of(options.workers).threads(options.threads)

@@ -16,6 +16,7 @@ from rsvl.runtime.images.tiling import check_range
 from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.results.image_files import save_all
 from rsvl.runtime.results.scene_masks import SceneMask
+from rsvl.runtime.scenes.executors import Executor
 from rsvl.runtime.scenes.plan import Plan, hashes_of
 from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
 from rsvl.runtime.scenes.work import Located
@@ -56,7 +57,7 @@ def find_in_scene(
     stem: str = "",
     area: Area | None = None,
     probability: bool = False,
-    workers: int = 1,
+    workers: int | Executor = 1,
     threads: int | None = None,
     **forms: Unpack[Forms],
 ) -> SceneResults:
@@ -73,7 +74,7 @@ def find_in_scene(
         stem: what their names begin with; the scene's own where nothing is said.
         area: where to look, polygons in longitude and latitude (`rsvl.runtime.images.area.read_area`).
         probability: whether to write ``STEM-probability.tif``.
-        workers: processes that share the blocks.
+        workers: processes that share the blocks, or what else does them.
         threads: of each process; None for all cores.
         **forms: which files are written besides the usual ones.
 
@@ -154,7 +155,7 @@ def run_planned(
     query: Query,
     scene: Scene,
     stem: Path,
-    workers: int,
+    workers: int | Executor,
     geotiff: bool,
     keep_parts: bool = False,
 ) -> tuple[Sequence[SceneMask | Grounding], list[Path]]:
@@ -166,7 +167,7 @@ def run_planned(
         query: the same, for what is no part of the plan: which objects are given, and who is told of the progress.
         scene: the plan's scene, open; closed at the end.
         stem: what the paths of the results begin with.
-        workers: processes that share the blocks.
+        workers: processes that share the blocks, or what else does them.
         geotiff: whether masks are written of a scene without a georeference, too.
         keep_parts: whether the folder of parts stays.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from rsvl.runtime.images.options import ReadOptions
 from rsvl.runtime.images.tiling import Tile
 from rsvl.runtime.images.vrt import check_vrt
 from rsvl.runtime.scenes.blocks import PIXELS
+
+PLAN = "plan.json"
+"""Its file beside the parts."""
 
 _FORMAT = 1
 """Of the parts: a plan of another format does not find its parts usable."""
@@ -84,6 +88,13 @@ class Plan:
         }
         text = json.dumps(asked, sort_keys=True)
         return {"plan_sha256": hashlib.sha256(text.encode()).hexdigest(), "scene": str(self.scene), **asked}
+
+
+def hash_in(folder: Path) -> str | None:
+    """The hash of the plan whose parts lie in a folder; None where there is none."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return str(json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan_sha256"])
+    return None
 
 
 def hashes_of(scene: Path, bundle: Bundle) -> tuple[str, str]:

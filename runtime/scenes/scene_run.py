@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,14 @@ from rsvl.runtime.results.grounding import Grounding
 from rsvl.runtime.results.objects import Judge, ObjectFilter
 from rsvl.runtime.results.scene_masks import SceneMask
 from rsvl.runtime.scenes.blocks import Levels
+from rsvl.runtime.scenes.executors import Executor, do_here, executor_of
 from rsvl.runtime.scenes.merge import Merger
-from rsvl.runtime.scenes.plan import Plan
-from rsvl.runtime.scenes.work import BlockWorker, Located, do_here, do_in_processes, part_path
+from rsvl.runtime.scenes.plan import PLAN, Plan, hash_in
+from rsvl.runtime.scenes.work import BlockWorker, Located, part_path
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.named_text import name_of
 from rsvl.runtime.tasks.segmentation import Segmenter
 from rsvl.runtime.temporary import exclusive
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def run_scene(
     scene: Scene,
     files: SceneFiles,
     keep: ObjectFilter | None = None,
-    workers: int = 1,
+    workers: int | Executor = 1,
     progress: Progress = silent,
     keep_parts: bool = False,
 ) -> list[SceneMask]:
@@ -67,7 +66,7 @@ def run_scene(
         scene: the plan's scene, open.
         files: where the results go.
         keep: which objects the results give; None drops those smaller than `Segmenter.cell_area`.
-        workers: processes that do blocks; 1 does them here.
+        workers: processes that do blocks, where 1 does them here, or what else does them.
         progress: called after every block and every window that is put together.
         keep_parts: whether the parts stay, for a caller who removes them when all other results are there, too.
 
@@ -97,7 +96,7 @@ def ground_scene(
     scene: Scene,
     folder: Path,
     limit: int | None = None,
-    workers: int = 1,
+    workers: int | Executor = 1,
     progress: Progress = silent,
     keep_parts: bool = False,
 ) -> list[Grounding]:
@@ -130,15 +129,18 @@ def ground_scene(
     return found
 
 
-def _do_missing(plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int, progress: Progress) -> Levels:
+def _do_missing(
+    plan: Plan, folder: Path, runner: Located, scene: Scene, workers: int | Executor, progress: Progress
+) -> Levels:
     """Does the blocks whose parts are not there, and returns all."""
     worker = BlockWorker(plan, folder, runner, scene)
-    missing = [block for block in range(len(worker.blocks)) if not part_path(folder, block).exists()]
+    there = set(folder.iterdir())  # one listing: on a shared folder each question costs, and a no may be remembered
+    missing = [block for block in range(len(worker.blocks)) if part_path(folder, block) not in there]
     meter = _Meter(progress, sum(map(worker.blocks.tile_count, missing)), "tiles")
-    if workers > 1 and len(missing) > 1:
-        do_in_processes(plan, folder, missing, min(workers, len(missing)), meter)
-    else:
+    if workers == 1 or len(missing) < 2:
         do_here(worker, missing, meter)
+    else:
+        executor_of(workers).do(plan, folder, missing, meter)
     return worker.blocks
 
 
@@ -220,7 +222,7 @@ def _folder(plan: Plan, folder: Path) -> Iterator[Path]:
             others = [path for path in folder.iterdir() if not _is_ours(path)]
             if others:
                 raise OutputError(f"{folder}: holds {others[0].name}, which is no part of a scene: choose another -o")
-            if _known(folder) != about["plan_sha256"]:
+            if hash_in(folder) != about["plan_sha256"]:
                 for path in folder.iterdir():
                     path.unlink()
                 write_text(folder / PLAN, json.dumps(about, indent=1) + "\n")
@@ -238,13 +240,6 @@ def _is_ours(path: Path) -> bool:
     return (
         path.name == PLAN or path.match("part-*.npz") or path.match(".part-*.tmp.npz") or path.match(".plan.*.tmp.json")
     )
-
-
-def _known(folder: Path) -> str | None:
-    """The hash of the plan whose parts lie in a folder."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return str(json.loads((folder / PLAN).read_text(encoding="utf-8"))["plan_sha256"])
-    return None
 
 
 @dataclass

@@ -1,28 +1,22 @@
-"""Doing blocks: one function that puts one block's part in place, called in this process or in several."""
+"""Doing blocks: one function that puts one block's part in place, whoever calls it."""
 
 from __future__ import annotations
 
-import multiprocessing
 import queue
-import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from rsvl.runtime.errors import DeviceError, InputError, OutputError, RsvlError, UsageError
+from rsvl.runtime.errors import InputError, OutputError, RsvlError, UsageError
 from rsvl.runtime.images.area import AreaScene
 from rsvl.runtime.images.preprocess import squared
 from rsvl.runtime.images.scene import Scene, open_scene
 from rsvl.runtime.images.tiling import Window
 from rsvl.runtime.loading import load
-from rsvl.runtime.processes import end_with_parent
 from rsvl.runtime.scenes.blocks import Blocks, Levels, relative
 from rsvl.runtime.scenes.parts import Skipped, write_boxes, write_part
 from rsvl.runtime.scenes.plan import Plan
@@ -262,53 +256,6 @@ def own_window(plan: Plan, blocks: Blocks | Levels, block: int) -> Window:
 def part_path(folder: Path, block: int) -> Path:
     """Where a block's part lies."""
     return folder / f"part-{block:06d}.npz"
-
-
-def do_here(worker: BlockWorker, blocks: Sequence[int], done: Callable[[int], None]) -> None:
-    """Does blocks one after the other; `done` is called with the number of tiles of each."""
-    for pixels in worker.pixels(blocks):
-        done(worker.do(pixels))
-
-
-def do_in_processes(plan: Plan, folder: Path, blocks: Sequence[int], count: int, done: Callable[[int], None]) -> None:
-    """Does blocks in `count` processes, each with its own copy of the bundle.
-
-    Raises:
-        DeviceError: a process was killed, as by a system that is short of memory.
-    """
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(plan, folder))
-    try:
-        for future in as_completed([pool.submit(_do, block) for block in blocks]):
-            done(future.result())
-        pool.shutdown()
-    except BaseException as error:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise DeviceError(
-                f"one of {count} processes died, perhaps for lack of memory: use fewer --workers; what is done is kept"
-            ) from error
-        raise
-
-
-_workers: list[BlockWorker] = []
-"""The one of a process that does blocks."""
-
-
-def _start(plan: Plan, folder: Path) -> None:
-    """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore")
-    _workers.append(BlockWorker(plan, folder))
-
-
-def _do(block: int) -> int:
-    (worker,) = _workers
-    return worker.do(worker.read(block))
 
 
 def _ahead(items: Iterator[Pixels]) -> Iterator[Pixels]:

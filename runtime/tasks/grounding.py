@@ -89,6 +89,7 @@ class Grounder(Runner):
             "geoparquet",
             "aoi",
             "workers",
+            "ray",
         }
     )
     purpose = "gives boxes and no masks"

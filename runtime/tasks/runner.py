@@ -180,8 +180,12 @@ class Runner(ABC):
     @property
     def usual_batch(self) -> int:
         """How many tiles are given at once where nobody says it: one on a processor, which gains nothing by more."""
-        is_cpu = self.provider == "cpu" or self.provider in OPENVINO_PROVIDERS
-        return 1 if is_cpu or not self._takes_batches else _GPU_BATCH
+        return _GPU_BATCH if self.on_gpu and self._takes_batches else 1
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its provider is none for CPUs."""
+        return self.provider != "cpu" and self.provider not in OPENVINO_PROVIDERS
 
     def checked_batch(self, batch: int | None) -> int:
         """How many tiles are given at once.

@@ -74,6 +74,7 @@ class Segmenter(Runner):
                 "simplify",
                 "aoi",
                 "workers",
+                "ray",
             ),
             *("geotiff", "geojson", "projected", "gpkg", "geoparquet", "mask", "probability"),
         )

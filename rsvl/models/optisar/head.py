@@ -44,7 +44,7 @@ class Contrast(nn.Module):
 
     def forward(self, regions: Tensor, prompt: Tensor) -> Tensor:
         """Embeddings [B, E, H, W] and prompts [B, K, E] → logits float32 [B, K, H·W]."""
-        likeness = prompt @ self.norm(regions).flatten(2).float()
+        likeness = prompt.float() @ self.norm(regions).flatten(2).float()
         return likeness * self.logit_scale.float().exp() + self.bias.float()
 
 

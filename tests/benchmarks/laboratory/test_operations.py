@@ -13,13 +13,14 @@ from rsvl.benchmarks.laboratory.operation_cases import (
     Case,
     experts_of_patches,
     low_rank_experts,
+    recurrence,
     rotated_convolution,
 )
 from rsvl.benchmarks.laboratory.operations import Record, markdown, measure
 from rsvl.benchmarks.records import keep
 from rsvl.runtime.errors import OutputError
 
-CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
+CHANNELS, SIDE, PATCHES, EXPERTS, RANK, STATES = 6, 5, 7, 3, 2, 4
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,12 @@ CHANNELS, SIDE, PATCHES, EXPERTS, RANK = 6, 5, 7, 3, 2
                 "rsvl": 16 * CHANNELS * (9 * CHANNELS + 3 * EXPERTS),
             },
         ),
+        (
+            recurrence(PATCHES, CHANNELS, STATES),
+            {"plain layer": PATCHES * CHANNELS * STATES, "rsvl": PATCHES * CHANNELS * STATES},
+        ),
     ],
-    ids=["rotated convolution", "experts", "experts of patches"],
+    ids=["rotated convolution", "experts", "experts of patches", "recurrence"],
 )
 def test_every_form_is_counted_and_agrees_with_pytorch(case: Case, macs: dict[str, int]) -> None:
     found = measure(case, threads=1, rounds=2)

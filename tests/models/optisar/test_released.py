@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rsvl.checkpoints import load_weights
 from rsvl.export.graphs import write_graph
+from rsvl.export.precision import in_precision
 from rsvl.models.optisar.boxes import box_iou
 from rsvl.models.optisar.fusion import DualGateAttention, SpatialShuffleAttention
 from rsvl.models.optisar.moe import ExpertBlock, PatchExperts, patch_side
@@ -289,3 +290,15 @@ def test_a_sentence_of_several_objects_learns_all_their_boxes() -> None:
     for box in boxes[0, :2]:
         overlap = box_iou(found[0], box)
         assert overlap[scores[0] > 0].max() > 0.7
+
+
+def test_graphs_run_in_half_precision(model: OptiSARNetPlusPlus) -> None:
+    image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(4))
+    features = {"image": image, "tokens": TOKENS}
+    with torch.no_grad():
+        for spec in model.spec.graphs:
+            half = in_precision(model.graph(spec.name).eval(), model, "fp16", model.keep_fp32)
+            outputs = half(*(features[each.name] for each in spec.inputs))
+            features |= dict(zip((each.name for each in spec.outputs), outputs, strict=True))
+        scores, _ = model(image, TOKENS)
+    np.testing.assert_allclose(features["scores"][:, 0].numpy(), scores[:, 0].numpy(), rtol=0.05, atol=0.05)

@@ -17,7 +17,7 @@ from rsvl.runtime.images.tiling import Axis, Grid, Window
 from rsvl.runtime.loading import load
 from rsvl.runtime.manifest import GROUNDING
 from rsvl.runtime.results.objects import ObjectFilter
-from rsvl.runtime.scenes import scene_run, work
+from rsvl.runtime.scenes import executors, scene_run, work
 from rsvl.runtime.scenes.blocks import Blocks, intersection
 from rsvl.runtime.scenes.find import find_in_scene
 from rsvl.runtime.scenes.plan import Plan, hashes_of
@@ -171,8 +171,8 @@ def test_several_processes_give_the_same_bytes(scene: Path, segmenter: Segmenter
         (tmp_path / name).mkdir()
     worker = work.BlockWorker(plan, tmp_path / "here")
     missing = list(range(len(worker.blocks)))
-    work.do_here(worker, missing, tiles["here"].append)
-    work.do_in_processes(plan, tmp_path / "there", missing, 2, tiles["there"].append)
+    executors.do_here(worker, missing, tiles["here"].append)
+    executors.Processes(2).do(plan, tmp_path / "there", missing, tiles["there"].append)
     assert sum(tiles["here"]) == sum(tiles["there"]) == len(worker.blocks.blocks[0].grid)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
