@@ -28,6 +28,8 @@ _DEATHS = 4
 """Of workers, that one block may cost, or in a row before they have done any."""
 _PATIENCE_S = 120.0
 """How long no worker may have a place before it is an error."""
+_KNOCK_S = 5.0
+"""How long a cluster may take to take a connection."""
 _STORE_BYTES = 80 << 20
 """Ray's least object store: what actors are told and answer is small, pixels and parts are files."""
 
@@ -204,8 +206,23 @@ def _connect(address: str, count: int) -> Any:
     except ImportError as error:
         raise MissingComponentError(f"--ray needs ray: {remedy('ray')}") from error
     try:
+        if address != LOCAL:
+            _knock(address)
         ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError and TimeoutError are an OSError
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DeviceError(f"Ray ({address}) does not answer ({reason}): start it, or use --ray local") from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Fails in seconds where nobody listens; Ray itself tries on for more than a minute.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: the address has no port.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise ValueError("no HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from rsvl.runtime.errors import InputError, MissingComponentError, OutputError
+from rsvl.runtime.errors import DeviceError, InputError, MissingComponentError, OutputError
 from rsvl.runtime.images.scene import open_scene
 from rsvl.runtime.loading import load
 from rsvl.runtime.scenes.executors import Executor
@@ -113,3 +114,12 @@ def test_missing_ray_is_a_missing_component(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingComponentError, match=r"pip install 'rsvl\[ray\]'"):
         RayWorkers()
+
+
+def test_cluster_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))  # not asked: nobody listens
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in (f"127.0.0.1:{port}", "somewhere"):
+        with pytest.raises(DeviceError, match=f"Ray \\({address}\\) does not answer .* or use --ray local"):
+            RayWorkers(address)
