@@ -17,7 +17,7 @@ from rsvl.export.verify import Verification
 from rsvl.runtime.atomic import sync, sync_tree
 from rsvl.runtime.bundle import MANIFEST, Bundle, is_packed_bundle, sha256
 from rsvl.runtime.errors import BundleError, OutputError
-from rsvl.runtime.manifest import SCHEMA_VERSION, Manifest
+from rsvl.runtime.manifest import SCHEMA_VERSION, SCHEMA_WITHOUT_PRESENCE, Manifest
 from rsvl.runtime.temporary import LockedFolder, abandoned, exclusive
 
 PACKED_SUFFIX = ".rsvl"
@@ -108,8 +108,9 @@ def packed_path(output: Path) -> Path:
 def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     """Writes `manifest.json` with the SHA-256 of every other file that the bundle now has; returns it with those."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)
+    schema = SCHEMA_VERSION if manifest.presence else SCHEMA_WITHOUT_PRESENCE
     manifest = replace(
-        manifest, schema=SCHEMA_VERSION, files={path.relative_to(directory).as_posix(): sha256(path) for path in files}
+        manifest, schema=schema, files={path.relative_to(directory).as_posix(): sha256(path) for path in files}
     )
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -24,6 +24,8 @@ SCHEMA_VERSION = 5
 A bundle of an earlier version has none and is read as before. `GraphSpec.variants` needed no new version: who does not
 know them takes the standard graph.
 """
+SCHEMA_WITHOUT_PRESENCE = 4
+"""The version of a manifest without `presence`, so that readers from before it take it."""
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 
@@ -265,11 +267,13 @@ class Manifest:
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     presence: Presence | None = None
-    schema: int = SCHEMA_VERSION
+    schema: int = SCHEMA_WITHOUT_PRESENCE
 
     def to_json(self) -> str:
         """The manifest as indented JSON text with stable key order, its own SHA-256 in it."""
         data = asdict(self)
+        if self.presence is None:  # a reader from before it can read the rest
+            del data["presence"]
         if self.schema >= _SEALED_SINCE:
             data = seal(data)
         return json.dumps(data, indent=2, allow_nan=False) + "\n"

@@ -37,6 +37,7 @@ from rsvl.benchmarks.plot import check_drawable
 from rsvl.benchmarks.records import RESULTS, file_stem, keep
 from rsvl.benchmarks.scaling_plot import Curve, Panel, draw
 from rsvl.export.graphs import write_graph
+from rsvl.export.variants import write_variants
 from rsvl.modules.encoders.lwganet import L0, L2, LWGANetEncoder
 from rsvl.modules.encoders.rsmamba import BASE, RSMambaEncoder
 from rsvl.runtime.errors import InputError, RsvlError
@@ -133,7 +134,7 @@ def measure(encoder: str, runner: str, side: int, threads: int, memory_gb: float
         path = Path(scratch, "encoder.onnx")
         try:
             if runner == ONNX_RUNTIME:
-                _write(ENCODERS[encoder](side).eval(), side, path)
+                path = _write(ENCODERS[encoder](side).eval(), side, path)
             given = {"encoder": encoder, "side": side, "threads": threads, "memory_gb": memory_gb, "path": str(path)}
             measured = run_json(["-m", _MODULE, "--child", json.dumps(given | {"runner": runner})], encoder)
         except (RsvlError, MemoryError) as error:
@@ -141,12 +142,15 @@ def measure(encoder: str, runner: str, side: int, threads: int, memory_gb: float
     return Point(encoder, runner, side, **measured)
 
 
-def _write(encoder: nn.Module, side: int, path: Path) -> None:
+def _write(encoder: nn.Module, side: int, path: Path) -> Path:
+    """Writes the graph to a path, and beside it in ONNX Runtime's form; the file that ONNX Runtime is to take."""
     with torch.no_grad():
         outputs = len(encoder(torch.zeros(1, 3, SIDES[0], SIDES[0]))) if isinstance(encoder, LWGANetEncoder) else None
     count = outputs or (1 if isinstance(encoder, ViTBase) else 4)
     names = tuple(TensorSpec(f"map_{number}", ("batch",)) for number in range(count))
-    write_graph(encoder, GraphSpec("encoder", (TensorSpec("image", ("batch", 3, side, side)),), names), path, True)
+    spec = GraphSpec("encoder", (TensorSpec("image", ("batch", 3, side, side)),), names, path.name)
+    write_graph(encoder, spec, path)
+    return path.with_name(replace(spec, variants=tuple(write_variants(path.parent, spec))).file_for("onnxruntime"))
 
 
 def _child(encoder: str, runner: str, side: int, threads: int, memory_gb: float, path: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from rsvl.export.variants.softplus_nodes import to_fast_softplus
 from rsvl.export.variants.winograd import to_winograd
 from rsvl.runtime.manifest import GraphSpec, GraphVariant, Manifest
 
-__all__ = ["FORMS", "add_variants", "backends_of", "in_form"]
+__all__ = ["FORMS", "add_variants", "backends_of", "in_form", "write_variants"]
 
 
 def _for_onnxruntime(model: ir.Model) -> bool:
@@ -55,7 +55,7 @@ def add_variants(directory: Path, manifest: Manifest) -> Manifest:
     Returns:
         The manifest with the variants; their hashes are left to `write_manifest`.
     """
-    graphs = tuple(replace(spec, variants=tuple(_variants(directory, spec))) for spec in manifest.model.graphs)
+    graphs = tuple(replace(spec, variants=tuple(write_variants(directory, spec))) for spec in manifest.model.graphs)
     return replace(manifest, model=replace(manifest.model, graphs=graphs))
 
 
@@ -70,7 +70,8 @@ def in_form(manifest: Manifest, backend: str = "") -> Manifest:
     return replace(manifest, model=replace(manifest.model, graphs=graphs))
 
 
-def _variants(directory: Path, spec: GraphSpec) -> Iterator[GraphVariant]:
+def write_variants(directory: Path, spec: GraphSpec) -> Iterator[GraphVariant]:
+    """Writes the variants of a graph whose standard file is in a folder; yields those that there are."""
     for backend, change in FORMS.items():
         model = ir.load(directory / spec.file)
         if change(model):

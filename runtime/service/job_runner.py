@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from rsvl.runtime.service.job_process import Order, run_job
-from rsvl.runtime.service.jobs import FAILED, RUNNING, SUCCESSFUL, Job, Jobs
+from rsvl.runtime.service.jobs import DISMISSED, FAILED, RUNNING, SUCCESSFUL, Job, Jobs
 from rsvl.runtime.service.limits import Limits
 from rsvl.runtime.service.problems import problem_of
 
@@ -145,7 +145,9 @@ class JobRunner:
                 return "stalled", f"no progress for {self._limits.stall_seconds:g} s"
 
     def _record(self, job: Job, order: Order, outcome: tuple[Any, ...]) -> None:
-        if outcome[0] == "done":
+        if self._jobs.find(job.id).status == DISMISSED:  # perhaps in the moment in which it ended
+            self._jobs.remove_files(job.id)
+        elif outcome[0] == "done":
             self._jobs.finish(job.id, SUCCESSFUL)
             _remove_sources(order)
         elif outcome[0] == "failed":
@@ -154,8 +156,6 @@ class JobRunner:
             self._jobs.finish(job.id, FAILED, line, status)
         elif outcome[0] == "parked":
             self._jobs.park(job.id, "parked: it goes on when the server is there again")
-        elif outcome[0] == "dismissed":
-            self._jobs.remove_files(job.id)
         elif job.deaths < _MOST_DEATHS:
             self._jobs.park(job.id, f"its process {outcome[0]} ({outcome[1]}): it goes on from its parts", died=True)
         else:

@@ -93,13 +93,20 @@ class Served:
         return self.process.wait(20)
 
 
+def _heed_interrupts() -> None:
+    """Undoes that a shell which runs the tests in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def serving(*arguments: object) -> Iterator[Served]:
     """`rsvl serve` with these arguments, on a free port."""
     command = [sys.executable, "-m", "rsvl", "serve", "--port", "0", "--threads", "1", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, preexec_fn=_heed_interrupts
+        )
         try:
             line = process.stdout.readline() if process.stdout else ""
             log.seek(0)

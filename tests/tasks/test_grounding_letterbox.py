@@ -44,7 +44,7 @@ def model() -> ToyGrounder:
 def test_training_gives_the_box_in_the_square(dataset: ReferringDataset, model: ToyGrounder) -> None:
     batch = training_set(model, dataset, 1, seed=0)[0]
     # In pixels of the square: (20, 10) · 0.4 + (0, 8) = (8, 12), and (60, 30) · 0.4 + (0, 8) = (24, 20).
-    np.testing.assert_allclose(batch.boxes[0], np.array([8, 12, 24, 20]) / 32, atol=1e-6)
+    np.testing.assert_allclose(batch.boxes[0, 0], np.array([8, 12, 24, 20]) / 32, atol=1e-6)
     assert torch.allclose(batch.images[0, :, [0, 7, 24, 31]], torch.tensor(114 / 255), atol=1e-6)
     assert torch.allclose(batch.images[0, :, 8:24], torch.tensor(200 / 255), atol=0.01)
 

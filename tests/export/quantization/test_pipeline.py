@@ -50,6 +50,7 @@ def float32(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     """The toy's float32 bundle, with a variant of its image graph, packed too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "MIN_CHANNELS", 5)
+        patch.setattr(winograd, "MIN_KERNELS", 1)
         patch.setattr(winograd, "MIN_PIXELS", 4)
         yield export(toy(), tmp_path_factory.mktemp("float32") / "toy", pack=True)
 

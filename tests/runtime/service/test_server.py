@@ -66,9 +66,9 @@ def test_bad_requests_are_refused_and_harm_no_other(toy: Path, tmp_path: Path, s
 @pytest.fixture
 def scene(folder: Path) -> Path:
     """A scene that takes the toy bundle some seconds, in many blocks."""
-    rng, pixels = np.random.default_rng(1), np.full((420, 420, 3), 128, np.uint8)
+    rng, pixels = np.random.default_rng(1), np.full((1000, 1000, 3), 128, np.uint8)
     for colour in ((255, 0, 0), (0, 0, 255)) * 20:
-        y, x, h, w = rng.integers((0, 0, 10, 10), (400, 400, 150, 150))
+        y, x, h, w = rng.integers((0, 0, 10, 10), (900, 900, 150, 150))
         pixels[y : y + h, x : x + w] = colour
     return write_raster(folder / "large.tif", pixels, "EPSG:32618")
 
@@ -84,20 +84,18 @@ def test_job_goes_on_after_the_server_ended_or_was_killed(toy: Path, folder: Pat
         status, about = served.json("POST", "/processes/toy/execution", JOB)
         assert status == 201
         job = about["jobID"]
-        served.wait_for(job, "running", 10)
+        parts = tmp_path / "state" / job / "results/scene.parts"
+        while not any(parts.glob("part-*.npz")):
+            served.wait_for(job, "running")
         began = time.monotonic()
         assert served.end() == 143 and time.monotonic() - began < 5
         assert "Traceback" not in served.logged()
-    done = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "results/scene.parts").glob("part-*.npz")
-    }
+    done = {path: path.stat().st_mtime_ns for path in parts.glob("part-*.npz")}
     assert done
     with serving(*asked) as served:
         served.wait_for(job, "running", 1)
         served.end(signal.SIGKILL)
-    kept = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "state" / job / "results/scene.parts").glob("part-*.npz")
-    }
+    kept = {path: path.stat().st_mtime_ns for path in parts.glob("part-*.npz")}
     assert done.items() <= kept.items()
     with serving(*asked) as served:
         served.wait_for(job, "successful")

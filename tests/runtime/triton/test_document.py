@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rsvl.runtime.triton.repository import write_repository
+from tests.support.installed import needs
 from tests.support.triton_server import TYPES, infer
 
 DOCUMENT = Path(__file__).parents[3] / "docs/triton.md"
@@ -40,6 +41,7 @@ class InferenceServerClient:
         return Answer(infer(Path("triton-models"), model_name, {given.name: given.array for given in inputs}))
 
 
+@needs("cv2")
 def test_client_of_the_document_finds_the_red_square(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_repository("tiny.bundle", "triton-models", "ships")
     module = ModuleType("tritonclient.http")
