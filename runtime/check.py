@@ -20,6 +20,7 @@ from rsvl.runtime.bundle import GOLDEN, GOLDEN_INPUTS, Bundle
 from rsvl.runtime.errors import BundleError
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.manifest import ModelSpec, TensorSpec
+from rsvl.runtime.npz import UNREADABLE
 from rsvl.runtime.tasks import compare, coverage, find_task
 from rsvl.runtime.tasks.agreement import DIFFERING, Measure, differing
 from rsvl.runtime.tasks.tokenizer import Tokenizer
@@ -181,7 +182,7 @@ def read_golden(bundle: Bundle) -> tuple[dict[str, np.ndarray], dict[str, np.nda
     model = bundle.manifest.model
     try:
         arrays = _arrays(bundle.path(GOLDEN), {**model.raw_inputs, **model.final_outputs})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         reason = first_line(error)
         raise BundleError(f"{bundle.source}: its golden test cannot be read ({reason}): export it again") from error
     inputs, outputs = ({name: arrays[name] for name in names} for names in (model.raw_inputs, model.final_outputs))
@@ -216,16 +217,7 @@ def compare_inputs(bundle: Bundle) -> tuple[Measure, ...]:
             found.append(
                 Measure("threshold difference", abs(float(arrays["threshold"]) - model.threshold), _SAME_NUMBER)
             )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         reason = first_line(error)
         raise BundleError(f"{bundle.source}: its golden inputs cannot be read ({reason}): export it again") from error
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -182,7 +183,7 @@ class Merger:
         try:
             with Part(path, self._blocks.window(block), own_window(self._plan, self._blocks, block)) as part:
                 yield part
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError) as error:
             raise InputError(f"{path}: cannot be read: remove it and run the same command again") from error
 
 

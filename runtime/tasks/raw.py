@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from rsvl.runtime.errors import InputError, UsageError
 from rsvl.runtime.images.preprocess import preprocess
 from rsvl.runtime.images.reading import read_image
 from rsvl.runtime.manifest import ModelSpec
+from rsvl.runtime.npz import UNREADABLE
 from rsvl.runtime.results.raw import RawOutputs
 from rsvl.runtime.tasks.agreement import RELATIVE, Measure, allowed, relative_difference
 from rsvl.runtime.tasks.query import Query
@@ -37,18 +36,6 @@ class RawRunner(Runner):
         return [RawOutputs(self.run(**_raw_inputs(query, self.spec)))]
 
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def _raw_inputs(query: Query, spec: ModelSpec) -> dict[str, np.ndarray]:
     sensor, source = query.only_image
     is_archive = isinstance(source, str | Path) and Path(source).suffix == ".npz"
@@ -63,7 +50,7 @@ def _raw_inputs(query: Query, spec: ModelSpec) -> dict[str, np.ndarray]:
     try:
         with np.load(source, allow_pickle=False) as archive:
             return dict(archive)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{source}: {spec.name} takes a .npz file of {wanted}") from error
 
 

@@ -231,6 +231,7 @@ def test_tiles_give_a_table_a_map_and_a_raster(
         assert file.shape == (24, 32) and file.nodata == 255 and (file.read(1) < 255).all()
 
 
+@needs("pyogrio")
 def test_files_of_tiles_need_tiles(rsvl: Rsvl, bundles: dict[str, Path], red: Path, tmp_path: Path) -> None:
     for options, says in ((("--geojson",), "--tile, too"), (("--tile", "16", "--gpkg"), "leave --gpkg")):
         outcome = rsvl("run", bundles[VQA], red, "-t", "red", "-o", tmp_path / "o", *options)
