@@ -113,6 +113,17 @@ __device__ inline float value_at(const void* array, bool is_float, long long ind
     return is_float ? static_cast<const float*>(array)[index] : value_of(static_cast<const T*>(array)[index]);
 }
 
+// Turns marks, one per expert, into the numbers of those that are marked, and at [experts] how many they are.
+__device__ inline void list_marked(int* marks, int experts) {
+    if (threadIdx.x == 0) {
+        int count = 0;
+        for (int expert = 0; expert < experts; ++expert)
+            if (marks[expert]) marks[count++] = expert;
+        marks[experts] = count;
+    }
+    __syncthreads();
+}
+
 template <typename T>
 struct alignas(16) Chunk {  // what one thread loads or stores at once
     T element[16 / sizeof(T)];

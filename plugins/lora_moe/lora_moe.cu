@@ -68,13 +68,7 @@ __device__ inline void lora_moe(const T* x, const T* weight, const T* a, const T
             active[expert] = 1;  // whoever writes it, writes the same
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
-        int count = 0;
-        for (int expert = 0; expert < sizes.experts; ++expert)
-            if (active[expert]) active[count++] = expert;
-        active[sizes.experts] = count;
-    }
-    __syncthreads();
+    list_marked(active, sizes.experts);
     const int ranks = active[sizes.experts] * rank;
 
     // TensorRT's tensors are aligned well beyond 16 bytes; their rows are if a row is.

@@ -51,13 +51,7 @@ __device__ inline void patch_lora_moe(const T* x, const T* up, const T* down, co
         if (value_at<T>(gate, gate_is_float, (long long)first * sizes.experts + index) != 0)
             active[index % sizes.experts] = 1;  // whoever writes it, writes the same
     __syncthreads();
-    if (threadIdx.x == 0) {
-        int count = 0;
-        for (int expert = 0; expert < sizes.experts; ++expert)
-            if (active[expert]) active[count++] = expert;
-        active[sizes.experts] = count;
-    }
-    __syncthreads();
+    list_marked(active, sizes.experts);
     const int ranks = active[sizes.experts] * rank;
 
     // TensorRT's tensors are aligned well beyond 16 bytes; their rows are if a row is.
