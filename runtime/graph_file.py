@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from rsvl.runtime import protobuf
+
 Buffer: TypeAlias = "mmap.mmap | bytes"
 
 OWN_DOMAIN = "rsvl"
 _MAX_DEPTH = 16
 _MAX_EXPANDED = 1_000_000
 """Nodes after all functions are expanded: the largest model that is known has some 5000."""
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # onnx.proto: message → field number → the message that it holds.
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -142,37 +142,14 @@ def _node(texts: dict[str, list[str]], found: _Found, function: str) -> None:
 
 def _fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, start and end of each length-delimited field; the others are stepped over."""
-    position = start
-    while position < end:
-        tag, position = _varint(data, position, end)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            _, position = _varint(data, position, end)
-        elif kind == _BYTES:
-            length, position = _varint(data, position, end)
-            if length > end - position:
-                raise ValueError("it is cut short, or not an ONNX file")
-            yield number, position, position + length
-            position += length
-        elif kind in (_FIXED64, _FIXED32):
-            position += 8 if kind == _FIXED64 else 4
-        else:
-            raise ValueError("it is not an ONNX file")
-        if number == 0 or position > end:
-            raise ValueError("it is not an ONNX file")
-
-
-def _varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            raise ValueError("it is cut short, or not an ONNX file")
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("it is not an ONNX file")
+    try:
+        for number, kind, low, high in protobuf.spans(data, start, end):
+            if kind == protobuf.BYTES:
+                yield number, low, high
+    except protobuf.CutShortError:
+        raise ValueError("it is cut short, or not an ONNX file") from None
+    except ValueError:
+        raise ValueError("it is not an ONNX file") from None
 
 
 def _text(raw: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -12,6 +13,42 @@ Value: TypeAlias = "int | memoryview | bytes"
 """An integer for a varint, the bytes of all others."""
 Field: TypeAlias = tuple[int, int, Value]
 """Number, wire type and value."""
+Buffer: TypeAlias = "mmap.mmap | memoryview | bytes"
+Span: TypeAlias = tuple[int, int, int, int]
+"""Number, wire type, and where the value begins and ends."""
+
+
+class CutShortError(ValueError):
+    """A message ends before its last field does."""
+
+    def __init__(self) -> None:
+        super().__init__("a protobuf message that is cut short")
+
+
+def spans(data: Buffer, start: int, end: int) -> Iterator[Span]:
+    """Where the values of the fields of the message in data[start:end] lie, in order.
+
+    Raises:
+        CutShortError: it is cut short.
+        ValueError: it is no message.
+    """
+    position = start
+    while position < end:
+        tag, position = _read_varint(data, position, end)
+        number, kind = tag >> 3, tag & 7
+        if number == 0 or kind not in (VARINT, BYTES, *_WIDTH):
+            raise ValueError("not a protobuf message")
+        if kind == VARINT:
+            _, after = _read_varint(data, position, end)
+        elif kind == BYTES:
+            length, position = _read_varint(data, position, end)
+            after = position + length
+        else:
+            after = position + _WIDTH[kind]
+        if after > end:
+            raise CutShortError
+        yield number, kind, position, after
+        position = after
 
 
 def read_fields(data: memoryview | bytes) -> Iterator[Field]:
@@ -20,24 +57,9 @@ def read_fields(data: memoryview | bytes) -> Iterator[Field]:
     Raises:
         ValueError: it is cut short or no message.
     """
-    view, position = memoryview(data), 0
-    while position < len(view):
-        tag, position = _read_varint(view, position)
-        number, kind = tag >> 3, tag & 7
-        if kind == VARINT:
-            value, position = _read_varint(view, position)
-            yield number, kind, value
-            continue
-        if kind == BYTES:
-            length, position = _read_varint(view, position)
-        elif kind in _WIDTH:
-            length = _WIDTH[kind]
-        else:
-            raise ValueError("not a protobuf message")
-        if length > len(view) - position:
-            raise ValueError("a protobuf message that is cut short")
-        yield number, kind, view[position : position + length]
-        position += length
+    view = memoryview(data)
+    for number, kind, start, end in spans(view, 0, len(view)):
+        yield number, kind, _read_varint(view, start, end)[0] if kind == VARINT else view[start:end]
 
 
 def write_fields(fields: Iterable[Field]) -> bytes:
@@ -78,17 +100,17 @@ def numbers(fields: Iterable[Field], number: int) -> list[int]:
         else:
             view, position = memoryview(value), 0
             while position < len(view):
-                each, position = _read_varint(view, position)
+                each, position = _read_varint(view, position, len(view))
                 found.append(each)
     return found
 
 
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+def _read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        if position >= len(view):
-            raise ValueError("a protobuf message that is cut short")
-        byte = view[position]
+        if position >= end:
+            raise CutShortError
+        byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:

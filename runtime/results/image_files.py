@@ -58,6 +58,8 @@ def save_all(
     tiles = tile_tables(results)
     spatial = [result for result in results if isinstance(result, SpatialResult)]
     tables = [suffix for suffix, is_asked in ((".gpkg", gpkg), (".parquet", geoparquet)) if is_asked]
+    if tables and (placed := [*spatial, *tiles]):
+        check_place(placed[0].georeference)
     files = _save_spatial(spatial, folder, stem, geotiff, geojson, projected, tables, mask) if spatial else []
     files += _save_tiles(tiles, folder, stem, geotiff, geojson, projected, tables) if tiles else []
     for result in results:
@@ -78,8 +80,6 @@ def _save_spatial(
     tables: Sequence[str],
     mask: bool,
 ) -> list[Path]:
-    if tables:
-        check_place(results[0].georeference)
     masks = [result.mask for result in results if result.mask is not None]
     suffixes = ["masks.tif"] if masks and (geotiff or results[0].georeference is not None) else []
     suffixes += [f"{results[0].shapes}{form}" for form in [*_vectors(results, geojson, projected), *tables]]
@@ -104,8 +104,6 @@ def _save_tiles(
     projected: bool,
     tables: Sequence[str],
 ) -> list[Path]:
-    if tables:
-        check_place(results[0].georeference)
     files = [folder / f"{stem}-tiles.csv"]
     write_csv(files[0], results)
     for form in [*_vectors(results, geojson, projected), *tables]:

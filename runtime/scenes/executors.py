@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rsvl.runtime.errors import DeviceError
-from rsvl.runtime.processes import end_with_parent
+from rsvl.runtime.processes import follow_parent
 from rsvl.runtime.scenes.plan import Plan
 from rsvl.runtime.scenes.work import BlockWorker
 
@@ -100,9 +97,7 @@ _workers: list[BlockWorker] = []
 
 def _start(plan: Plan, folder: Path) -> None:
     """Makes this process one that does blocks. It ends with its parent, and what there is to tell that one told."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore")
+    follow_parent()
     _workers.append(BlockWorker(plan, folder))
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -19,7 +16,7 @@ from rsvl.runtime.errors import BundleError
 from rsvl.runtime.images import raster
 from rsvl.runtime.images.area import Area, AreaScene, read_area, to_pixels
 from rsvl.runtime.loading import load
-from rsvl.runtime.processes import end_with_parent
+from rsvl.runtime.processes import follow_parent
 from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.image_files import save_all
 from rsvl.runtime.results.saving import save
@@ -85,10 +82,7 @@ def run_job(order: Order, told: Connection) -> None:
         order: what is to be done.
         told: gets ``("progress", share, line, tiles)``; at the end ``("done",)`` or ``("failed", status, line, why)``.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore")  # what is guessed of an image is in the answer
+    follow_parent()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     try:

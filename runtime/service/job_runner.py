@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from rsvl.runtime.processes import end
 from rsvl.runtime.service.job_process import Order, run_job
 from rsvl.runtime.service.jobs import DISMISSED, FAILED, RUNNING, SUCCESSFUL, Job, Jobs
 from rsvl.runtime.service.limits import Limits
@@ -115,7 +116,7 @@ class JobRunner:
         try:
             outcome = self._follow(self._running)
         finally:
-            _end(process)
+            end(process, _SECONDS_TO_END)
             told.close()
             self._running = None
         self._record(job, order, outcome)
@@ -169,11 +170,3 @@ def _remove_sources(order: Order) -> None:
     for path in order.images.values():
         if path.parent == order.folder:
             path.unlink(missing_ok=True)
-
-
-def _end(process: BaseProcess) -> None:
-    process.terminate()
-    process.join(_SECONDS_TO_END)
-    if process.is_alive():
-        process.kill()
-        process.join()

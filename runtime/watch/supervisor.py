@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import signal
-import threading
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from rsvl.runtime.errors import RsvlError
-from rsvl.runtime.processes import end_with_parent
+from rsvl.runtime.processes import end, follow_parent
 
 _POLL, _BEAT = 0.1, 0.2
 _LOADING = 600.0
@@ -127,11 +125,7 @@ class Supervisor:
         """Ends the process: by SIGTERM, and by SIGKILL where that does not do."""
         if self._process is None:
             return
-        self._process.terminate()
-        self._process.join(_GRACE)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
+        end(self._process, _GRACE)
         self._connection.close()
         self._process = self._connection = None
 
@@ -182,10 +176,7 @@ def _serve(
     connection: Connection, open_worker: Callable[[Tell], Worker], explain: Callable[[BaseException], str]
 ) -> None:
     """The process: opens the worker and does jobs until its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    warnings.simplefilter("ignore")
+    follow_parent()
     last = 0.0
 
     def tell(news: Any = None) -> None:
