@@ -5,13 +5,9 @@ from __future__ import annotations
 import platform
 
 import rsvl
-from rsvl.runtime.backends.per_graph import CPU_PROVIDERS
+from rsvl.runtime.backends.per_graph import ON_CPU
 from rsvl.runtime.doctor import examine
 from rsvl.runtime.hardware import cores, cpu_model
-from rsvl.runtime.tuning.choice import TUNED
-
-ON_CPU = {*CPU_PROVIDERS, TUNED}
-"""Providers that run on the CPU."""
 
 
 def hardware(provider: str = "cpu") -> str:

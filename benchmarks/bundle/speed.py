@@ -24,7 +24,7 @@ from rsvl.benchmarks.bundle.gpu_meter import GpuUse, metered
 from rsvl.benchmarks.bundle.questions import SENTENCES, first_and_further, question
 from rsvl.benchmarks.bundle.report import FIRST, FURTHER, IMAGE, MANY, WARM_UP, BundleSpeed, RunnerSpeed, Shares
 from rsvl.benchmarks.bundle.stages import POST, PRE, stages
-from rsvl.benchmarks.machine import ON_CPU, describe, hardware
+from rsvl.benchmarks.machine import describe, hardware
 from rsvl.benchmarks.timing import Percentiles, interleaved
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.check import read_golden
@@ -127,7 +127,7 @@ class _Work:
 
     @property
     def on_gpu(self) -> bool:
-        return self.runner.provider not in ON_CPU
+        return self.runner.on_gpu
 
     def ceilings(self) -> Ceilings | None:
         found = gpu_ceilings() if self.on_gpu else cpu_ceilings(self.threads)

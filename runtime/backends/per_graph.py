@@ -17,6 +17,8 @@ from rsvl.runtime.tuning.choice import TUNED, GraphChoice
 
 CPU_PROVIDERS = ("cpu", *OPENVINO_PROVIDERS)
 """The providers that a single graph of a bundle can run on."""
+ON_CPU = (*CPU_PROVIDERS, TUNED)
+"""All providers that compute on the CPU."""
 
 
 class PerGraphSession:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from rsvl.runtime.backends.openvino import OPENVINO_PROVIDERS
+from rsvl.runtime.backends.per_graph import ON_CPU
 from rsvl.runtime.backends.session import InputHook, Session, TimingHook, to_numpy
 from rsvl.runtime.bundle import Bundle
 from rsvl.runtime.errors import BundleError, InputError, UsageError
@@ -185,7 +185,7 @@ class Runner(ABC):
     @property
     def on_gpu(self) -> bool:
         """Whether its provider is none for CPUs."""
-        return self.provider != "cpu" and self.provider not in OPENVINO_PROVIDERS
+        return self.provider not in ON_CPU
 
     def checked_batch(self, batch: int | None) -> int:
         """How many tiles are given at once.

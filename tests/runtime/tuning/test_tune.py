@@ -72,6 +72,8 @@ def test_loading_takes_what_was_chosen_and_answers_alike(bundle: Path, monkeypat
     outputs = session.run({"image": image, "tokens": np.array([[7, 2, 8, 0, 0, 0, 0, 0]])}, ["image", "text", "head"])
     assert (session.provider, session.precision) == ("tuned", "fp32")
     assert machine.runs == [(name, BEST[name].provider, BEST[name].threads) for name in ("image", "text", "head")]
+    runner = load(bundle)
+    assert (runner.provider, runner.on_gpu, runner.usual_batch) == ("tuned", False, 1)
     expected = expected_logits(image, np.array([COLOURS["red"]]))
     np.testing.assert_allclose(to_numpy(outputs["mask_logits"]), expected, atol=1e-4)
 
