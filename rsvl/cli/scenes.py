@@ -318,17 +318,15 @@ def plan_by_blocks(
     Raises:
         UsageError: an option that does not fit.
     """
-    from rsvl.runtime.images import raster
-    from rsvl.runtime.scenes.find import plan_query
-    from rsvl.runtime.scenes.work import blocks_of
+    from rsvl.runtime.scenes import find
 
     _, source = query.only_image
-    if not raster.available() or query.tile == "whole" or "mask" in given or not isinstance(source, Path):
-        if options.probability:
-            raise UsageError("--probability needs rasterio, and neither --tile whole nor --mask: leave it out")
-        return None
-    plan = plan_query(runner, query, scene, options.area, options.probability, _threads(options))
-    return None if len(blocks_of(plan, scene, runner)) == 1 and not options.probability else plan
+    plan = None
+    if "mask" not in given and isinstance(source, Path):
+        plan = find.plan_by_blocks(runner, query, scene, options.area, options.probability, _threads(options))
+    if plan is None and options.probability:
+        raise UsageError("--probability needs rasterio, and neither --tile whole nor --mask: leave it out")
+    return plan
 
 
 def _threads(options: SceneOptions) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from rsvl.runtime.errors import OutputError, UsageError
+from rsvl.runtime.images import raster
 from rsvl.runtime.images.area import Area, AreaScene, to_pixels
 from rsvl.runtime.images.formats import existing_file
 from rsvl.runtime.images.options import ReadOptions
@@ -19,7 +20,7 @@ from rsvl.runtime.results.scene_masks import SceneMask
 from rsvl.runtime.scenes.executors import Executor
 from rsvl.runtime.scenes.plan import Plan, hashes_of
 from rsvl.runtime.scenes.scene_run import SceneFiles, ground_scene, run_scene
-from rsvl.runtime.scenes.work import Located
+from rsvl.runtime.scenes.work import Located, blocks_of
 from rsvl.runtime.tasks.grounding import Grounder
 from rsvl.runtime.tasks.query import Query
 
@@ -147,6 +148,20 @@ def plan_query(
         area=None if area is None else to_pixels(area, scene.georeference, str(source)),
         probability=probability,
     )
+
+
+def plan_by_blocks(
+    runner: Located, query: Query, scene: Scene, area: Area | None, probability: bool, threads: int | None
+) -> Plan | None:
+    """The plan by which a scene is done block by block; see `plan_query` for the arguments and errors.
+
+    Returns:
+        None for an image that is better done at once: of one block, untiled, or without rasterio.
+    """
+    if not raster.available() or query.tile == "whole":
+        return None
+    plan = plan_query(runner, query, scene, area, probability, threads)
+    return plan if len(blocks_of(plan, scene, runner)) > 1 or probability else None
 
 
 def run_planned(

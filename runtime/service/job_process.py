@@ -20,8 +20,7 @@ from rsvl.runtime.processes import follow_parent
 from rsvl.runtime.results.base import Result, SpatialResult
 from rsvl.runtime.results.image_files import save_all
 from rsvl.runtime.results.saving import save
-from rsvl.runtime.scenes.find import plan_query, run_planned
-from rsvl.runtime.scenes.work import blocks_of
+from rsvl.runtime.scenes.find import plan_by_blocks, run_planned
 from rsvl.runtime.service.forms import as_json, preview_jpeg
 from rsvl.runtime.service.inputs import JobInputs
 from rsvl.runtime.service.problems import one_line, problem_of
@@ -135,10 +134,8 @@ def _located(
     grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
     if isinstance(runner, Segmenter):
         query = replace(query, keep=object_filter(inputs, scene, runner.cell_area(grid)))
-    plan = None
-    if raster.available() and query.tile != "whole":
-        plan = plan_query(runner, query, scene, area, inputs.probability, order.threads)
-    if plan is not None and (len(blocks_of(plan, scene, runner)) > 1 or plan.probability):
+    plan = plan_by_blocks(runner, query, scene, area, inputs.probability, order.threads)
+    if plan is not None:
         query, stem = replace(query, progress=_Told(told, len(grid))), order.results / STEM
         results: Sequence[SpatialResult] = run_planned(
             plan, runner, query, scene, stem, order.workers, geotiff=True, keep_parts=True
