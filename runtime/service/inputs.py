@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rsvl.runtime.images.options import ReadOptions
+from rsvl.runtime.progress import Progress
 from rsvl.runtime.service.limits import Limits
 from rsvl.runtime.service.problems import RequestError
+from rsvl.runtime.tasks.query import Query
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Form = Literal["json", "png", "geotiff", "geojson", "outlines"]
@@ -76,6 +79,23 @@ class Inputs(BaseModel):
         """
         options = ReadOptions.parse(self.bands, self.stretch, self.nodata, self.crs)
         return {sensors[0]: options} if options != ReadOptions() else {}
+
+    def query(self, images: Mapping[str, Path], progress: Progress) -> Query:
+        """What is asked, of images by sensor.
+
+        Raises:
+            UsageError: as for `reading`.
+        """
+        return Query(
+            images=dict(images),
+            texts=self.text,
+            threshold=self.threshold,
+            tile=self.tile,
+            overlap=self.overlap,
+            limit=self.limit,
+            progress=progress,
+            reading=self.reading(list(images)),
+        )
 
 
 class ShortInputs(Inputs):

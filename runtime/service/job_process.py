@@ -99,17 +99,7 @@ def _do(order: Order, told: Connection) -> None:
     if sha256(runner.bundle.root / MANIFEST) != order.sha256:
         raise BundleError("the bundle on the disk is another than the one that is served: reload it, and ask again")
     inputs = JobInputs.model_validate(order.inputs)
-    sensors = list(order.images)
-    query = Query(
-        images=dict(order.images),
-        texts=inputs.text,
-        threshold=inputs.threshold,
-        tile=inputs.tile,
-        overlap=inputs.overlap,
-        limit=inputs.limit,
-        progress=_Told(told),
-        reading=inputs.reading(sensors),
-    )
+    query = inputs.query(order.images, _Told(told))
     if isinstance(runner, (Segmenter, Grounder)):
         results: Sequence[Result] = _located(order, inputs, runner, query, told)
     else:
@@ -131,12 +121,12 @@ def _located(
     if area is not None:
         scene = AreaScene(scene, to_pixels(area, scene.georeference, str(source)))
     _write(order.results / PREVIEW, preview_jpeg(scene.thumbnail(_PREVIEW_SIDE)))
-    grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
+    grids = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
     if isinstance(runner, Segmenter):
-        query = replace(query, keep=object_filter(inputs, scene, runner.cell_area(grid)))
+        query = replace(query, keep=object_filter(inputs, scene, runner.cell_area(grids)))
     plan = plan_by_blocks(runner, query, scene, area, inputs.probability, order.threads)
     if plan is not None:
-        query, stem = replace(query, progress=_Told(told, len(grid))), order.results / STEM
+        query, stem = replace(query, progress=_Told(told, sum(map(len, grids)))), order.results / STEM
         results: Sequence[SpatialResult] = run_planned(
             plan, runner, query, scene, stem, order.workers, geotiff=True, keep_parts=True
         )[0]

@@ -28,7 +28,6 @@ from rsvl.runtime.service.inputs import Inputs, ShortInputs
 from rsvl.runtime.service.limits import Limits
 from rsvl.runtime.service.problems import RequestError, one_line
 from rsvl.runtime.service.roots import Roots
-from rsvl.runtime.tasks.query import Query
 from rsvl.runtime.tasks.segmentation import Segmenter
 from rsvl.runtime.tasks.tiles import plan_scene
 
@@ -214,23 +213,13 @@ def answer(
 
 def ask(bundle: ServedBundle, inputs: Inputs, images: Images, progress: Progress) -> list[Result]:
     """The results of a request."""
-    runner, sensors = bundle.runner, list(images.paths)
-    query = Query(
-        images=dict(images.paths),
-        texts=inputs.text,
-        threshold=inputs.threshold,
-        tile=inputs.tile,
-        overlap=inputs.overlap,
-        limit=inputs.limit,
-        progress=progress,
-        reading=inputs.reading(sensors),
-    )
+    runner, query = bundle.runner, inputs.query(images.paths, progress)
     if not isinstance(runner, Segmenter) or not _FILTERS & set(inputs.given_options):
         return list(runner.ask(query))
     sensor, _ = query.only_image
     scene = query.open(sensor, runner.image_for(sensor))
-    grid = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
-    keep = object_filter(inputs, scene, runner.cell_area(grid))
+    grids = plan_scene(scene, runner.image_for(sensor), query.tile, query.overlap)
+    keep = object_filter(inputs, scene, runner.cell_area(grids))
     return list(runner.ask(replace(query, images={sensor: scene}, keep=keep)))
 
 

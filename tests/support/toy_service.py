@@ -82,6 +82,7 @@ class Served:
         end = time.monotonic() + seconds
         while True:
             _, about = self.json("GET", f"/jobs/{job}")
+            assert 0 <= about["progress"] <= 100, about
             if about["status"] == status and about["progress"] >= progress:
                 return about
             assert time.monotonic() < end and about["status"] not in ("failed", "dismissed"), about

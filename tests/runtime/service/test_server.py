@@ -87,6 +87,7 @@ def test_job_goes_on_after_the_server_ended_or_was_killed(toy: Path, folder: Pat
         parts = tmp_path / "state" / job / "results/scene.parts"
         while not any(parts.glob("part-*.npz")):
             served.wait_for(job, "running")
+        assert served.wait_for(job, "running", 1)["progress"] < 90  # the tiles are nine tenths
         began = time.monotonic()
         assert served.end() == 143 and time.monotonic() - began < 5
         assert "Traceback" not in served.logged()
