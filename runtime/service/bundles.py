@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsvl.runtime.bundle import MANIFEST, sha256
-from rsvl.runtime.check import CheckReport, check
+from rsvl.runtime.check import CheckReport, golden_test
 from rsvl.runtime.errors import BundleError, UsageError, VerificationError
 from rsvl.runtime.loading import load
 from rsvl.runtime.service.problems import NO_PROCESS, RequestError
@@ -130,13 +130,13 @@ class Bundles:
 
     def _load(self, name: str, source: Path) -> ServedBundle:
         before = _fingerprint(source)
-        report = check(source, self._provider, self._threads)
-        if not report.passed:
-            failed = ", ".join(str(measure) for measure in report.measures if not measure.passed)
-            raise VerificationError(f"{source}: the golden test fails on {report.provider} ({failed}): rsvl check")
         runner: Runner = load(source, self._provider, self._threads)
         if runner.spec.task not in TASKS:
             raise UsageError(f"{source}: a bundle of the task {runner.spec.task}, whose raw inputs cannot be served")
+        report = golden_test(runner.bundle, runner.session)  # of what will serve
+        if not report.passed:
+            failed = ", ".join(str(measure) for measure in report.measures if not measure.passed)
+            raise VerificationError(f"{source}: the golden test fails on {report.provider} ({failed}): rsvl check")
         if before != _fingerprint(source):
             raise BundleError(f"{source}: it was exchanged while it was loaded: load it again")
         manifest = sha256(runner.bundle.root / MANIFEST)
